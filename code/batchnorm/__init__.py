@@ -1,0 +1,1 @@
+"""Batch normalization, derived and measured: what every chapter imports."""

@@ -1,0 +1,1 @@
+"""Tools that make the book: run and compare notebooks, build the site, measure."""
