@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line, or all: ``python -m booktools.bench``."""
+"""Run the benchmarks named on the command line, or all of them."""
 
 import importlib
 import pkgutil
