@@ -1,0 +1,140 @@
+r"""Statistics for inference: running, cumulative, and exact over a population.
+
+All means and variances are float64 vectors with one entry per channel. Batches
+have the shape (m, d) or (N, C, \*spatial), as in `batchnorm.reference`.
+"""
+
+import numpy as np
+
+from batchnorm import _checks, reference
+
+
+class RunningStatistics:
+    r"""Running mean and variance of the batches seen, by torch's convention.
+
+    $$\mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
+      \sigma^2 \leftarrow
+        (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B}$$
+
+    The weight w of the new batch is the momentum; with momentum=None it is 1/t for
+    the t-th batch, which gives the plain average over the batches.
+
+    num_features: number of channels d; momentum: in [0, 1], or None.
+    mean, var: (d,), at first 0 and 1; var averages the unbiased estimates.
+    num_batches: how many batches were seen.
+    Raises ValueError if num_features is not a positive integer, or momentum is
+    outside of [0, 1].
+    Source: torch.nn.BatchNorm1d; the moving averages of the paper's section 3.1.
+    """
+
+    def __init__(self, num_features, momentum=0.1):
+        self.num_features = _checks.count("num_features", num_features)
+        self.momentum = _checks.momentum(momentum)
+        self.mean = np.zeros(self.num_features)
+        self.var = np.ones(self.num_features)
+        self.num_batches = 0
+
+    def update(self, x):
+        """Take in one batch.
+
+        x: (m, d) or (N, C, \\*spatial), at least two values per channel.
+        Raises ValueError if x has too few values or another number of channels.
+        """
+        x = _checks.batch("x", x)
+        _checks.channels("x", x, self.num_features)
+        mean, var, count = batch_statistics(x)
+        self.num_batches += 1
+        weight = 1 / self.num_batches if self.momentum is None else self.momentum
+        self.mean = (1 - weight) * self.mean + weight * mean
+        self.var = (1 - weight) * self.var + weight * (var * count / (count - 1))
+
+
+def batch_statistics(x):
+    r"""Mean, biased variance and number of values of each channel of one batch.
+
+    x: (m, d) or (N, C, \*spatial), at least two values per channel.
+    Returns (mean, var, count): a shard, as `merge` takes them.
+    Raises ValueError if x has no channel axis, or too few values.
+    """
+    mean = reference.batch_mean(x)
+    return mean, reference.batch_variance(x, mean), np.size(x) // len(mean)
+
+
+def population_statistics(batches):
+    r"""Exact mean and variance over all samples of all batches, in one pass.
+
+    $$\mu = \frac 1n \sum_i x_i, \qquad
+      \sigma^2 = \frac 1n \sum_i (x_i - \mu)^2$$
+
+    The batches are the whole population, so the variance is divided by n. They may
+    be of different sizes, of one sample, or empty; they are read once, one at a time.
+
+    batches: iterable of (m, d) or (N, C, \*spatial) with the same channels.
+    Returns (mean, var), each (d,).
+    Raises ValueError if there are no values, or the number of channels changes.
+    """
+    shards = []
+    origin = None
+    for x in batches:
+        x = _checks.activations("batches", x)
+        if x.size == 0:
+            continue
+        maps = x.reshape(*x.shape[:2], -1).astype(np.float64)
+        if origin is None:
+            # Distances from one sample are exact where values are close together,
+            # however far from zero they lie.
+            origin = np.where(np.isfinite(maps[0, :, 0]), maps[0, :, 0], 0.0)
+        _checks.channels("batches", x, len(origin))
+        maps = maps - origin[:, None]
+        if x.size == len(origin):
+            shards.append((maps[0, :, 0], np.zeros(len(origin)), 1))
+        else:
+            shards.append(batch_statistics(maps))
+        if len(shards) == 256:  # bounds the memory
+            shards = [merge(shards)]
+    if origin is None:
+        raise ValueError("batches holds no values; allowed is one or more")
+    mean, var, _ = merge(shards)
+    return origin + mean, var
+
+
+def merge(shards):
+    r"""Statistics of the union of disjoint shards, from the shards' own statistics.
+
+    $$n = \sum_k n_k, \qquad \mu = \frac 1n \sum_k n_k \mu_k, \qquad
+      \sigma^2 = \frac 1n \sum_k n_k \big(\sigma^2_k + (\mu_k - \mu)^2\big)$$
+
+    shards: iterable of (mean, var, count); mean and var (d,), var biased (divided
+    by the count), count the number of values per channel. The mean and var of a
+    shard with count 0 are not read.
+    Returns (mean, var, count) of the union, var biased.
+    Raises ValueError if no shard holds a value, lengths differ, a variance is
+    negative, or a count is not an integer from 0 on.
+    Source: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance,
+    The American Statistician 37(3), 1983.
+    """
+    shards = [
+        (mean, var, count)
+        for mean, var, count in shards
+        if _checks.count("count", count, least=0) > 0
+    ]
+    if not shards:
+        raise ValueError("shards hold no values; allowed is one or more")
+    channels = np.size(shards[0][0])
+    means = np.array(
+        [_checks.channel_vector("mean", mean, channels) for mean, _, _ in shards],
+        dtype=np.float64,
+    )
+    variances = np.array(
+        [_checks.variance("var", var, channels) for _, var, _ in shards],
+        dtype=np.float64,
+    )
+    counts = [int(count) for _, _, count in shards]
+    total = sum(counts)
+    weights = np.array([count / total for count in counts])[:, None]
+    origin = means[0]
+    distances = means - origin
+    distance = np.sum(weights * distances, axis=0)
+    mean = origin + distance
+    var = np.sum(weights * (variances + (distances - distance) ** 2), axis=0)
+    return mean, var, total
