@@ -1,0 +1,64 @@
+# The verbs of the book. CI runs the same ones; there is no other entry point.
+# Options: PYTHON=python3.12   the Python to start from
+#          TORCH=cpu           PyTorch without CUDA (on Linux saves gigabytes)
+#          PORT=8000           where `make serve` serves
+
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?=
+PORT   ?= 8000
+
+BIN   := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+READY := $(VENV)/ready
+RUN   := $(BIN)/python -m
+
+# Workers compute side by side, so each gets one thread; a figure or a digit
+# that depended on the number of threads would be a fault.
+WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+XDIST   := -n auto --dist loadscope
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book serve test lint unit notebooks run lab claims bench clean
+
+help:      ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv with the exact versions in requirements.txt
+
+$(READY): requirements.txt
+	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)"
+
+book: $(READY)  ## build the site into _build/html; a warning is an error
+	@$(RUN) booktools.build
+
+serve: book  ## build the site and serve it on 127.0.0.1
+	@echo "the book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C"
+	@$(RUN) http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+test: lint unit notebooks book  ## everything CI checks: lint, code, notebooks, build
+
+lint: $(READY)  ## ruff over code and notebooks; the environment fits together
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) pip --disable-pip-version-check check
+
+unit: $(READY)  ## tests of the code and of the notebooks' form
+	@$(WORKERS) $(RUN) pytest $(XDIST) -q tests
+
+notebooks: $(READY)  ## run every chapter and compare all outputs with the stored ones
+	@$(WORKERS) $(RUN) pytest $(XDIST) -q -p booktools.nbval_plugin --nbval chapters
+
+run: $(READY)  ## run every notebook again and store its outputs in normal form
+	@$(WORKERS) $(RUN) booktools.notebooks
+
+lab: $(READY)  ## open the chapters in JupyterLab
+	@$(RUN) jupyterlab --notebook-dir=chapters
+
+claims: $(READY)  ## check every empirical claim on fresh seeds; rewrite the evidence
+	@$(WORKERS) $(RUN) batchnorm.claims
+
+bench: $(READY)  ## speed, as ratios measured side by side
+	@$(RUN) booktools.bench
+
+clean:     ## remove what the other verbs made, the environment too
+	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis code/*.egg-info

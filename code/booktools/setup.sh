@@ -1,0 +1,58 @@
+#!/bin/sh
+# Makes the virtual environment that every verb of the Makefile runs in:
+#     sh code/booktools/setup.sh PYTHON VENV [TORCH]
+# TORCH=cpu takes PyTorch's build without CUDA. All or nothing: whatever goes
+# wrong, no half-made environment stays behind, and one sentence says why.
+set -u
+python=$1 venv=$2 torch=${3:-}
+
+fail() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+command -v "$python" >/dev/null 2>&1 || fail \
+    "there is no '$python' here; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11 ..."
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail \
+    "'$python' is $("$python" --version 2>&1); the book needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11 ..."
+"$python" -c 'import venv, ensurepip' 2>/dev/null || fail \
+    "'$python' comes without the venv module; install it (Debian and Ubuntu: the package python3-venv)"
+if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+    fail "'$venv' is in the way and is not a virtual environment; move it, or name another: make VENV=... ..."
+fi
+
+log=$(mktemp) || fail "cannot write a temporary file"
+made=no
+clean_up() {
+    rm -f "$log"
+    [ "$made" = yes ] || rm -rf "$venv"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+install() {
+    "$venv_python" -m pip --disable-pip-version-check --retries 2 install "$@" >"$log" 2>&1 && return
+    grep -i 'error' "$log" | tail -n 3 >&2
+    fail "the packages in requirements.txt could not be installed (is there a network?); nothing was left behind, try again"
+}
+
+echo "setup: making $venv with $("$python" --version 2>&1); the first time takes some minutes" >&2
+rm -rf "$venv"
+"$python" -m venv "$venv" >"$log" 2>&1 || fail "could not make $venv: $(tail -n 1 "$log")"
+venv_python=$venv/bin/python
+[ -x "$venv_python" ] || venv_python=$venv/Scripts/python
+
+if [ -n "$torch" ]; then
+    # uv knows PyTorch's own indexes by name, pip only by address.
+    install "$(grep '^uv==' requirements.txt)"
+    "$venv_python" -m uv pip install --quiet --python "$venv_python" --torch-backend "$torch" \
+        "$(grep '^torch==' requirements.txt)" >"$log" 2>&1 || {
+        grep -i 'error\|caused' "$log" | tail -n 3 >&2
+        fail "PyTorch's build '$torch' could not be installed (is there a network?); nothing was left behind, try again"
+    }
+fi
+install --requirement requirements.txt
+install --no-deps --no-build-isolation --editable .
+made=yes
+touch "$venv/ready"
