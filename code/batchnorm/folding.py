@@ -1,0 +1,111 @@
+r"""Batch normalization folded into the linear or convolutional layer before it.
+
+At inference the statistics are constants, so normalization is an affine map of
+each channel, and the layer before it is affine too: the two are one layer.
+
+$$W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
+  b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)$$
+
+for every output channel c. What cannot be folded is normalization *before* a
+convolution that pads with zeros: the padding would have to be with the value that
+normalization turns into 0, so the result is right inside and wrong at the border.
+"""
+
+import numpy as np
+
+from batchnorm import _checks
+
+
+def fold_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
+    r"""Weight and bias of the linear layer that also normalizes its output.
+
+    $$W' = \operatorname{diag}\!\Big(\frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}\Big) W,
+      \qquad
+      b' = \beta + \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu)$$
+
+    weight: (d_out, d_in), as torch keeps it; bias: (d_out,), or None for 0;
+    gamma, beta: (d_out,), or None for 1 and 0; mean, var: population statistics,
+    (d_out,); eps: added to the variance.
+    Returns (weight, bias), computed in float64 and rounded once to the dtype of the
+    argument; a bias that was None comes back as a vector of the dtype of weight.
+    Raises ValueError if weight is not (d_out, d_in), if a vector has another length,
+    var a negative entry, or eps is not positive and finite.
+    Source: the paper, Algorithm 2, step 11.
+    """
+    weight = _checks.real_array("weight", weight)
+    if weight.ndim != 2:
+        raise ValueError(f"weight has shape {weight.shape}; allowed is (d_out, d_in)")
+    scale, bias = _fold(weight, len(weight), bias, gamma, beta, mean, var, eps)
+    return (weight * scale[:, None]).astype(weight.dtype), bias
+
+
+def fold_conv(
+    weight,
+    bias,
+    gamma,
+    beta,
+    mean,
+    var,
+    *,
+    eps=1e-5,
+    transposed=False,
+    groups=1,
+):
+    r"""Weight and bias of the convolution that also normalizes its output.
+
+    $$W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
+      b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)$$
+
+    weight: (C_out, C_in / groups, \*kernel), or (C_in, C_out / groups, \*kernel) if
+    transposed, with one to three kernel axes, as torch keeps it; bias: (C_out,), or
+    None for 0; gamma, beta: (C_out,), or None for 1 and 0; mean, var: population
+    statistics, (C_out,); eps: added to the variance; groups: of the convolution,
+    C_in if it is depthwise. Stride, padding and dilation do not matter.
+    Returns (weight, bias), computed in float64 and rounded once to the dtype of the
+    argument; a bias that was None comes back as a vector of the dtype of weight.
+    Raises ValueError if weight has another number of axes, groups does not divide
+    its first axis, a vector has another length than C_out, var a negative entry, or
+    eps is not positive and finite.
+    Source: the paper, section 3.2 and Algorithm 2, step 11.
+    """
+    weight = _checks.real_array("weight", weight)
+    groups = _checks.count("groups", groups)
+    if weight.ndim not in (3, 4, 5):
+        raise ValueError(
+            f"weight has shape {weight.shape}; "
+            "allowed are two channel axes and one to three kernel axes"
+        )
+    if weight.shape[0] % groups:
+        raise ValueError(
+            f"groups is {groups}; allowed are divisors of the first axis of weight, "
+            f"which has shape {weight.shape}"
+        )
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    scale, bias = _fold(weight, channels, bias, gamma, beta, mean, var, eps)
+
+    # Output channels are the rows of the weight; in a transposed convolution they
+    # are its columns, and the rows of each group have channels of their own.
+    if transposed:
+        rows_per_group = len(weight) // groups
+        scale = np.repeat(scale.reshape(groups, -1), rows_per_group, axis=0)
+    else:
+        scale = scale[:, None]
+    taps = [1] * (weight.ndim - 2)
+    return (weight * scale.reshape(*scale.shape, *taps)).astype(weight.dtype), bias
+
+
+def _fold(weight, channels, bias, gamma, beta, mean, var, eps):
+    """The factor of each output channel, in float64, and the folded bias."""
+    bias = _checks.parameter("bias", bias, channels)
+    gamma = _checks.parameter("gamma", gamma, channels)
+    beta = _checks.parameter("beta", beta, channels)
+    mean = _checks.channel_vector("mean", mean, channels).astype(np.float64)
+    var = _checks.variance("var", var, channels).astype(np.float64)
+
+    scale = 1 / np.sqrt(var + _checks.epsilon(eps))
+    if gamma is not None:
+        scale = scale * gamma
+    shift = scale * ((0.0 if bias is None else bias.astype(np.float64)) - mean)
+    if beta is not None:
+        shift = shift + beta
+    return scale, shift.astype(weight.dtype if bias is None else bias.dtype)
