@@ -1,0 +1,173 @@
+r"""Standardize, or whiten, the features of a data set.
+
+Each function ``fit_*`` looks at one data set and returns an affine map,
+:math:`x \mapsto (x - \mu) W`, which can then be applied to any other:
+
+========================  ================================  ======================
+fit                       :math:`W`                         covariance afterwards
+========================  ================================  ======================
+:func:`fit_standardize`   :math:`\mathrm{diag}(1/\sigma)`   ones on the diagonal
+:func:`fit_pca`           :math:`U \Lambda^{-1/2}`          the identity
+:func:`fit_zca`           :math:`U \Lambda^{-1/2} U^\top`   the identity
+========================  ================================  ======================
+
+where :math:`\frac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top` (biased, as in
+batch normalization).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "Affine",
+    "condition_number",
+    "covariance",
+    "fit_pca",
+    "fit_standardize",
+    "fit_zca",
+    "zca_backward",
+]
+
+
+class Affine(NamedTuple):
+    r"""The map :math:`x \mapsto (x - \mu) W`.
+
+    ``mean`` has shape (d,), ``matrix`` (d, k), and ``rank`` counts the
+    directions in which the fitted data varied. ``rank < d`` says that columns
+    were constant or linearly dependent: those directions are mapped to zero
+    (PCA leaves them out, so that k = rank), not divided by zero.
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+    rank: int
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Map x of shape (n, d) to shape (n, k)."""
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise ValueError(
+                f"x has shape {x.shape}; allowed is (n, {len(self.mean)}), "
+                "with the columns that the map was fitted to"
+            )
+        return (x - self.mean) @ self.matrix
+
+
+def _samples(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"x has shape {x.shape}; allowed is (m, d), one sample a row, none empty"
+        )
+    if x.dtype.kind not in "iuf":
+        raise ValueError(f"x has dtype {x.dtype}; allowed are real numbers")
+    x = x.astype(np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError("x holds NaN or infinity; allowed are finite numbers")
+    return x
+
+
+def covariance(x: np.ndarray) -> np.ndarray:
+    r"""Return the biased covariance :math:`\frac1m (X-\mu)^\top (X-\mu)`, (d, d)."""
+    x = _samples(x)
+    centered = x - x.mean(axis=0)
+    return centered.T @ centered / len(x)
+
+
+def condition_number(matrix: np.ndarray) -> float:
+    r"""Return :math:`\lambda_{\max} / \lambda_{\min}` of a symmetric matrix.
+
+    Infinite where the smallest eigenvalue is zero up to rounding.
+    """
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(f"matrix has shape {matrix.shape}; allowed is (d, d)")
+    values = np.linalg.eigvalsh(matrix)
+    floor = len(values) * np.finfo(np.float64).eps * abs(values[-1])
+    return float(values[-1] / values[0]) if values[0] > floor else float("inf")
+
+
+def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, standard deviations and axes of the directions in which x varies.
+
+    The axes are the columns of U. They come from the singular values of the
+    centered data, which keeps twice the digits that the covariance would, and
+    a direction counts by the rule of numpy.linalg.matrix_rank.
+    """
+    x = _samples(x)
+    mean = x.mean(axis=0)
+    _, s, vt = np.linalg.svd(x - mean, full_matrices=False)
+    # Rounding of the mean leaves a constant column at this height, not at zero.
+    noise = np.finfo(np.float64).eps * max(s[0], np.abs(mean).max() * len(x) ** 0.5)
+    varies = s > max(x.shape) * noise
+    return mean, s[varies] / len(x) ** 0.5, vt[varies].T
+
+
+def fit_standardize(x: np.ndarray) -> Affine:
+    r"""Fit :math:`x_j \mapsto (x_j - \mu_j) / \sigma_j`, each column by itself.
+
+    x has shape (m, d). A constant column is mapped to zero.
+    """
+    x = _samples(x)
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    constant = np.ptp(x, axis=0) == 0
+    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
+    return Affine(mean, np.diag(scale), int((~constant).sum()))
+
+
+def fit_pca(x: np.ndarray) -> Affine:
+    r"""Fit PCA whitening, :math:`W = U \Lambda^{-1/2}`: rotate, then rescale.
+
+    x has shape (m, d); the result has as many columns as x has directions in
+    which it varies, the widest first. The sign of each column is arbitrary and
+    is fixed here by making the largest entry of its axis positive.
+    """
+    mean, std, axes = _spread(x)
+    largest = np.abs(axes).argmax(axis=0)
+    signs = np.sign(axes[largest, np.arange(axes.shape[1])])
+    return Affine(mean, axes * signs / std, len(std))
+
+
+def fit_zca(x: np.ndarray) -> Affine:
+    r"""Fit ZCA whitening, :math:`W = U \Lambda^{-1/2} U^\top`: rescale, rotate back.
+
+    x has shape (m, d). Of all maps that whiten, this one moves the data least.
+    """
+    mean, std, axes = _spread(x)
+    return Affine(mean, (axes / std) @ axes.T, len(std))
+
+
+def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
+    r"""Return the gradient through ``fit_zca(x)(x)``, mean and W included.
+
+    With :math:`x_c` the centered data, :math:`\lambda` the eigenvalues and U the
+    axes of its covariance,
+
+    .. math::
+        M &= U \bigl[ K \circ U^\top \mathrm{sym}(x_c^\top dy)\, U \bigr] U^\top,
+        \qquad K_{ij} = \frac{-1}{\sqrt{\lambda_i \lambda_j}
+        \,(\sqrt{\lambda_i} + \sqrt{\lambda_j})}, \\
+        dx_c &= dy\, W + \tfrac2m\, x_c M, \qquad dx = dx_c - \mathrm{mean}(dx_c).
+
+    K is the divided difference of :math:`\lambda^{-1/2}` (the formula of
+    Daleckii and Krein), so equal eigenvalues do no harm. For d = 1 this is the
+    backward pass of batch normalization. dy and x have shape (m, d); x must
+    vary in all d directions, elsewhere W has no derivative.
+    """
+    x = _samples(x)
+    dy = np.asarray(dy, dtype=np.float64)
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape}; allowed is that of x, {x.shape}")
+    mean, std, axes = _spread(x)
+    if len(std) < x.shape[1]:
+        raise ValueError(
+            f"x varies in {len(std)} directions; allowed is all {x.shape[1]}, "
+            "elsewhere its whitening has no derivative"
+        )
+    centered = x - mean
+    dw = centered.T @ dy
+    k = -1 / (np.outer(std, std) * np.add.outer(std, std))
+    m = axes @ (k * (axes.T @ (dw + dw.T) @ axes / 2)) @ axes.T
+    dcentered = dy @ ((axes / std) @ axes.T) + 2 / len(x) * centered @ m
+    return dcentered - dcentered.mean(axis=0)
