@@ -1,0 +1,41 @@
+"""Checked empirical claims: the registry, and the claims of each part of the book.
+
+`show("id")` is the one line of a chapter: it runs the claim over twenty seeds,
+draws every one of them and prints the verdict.
+"""
+
+from importlib import import_module
+
+from batchnorm.claims.registry import (
+    CHAPTER_SEEDS,
+    FRESH_SEEDS,
+    TUNING_SEEDS,
+    Claim,
+    Condition,
+    Result,
+    claims,
+    get,
+    load,
+    run,
+    show,
+    stale,
+)
+
+__all__ = [
+    "CHAPTER_SEEDS",
+    "FRESH_SEEDS",
+    "TUNING_SEEDS",
+    "Claim",
+    "Condition",
+    "Result",
+    "claims",
+    "get",
+    "load",
+    "run",
+    "show",
+    "stale",
+]
+
+# In the order of the book; importing a part registers its claims.
+for part in ("inputs", "depth", "transform", "invariance"):
+    import_module(f"{__name__}.{part}")
