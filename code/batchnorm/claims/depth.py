@@ -1,10 +1,10 @@
 """Claims about signals and gradients in deep networks, before any training."""
 
 import numpy as np
-import torch
 
-from batchnorm.claims import _nets
+from batchnorm.claims import _digits
 from batchnorm.claims.registry import above, below, between, claim
+from batchnorm.ensemble import Network, forward, gradient, init_parameters, unpack
 
 # ---------------------------------------------------------------------------
 # Gradients of the first layers (the paper's motivation, sections 1 and 3.3)
@@ -25,7 +25,7 @@ DEEP = {"depth": 10, "width": 100, "batch": 256}
     scale="log",
 )
 def sigmoid_vanishes(seeds, *, scale, **net):
-    gradients, _ = _gradients(seeds, "sigmoid", scale, normalized=False, **net)
+    gradients, _ = _gradients(seeds, "sigmoid", scale, norm=None, **net)
     return gradients[:, 0] / gradients[:, -1]
 
 
@@ -43,9 +43,9 @@ def sigmoid_vanishes(seeds, *, scale, **net):
     condition=below(0.25),
 )
 def vanishing_without_saturation(seeds, *, scale, saturated, **net):
-    gradients, inputs = _gradients(seeds, "sigmoid", scale, normalized=False, **net)
+    gradients, inputs = _gradients(seeds, "sigmoid", scale, norm=None, **net)
     factor = (gradients[:, 0] / gradients[:, -1]) ** (1 / (net["depth"] - 1))
-    return torch.where(_share_beyond(inputs, saturated) < 1e-3, factor, torch.nan)
+    return np.where(_share_beyond(inputs, saturated) < 1e-3, factor, np.nan)
 
 
 @claim(
@@ -60,7 +60,7 @@ def vanishing_without_saturation(seeds, *, scale, saturated, **net):
     condition=above(0.4),
 )
 def saturation_at_large_scale(seeds, *, scale, saturated, **net):
-    _, inputs = _gradients(seeds, "sigmoid", scale, normalized=False, **net)
+    _, inputs = _gradients(seeds, "sigmoid", scale, norm=None, **net)
     return _share_beyond(inputs, saturated)
 
 
@@ -79,10 +79,10 @@ def saturation_at_large_scale(seeds, *, scale, saturated, **net):
 )
 def gradients_survive(seeds, *, scales, **net):
     def ratio(nonlinearity, scale):
-        gradients, _ = _gradients(seeds, nonlinearity, scale, normalized=False, **net)
+        gradients, _ = _gradients(seeds, nonlinearity, scale, norm=None, **net)
         return gradients[:, 0] / gradients[:, -1]
 
-    return torch.stack([ratio(*s) for s in scales]).amin(dim=0)
+    return np.min([ratio(*s) for s in scales], axis=0)
 
 
 @claim(
@@ -98,12 +98,12 @@ def gradients_survive(seeds, *, scales, **net):
 )
 def normalized_even(seeds, *, scales, **net):
     def ratio(scale):
-        gradients, _ = _gradients(seeds, "sigmoid", scale, normalized=True, **net)
+        gradients, _ = _gradients(seeds, "sigmoid", scale, norm="batch", **net)
         return gradients[:, 0] / gradients[:, -1]
 
-    ratios = torch.stack([ratio(scale) for scale in scales])
-    most_uneven = ratios.log().abs().argmax(dim=0)
-    return ratios.gather(0, most_uneven[None])[0]
+    ratios = np.array([ratio(scale) for scale in scales])
+    most_uneven = np.abs(np.log(ratios)).argmax(axis=0)
+    return ratios[most_uneven, np.arange(len(seeds))]
 
 
 SCALES = {**DEEP, "scales": (0.1, 1.0, 3.0, 10.0)}
@@ -123,7 +123,7 @@ SCALES = {**DEEP, "scales": (0.1, 1.0, 3.0, 10.0)}
     scale="log",
 )
 def gradient_span(seeds, *, scales, **net):
-    return _span(seeds, scales, normalized=False, **net)
+    return _span(seeds, scales, norm=None, **net)
 
 
 @claim(
@@ -138,7 +138,7 @@ def gradient_span(seeds, *, scales, **net):
     condition=below(1.2),
 )
 def normalized_gradient_span(seeds, *, scales, **net):
-    return _span(seeds, scales, normalized=True, **net)
+    return _span(seeds, scales, norm="batch", **net)
 
 
 def _span(seeds, scales, **net):
@@ -148,32 +148,36 @@ def _span(seeds, scales, **net):
         gradients, _ = _gradients(seeds, "sigmoid", scale, output_scale=1.0, **net)
         return gradients[:, 0] * scale
 
-    norms = torch.stack([first(scale) for scale in scales])
-    return norms.amax(dim=0) / norms.amin(dim=0)
+    norms = np.array([first(scale) for scale in scales])
+    return norms.max(axis=0) / norms.min(axis=0)
 
 
 def _share_beyond(inputs, limit):
     """Share of the inputs of all layers with an absolute value above the limit."""
-    return torch.stack([z.abs() > limit for z in inputs]).double().mean(dim=(0, 2, 3))
+    return np.mean([np.abs(z) > limit for z in inputs], axis=(0, 2, 3))
 
 
 def _gradients(
-    seeds, nonlinearity, scale, *, normalized, depth, width, batch, output_scale=None
+    seeds, nonlinearity, scale, *, norm, depth, width, batch, output_scale=None
 ):
     """Norms of ∂ℓ/∂W of the hidden layers (S, depth), and their inputs to g.
 
     The output layer has the hidden layers' scale unless it is given its own.
     """
-    x, labels = _nets.digits_batch(seeds, batch)
-    layers = _nets.weights(seeds, [64, *[width] * depth, 10], scale)
+    network = Network((64,), (width,) * depth, nonlinearity=nonlinearity, norm=norm)
+    x, labels = _digits.one_batch(seeds, batch)
+    theta = init_parameters(network, seeds, scale)
     if output_scale is not None:
-        layers[-1] *= output_scale / scale
-    for w in layers:
-        w.requires_grad_()
-    inputs, y = _nets.hidden(x, layers[:-1], nonlinearity, normalized=normalized)
-    loss = _nets.cross_entropy(y @ layers[-1], labels).sum()
-    gradients = torch.autograd.grad(loss, layers[:-1])
-    return _nets.norms(gradients), [z.detach() for z in inputs]
+        unpack(network, theta)[-1].weight[...] *= output_scale / scale
+    _, g = gradient(network, theta, x, labels)
+    inputs = [layer.preactivation for layer in forward(network, theta, x)[:-1]]
+    return _weight_norms(network, g), inputs
+
+
+def _weight_norms(network, g):
+    """Norm of each hidden layer's weights in theta, or of their gradient -> (S, L)."""
+    weights = [layer.weight for layer in unpack(network, g)[:-1]]
+    return np.stack([np.linalg.norm(w, axis=(1, 2)) for w in weights], axis=1)
 
 
 # ---------------------------------------------------------------------------
@@ -185,8 +189,8 @@ def _gradients(
     claimed="Batch normalization prevents exploding gradients.",
     statement=(
         "At initialization it causes them in ReLU networks: backward through each "
-        "normalized layer the gradient grows by √(π/(π − 1)) = 1.21, a factor 200 and "
-        "more over thirty layers."
+        "normalized layer the gradient grows by √(π/(π − 1)) = 1.21, a factor of some "
+        "200 over thirty layers."
     ),
     source="Yang et al. 2019",
     setting={"depth": 30, "width": 256, "batch": 256},
@@ -194,23 +198,17 @@ def _gradients(
     condition=between(1.18, 1.24),
 )
 def normalized_relu_grows(seeds, *, depth, width, batch):
-    return [_growth(seed, depth, width, batch) for seed in seeds]
+    network = Network((width,), (width,) * depth, norm="batch")
 
+    def growth(seed):
+        rng = np.random.default_rng(seed)
+        x, labels = rng.normal(size=(batch, width)), rng.integers(10, size=batch)
+        _, g = gradient(network, init_parameters(network, [seed]), x, labels)
+        # The first layer is left out: its inputs are not those of a ReLU layer.
+        _, second, *_, last = _weight_norms(network, g)[0]
+        return (second / last) ** (1 / (depth - 2))
 
-def _growth(seed, depth, width, batch):
-    """Growth per layer of ∂ℓ/∂z, from the last of the layers back to the first.
-
-    A loss linear in the last outputs, with random coefficients, sends a random
-    gradient in.
-    """
-    rng = np.random.default_rng([seed, 1])
-    x, coefficients = torch.tensor(rng.standard_normal((2, 1, batch, width)))
-    layers = _nets.weights([seed], [width] * (depth + 1), 2**0.5)
-    inputs, y = _nets.hidden(
-        x.requires_grad_(), layers, "relu", normalized=True, eps=1e-12
-    )
-    first, last = torch.autograd.grad((y * coefficients).sum(), [inputs[0], inputs[-1]])
-    return ((first.norm() / last.norm()) ** (1 / (depth - 1))).item()
+    return [growth(seed) for seed in seeds]
 
 
 # ---------------------------------------------------------------------------
@@ -232,16 +230,11 @@ JACOBIAN = {"depth": 10, "width": 64, "batch": 256, "examples": 4}
     scale="log",
 )
 def jacobian_scale(seeds, *, nonlinearity, scales, **net):
-    rms = torch.stack(
-        [
-            _spectra(seeds, nonlinearity, scale, normalized=True, **net)
-            .square()
-            .mean(dim=(1, 2, 3))
-            .sqrt()
-            for scale in scales
-        ]
-    )
-    return rms.amax(dim=0) / rms.amin(dim=0) - 1
+    spectra = [
+        _spectra(seeds, nonlinearity, scale, norm="batch", **net) for scale in scales
+    ]
+    rms = np.sqrt([(s**2).mean(axis=(1, 2, 3)) for s in spectra])
+    return rms.max(axis=0) / rms.min(axis=0) - 1
 
 
 @claim(
@@ -260,35 +253,32 @@ def jacobian_scale(seeds, *, nonlinearity, scales, **net):
     condition=below(0),
 )
 def jacobian_spectrum(seeds, *, nonlinearity, scale, **net):
-    def share(normalized):
-        s = _spectra(seeds, nonlinearity, scale, normalized=normalized, **net)
-        return ((s >= 0.5) & (s <= 2)).double().mean(dim=(1, 2, 3))
+    def share(norm):
+        s = _spectra(seeds, nonlinearity, scale, norm=norm, **net)
+        return ((s >= 0.5) & (s <= 2)).mean(axis=(1, 2, 3))
 
-    return share(True) - share(False)
+    return share("batch") - share(None)
 
 
-def _spectra(seeds, nonlinearity, scale, *, normalized, depth, width, batch, examples):
+SLOPES = {"tanh": lambda h: 1 - h**2, "relu": lambda h: h > 0, "linear": np.ones_like}
+
+
+def _spectra(seeds, nonlinearity, scale, *, norm, depth, width, batch, examples):
     """Singular values of each layer's Jacobian -> (S, depth, examples, width).
 
-    A layer maps x to g((W x − μ) / σ), with μ and σ of the batch held fixed: its
-    Jacobian at one example is diag(g′) diag(1/σ) W.
+    A layer maps u to g((W u − μ) / σ), with μ and σ of the batch held fixed: its
+    Jacobian at one example is diag(g′) diag(1/σ) W. The first layer is left out: it
+    maps 64 pixels, some of them constant.
     """
-    x, _ = _nets.digits_batch(seeds, batch)
-    # The digits have constant pixels; a random first layer makes them `width` inputs.
-    first, *layers = _nets.weights(seeds, [64, *[width] * (depth + 1)], scale)
-    _, x = _nets.hidden(x, [first], nonlinearity, normalized=normalized)
+    hidden = (width,) * (depth + 1)
+    network = Network((64,), hidden, nonlinearity=nonlinearity, norm=norm)
+    theta = init_parameters(network, seeds, scale)
+    trace = forward(network, theta, _digits.one_batch(seeds, batch)[0])
     spectra = []
-    for w in layers:
-        z = x @ w
-        std = torch.ones(())
-        if normalized:
-            std = torch.sqrt(z.var(dim=1, correction=0, keepdim=True) + 1e-5)
-            z = _nets.normalize(z)
-        z.requires_grad_()
-        x = _nets.NONLINEARITIES[nonlinearity](z)
-        (slope,) = torch.autograd.grad(x.sum(), z)
-        # (S, examples, width, 1) times (S, 1, width, width), the weights transposed
-        rows = (slope / std)[:, :examples, :, None]
-        spectra.append(torch.linalg.svdvals(rows * w.mT[:, None]))
-        x = x.detach()
-    return torch.stack(spectra, dim=1)
+    for layer, act in list(zip(unpack(network, theta), trace, strict=True))[1:-1]:
+        rows = SLOPES[nonlinearity](act.output[:, :examples])
+        if norm:
+            rows = rows / np.sqrt(act.var + network.eps)[:, None]
+        jacobians = rows[..., None] * layer.weight[:, None]
+        spectra.append(np.linalg.svd(jacobians, compute_uv=False))
+    return np.stack(spectra, axis=1)

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from batchnorm.claims import _nets
+from batchnorm.claims import _digits
 from batchnorm.claims.registry import above, below, claim, exactly
+from batchnorm.ensemble import Network, gradient, init_parameters, unpack
 
 NET = {"depth": 2, "width": 64, "batch": 60}
 
@@ -25,15 +25,14 @@ NET = {"depth": 2, "width": 64, "batch": 60}
     floor=1e-12,
 )
 def scale_invariance(seeds, *, factors, **net):
-    loss, _, gradients = _at_initialization(seeds, 1.0, eps=0.0, **net)
-    size = _nets.norms(gradients)
-    worst = torch.zeros(len(seeds))
+    first = _at_initialization(seeds, 1.0, eps=0.0, **net)
+    deviations = []
     for a in factors:
-        scaled_loss, _, scaled = _at_initialization(seeds, a, eps=0.0, **net)
-        off = [a * g_a - g for g_a, g in zip(scaled, gradients, strict=True)]
-        worst = worst.maximum((scaled_loss / loss - 1).abs())
-        worst = worst.maximum((_nets.norms(off) / size).amax(dim=1))
-    return worst
+        scaled = _at_initialization(seeds, a, eps=0.0, **net)
+        deviations.append(np.abs(scaled.loss / first.loss - 1))
+        for g_a, g in zip(scaled.gradients, first.gradients, strict=True):
+            deviations.append(_norm(a * g_a - g) / _norm(g))
+    return np.max(deviations, axis=0)
 
 
 @claim(
@@ -50,8 +49,7 @@ def scale_invariance(seeds, *, factors, **net):
     floor=1e-12,
 )
 def gradient_orthogonal(seeds, *, weight_scale, eps, **net):
-    _, weights, gradients = _at_initialization(seeds, weight_scale, eps=eps, **net)
-    return _cosines(weights, gradients).abs().amax(dim=1)
+    return _largest_cosine(_at_initialization(seeds, weight_scale, eps=eps, **net))
 
 
 @claim(
@@ -67,8 +65,7 @@ def gradient_orthogonal(seeds, *, weight_scale, eps, **net):
     scale="log",
 )
 def epsilon_breaks(seeds, *, weight_scale, eps, **net):
-    _, weights, gradients = _at_initialization(seeds, weight_scale, eps=eps, **net)
-    return _cosines(weights, gradients).abs().amax(dim=1)
+    return _largest_cosine(_at_initialization(seeds, weight_scale, eps=eps, **net))
 
 
 @claim(
@@ -83,11 +80,14 @@ def epsilon_breaks(seeds, *, weight_scale, eps, **net):
     condition=exactly(0),
 )
 def weights_grow(seeds, *, steps, rate, eps, **net):
-    shrunk = torch.zeros(len(seeds))
+    shrunk = np.zeros(len(seeds))
     for step in _train(seeds, steps=steps, rate=rate, eps=eps, **net):
-        before, after = _nets.norms(step.before), _nets.norms(step.after)
         # A layer that hardly moves may lose the last bit of its norm.
-        shrunk += (after < before * (1 - 1e-14)).any(dim=1)
+        ratios = [
+            _norm(after) / _norm(before)
+            for before, after in zip(step.before, step.after, strict=True)
+        ]
+        shrunk += np.min(ratios, axis=0) < 1 - 1e-14
     return shrunk
 
 
@@ -105,11 +105,12 @@ def weights_grow(seeds, *, steps, rate, eps, **net):
     floor=1e-12,
 )
 def weights_grow_by_pythagoras(seeds, *, steps, rate, **net):
-    worst = torch.zeros(len(seeds))
+    worst = np.zeros(len(seeds))
     for step in _train(seeds, steps=steps, rate=rate, eps=0.0, **net):
-        before, after, g = map(_nets.norms, (step.before, step.after, step.gradients))
-        off = (after**2 - before**2 - rate**2 * g**2) / before**2
-        worst = worst.maximum(off.abs().amax(dim=1))
+        for w, g, after in zip(step.before, step.gradients, step.after, strict=True):
+            expected = _norm(w) ** 2 + rate**2 * _norm(g) ** 2
+            off = np.abs(_norm(after) ** 2 - expected) / _norm(w) ** 2
+            worst = np.maximum(worst, off)
     return worst
 
 
@@ -129,15 +130,15 @@ def weights_grow_by_pythagoras(seeds, *, steps, rate, **net):
 def scale_is_a_rate(seeds, *, steps, rate, factor, **net):
     def losses(a):
         run = _train(seeds, steps=steps, rate=rate, eps=0.0, factor=a, **net)
-        return torch.stack([step.loss for step in run])
+        return np.array([step.loss for step in run])
 
-    return (losses(factor) / losses(1.0) - 1).abs().amax(dim=0)
+    return np.abs(losses(factor) / losses(1.0) - 1).max(axis=0)
 
 
 class Step(NamedTuple):
-    """One step of descent: losses (S,), and per hidden layer a tensor of all seeds."""
+    """One step of descent: losses (S,), and for each hidden layer (S, out, in)."""
 
-    loss: torch.Tensor
+    loss: np.ndarray
     before: list
     gradients: list
     after: list
@@ -148,46 +149,40 @@ def _train(seeds, *, depth, width, batch, steps, rate, eps, factor=1.0):
 
     The hidden weights are multiplied by `factor`, their rate by its square.
     """
-    x, labels = _nets.digits_batch(seeds, 1200)
-    order = np.stack(
-        [
-            np.random.default_rng([seed, 2]).integers(1200, size=(steps, batch))
-            for seed in seeds
-        ]
-    )
-    net = torch.arange(len(seeds))[:, None]
-    layers = _initial(seeds, depth, width, factor)
-    rates = [rate * factor**2] * depth + [rate]
-    for t in range(steps):
-        rows = order[:, t]
-        loss, gradients = _backward(x[net, rows], labels[net, rows], layers, eps)
-        after = [w - r * g for w, r, g in zip(layers, rates, gradients, strict=True)]
-        yield Step(loss, layers[:-1], gradients[:-1], after[:-1])
-        layers = after
+    network = Network((64,), (width,) * depth, norm="batch", eps=eps)
+    theta = init_parameters(network, seeds, 2**0.5)
+    rates = np.full_like(theta, rate)
+    for w, r in zip(
+        *(_hidden_weights(network, t) for t in (theta, rates)), strict=True
+    ):
+        w *= factor
+        r *= factor**2
+    for x, labels in _digits.mini_batches(seeds, batch, steps):
+        loss, g = gradient(network, theta, x, labels)
+        after = theta - rates * g
+        yield Step(loss, *(_hidden_weights(network, t) for t in (theta, g, after)))
+        theta = after
 
 
-def _at_initialization(seeds, factor, *, depth, width, batch, eps):
-    """Loss, hidden weights and their gradients, before any step."""
-    x, labels = _nets.digits_batch(seeds, batch)
-    layers = _initial(seeds, depth, width, factor)
-    loss, gradients = _backward(x, labels, layers, eps)
-    return loss, layers[:-1], gradients[:-1]
+def _at_initialization(seeds, factor, **net):
+    """The first step that training would take."""
+    return next(_train(seeds, steps=1, rate=0.0, factor=factor, **net))
 
 
-def _initial(seeds, depth, width, factor):
-    *hidden, output = _nets.weights(seeds, [64, *[width] * depth, 10], 2**0.5)
-    return [*(factor * w for w in hidden), output]
+def _hidden_weights(network, theta):
+    """Weights of the hidden layers, views into theta, each (S, out, in)."""
+    return [layer.weight for layer in unpack(network, theta)[:-1]]
 
 
-def _backward(x, labels, layers, eps):
-    """Loss of each seed (S,), and the gradients of all layers."""
-    layers = [w.detach().requires_grad_() for w in layers]
-    _, y = _nets.hidden(x, layers[:-1], "relu", normalized=True, eps=eps)
-    loss = _nets.cross_entropy(y @ layers[-1], labels)
-    return loss.detach(), torch.autograd.grad(loss.sum(), layers)
+def _largest_cosine(step):
+    """Largest |cosine| of a layer's weights and gradient, for each seed."""
+    cosines = [
+        (w * g).sum(axis=(1, 2)) / (_norm(w) * _norm(g))
+        for w, g in zip(step.before, step.gradients, strict=True)
+    ]
+    return np.abs(cosines).max(axis=0)
 
 
-def _cosines(weights, gradients):
-    """Cosine of each layer's weights and gradient -> (S, layers)."""
-    dots = [(w * g).sum(dim=(1, 2)) for w, g in zip(weights, gradients, strict=True)]
-    return torch.stack(dots, 1) / (_nets.norms(weights) * _nets.norms(gradients))
+def _norm(w):
+    """Euclidean norm of each seed's weights: (S, out, in) -> (S,)."""
+    return np.linalg.norm(w, axis=(1, 2))

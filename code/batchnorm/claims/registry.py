@@ -236,20 +236,11 @@ def run(id, seeds=CHAPTER_SEEDS):
 def show(id, seeds=CHAPTER_SEEDS):
     """Run a claim, draw every seed's effect, and print the verdict."""
     # Imported here so that running claims needs no graphics.
-    import matplotlib.pyplot as plt
-
     from batchnorm import figures
 
     result = run(id, seeds)
     entry = result.claim
-    figures.claim_plot(
-        result.effects,
-        thresholds=entry.condition.thresholds,
-        holds=entry.condition(result.effects),
-        label=entry.effect,
-        scale=entry.scale,
-    )
-    plt.show()
+    figures.claim_plot(result.effects, entry.condition, entry.effect, scale=entry.scale)
     print(result.verdict)
 
 
