@@ -14,11 +14,26 @@ from typing import NamedTuple
 import numpy as np
 
 from batchnorm import _checks
+from batchnorm._arithmetic import (
+    Moments,
+    affine,
+    as_maps,
+    column,
+    given_moments,
+    gradient_scale,
+    gradient_totals,
+    moments,
+    residual,
+)
+
+# Results beyond the range of a dtype are infinite, and NaN stays NaN, without a word.
+_QUIET = np.errstate(over="ignore", invalid="ignore")
 
 # ---------------------------------------------------------------------------
 # The transform, equation by equation (Algorithm 1)
 
 
+@_QUIET
 def batch_mean(x):
     r"""Mean of each channel over the mini-batch.
 
@@ -29,14 +44,11 @@ def batch_mean(x):
     Raises ValueError if x has no channel axis, or too few values.
     Source: the paper, Algorithm 1, first line.
     """
-    maps = _maps(_checks.batch("x", x))
-    # Deviations from one of the samples are small where the values are large
-    # and close together; a constant channel has its mean exactly.
-    first = maps[0, :, 0]
-    first = np.where(np.isfinite(first), first, 0.0)
-    return first + np.mean(maps - _column(first), axis=(0, 2))
+    mean, _ = moments(as_maps(_checks.batch("x", x))).mean_and_var()
+    return mean
 
 
+@_QUIET
 def batch_variance(x, mean):
     r"""Biased variance of each channel over the mini-batch.
 
@@ -51,7 +63,8 @@ def batch_variance(x, mean):
     """
     x = _checks.batch("x", x)
     mean = _checks.channel_vector("mean", mean, x.shape[1])
-    return np.mean(_centered(_maps(x), mean) ** 2, axis=(0, 2))
+    _, var = moments(as_maps(x), near=mean).mean_and_var()
+    return var
 
 
 def normalize(x, mean, var, *, eps=1e-5):
@@ -68,6 +81,7 @@ def normalize(x, mean, var, *, eps=1e-5):
     return inference(x, None, None, mean, var, eps=eps)
 
 
+@_QUIET
 def scale_and_shift(x_hat, gamma, beta):
     r"""Normalized activations, scaled and shifted by the learned parameters.
 
@@ -82,8 +96,8 @@ def scale_and_shift(x_hat, gamma, beta):
     channels = x_hat.shape[1]
     gamma = _checks.parameter("gamma", gamma, channels)
     beta = _checks.parameter("beta", beta, channels)
-    y = _maps(x_hat) * _column(_float64(gamma, 1.0)) + _column(_float64(beta, 0.0))
-    return _rounded(y, x_hat)
+    identity = given_moments(np.zeros(channels), np.ones(channels), x_hat.dtype)
+    return _scaled_and_shifted(x_hat, identity, 0.0, gamma, beta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +105,31 @@ class Cache:
     """What the backward pass needs of the forward pass.
 
     mean, var: the batch statistics, (d,), float64, var biased.
-    x, gamma, beta, eps: the arguments of `forward`. x is kept, not copied: it has
-    to be unchanged when `backward` is called.
+    x, gamma, beta, eps: the arguments of `forward`. They are kept, not copied, and
+    have to be unchanged when `backward` is called.
     """
 
     x: np.ndarray
-    mean: np.ndarray
-    var: np.ndarray
     gamma: np.ndarray | None
     beta: np.ndarray | None
     eps: float
+    moments: Moments
+
+    @property
+    def mean(self):
+        return self.moments.mean_and_var()[0]
+
+    @property
+    def var(self):
+        return self.moments.mean_and_var()[1]
+
+    @property
+    def x_hat(self):
+        """The normalized activations, computed again from x."""
+        return _scaled_and_shifted(self.x, self.moments, self.eps, None, None)
 
 
+@_QUIET
 def forward(x, gamma, beta, *, eps=1e-5):
     r"""Batch normalization of a mini-batch with its own statistics.
 
@@ -122,13 +149,11 @@ def forward(x, gamma, beta, *, eps=1e-5):
     gamma = _checks.parameter("gamma", gamma, channels)
     beta = _checks.parameter("beta", beta, channels)
     eps = _checks.epsilon(eps)
-    mean = batch_mean(x)
-    var = batch_variance(x, mean)
-    x_hat = _centered(_maps(x), mean) / _column(np.sqrt(var + eps))
-    y = x_hat * _column(_float64(gamma, 1.0)) + _column(_float64(beta, 0.0))
-    return _rounded(y, x), Cache(x, mean, var, gamma, beta, eps)
+    cache = Cache(x, gamma, beta, eps, moments(as_maps(x)))
+    return _scaled_and_shifted(x, cache.moments, eps, gamma, beta), cache
 
 
+@_QUIET
 def backward(dy, cache):
     r"""Gradients of the loss through `forward`, in closed form.
 
@@ -154,22 +179,30 @@ def backward(dy, cache):
             f"cache is a {type(cache).__name__}; allowed is the Cache from forward"
         )
     x, gamma, beta = cache.x, cache.gamma, cache.beta
-    dy = _maps(_checks.gradient("dy", dy, x.shape))
-    std = np.sqrt(cache.var + cache.eps)
-    x_hat = _centered(_maps(x), cache.mean) / _column(std)
+    dy = as_maps(_checks.gradient("dy", dy, x.shape))
+    stats = cache.moments
+    inv_std = stats.inv_std(cache.eps)
+    dy, scale, dgamma, dbeta = _parameter_gradients(dy, x, stats, inv_std)
+
+    # mean(dy) + x_hat·mean(dy·x_hat) = intercept + slope·(x − origin)
     m = x.size // x.shape[1]
-    dbeta = np.sum(dy, axis=(0, 2))
-    dgamma = np.sum(dy * x_hat, axis=(0, 2))
-    dx = _column(_float64(gamma, 1.0) / std) * (
-        dy - _column(dbeta / m) - x_hat * _column(dgamma / m)
+    slope = inv_std * (dgamma / m)
+    intercept = dbeta / m - slope * stats.offset
+    dx = residual(dy, as_maps(x), stats, intercept, slope, _or(gamma, 1.0) * inv_std)
+    if np.any(scale != stats.scale):
+        dx *= column(stats.scale / scale)
+    return (
+        dx.reshape(x.shape),
+        _like(dgamma / scale, gamma),
+        _like(dbeta / scale, beta),
     )
-    return _rounded(dx, x), _like(dgamma, gamma), _like(dbeta, beta)
 
 
 # ---------------------------------------------------------------------------
 # Inference: the statistics are constants (Algorithm 2)
 
 
+@_QUIET
 def inference(x, gamma, beta, mean, var, *, eps=1e-5):
     r"""Batch normalization with given statistics, those of the population.
 
@@ -186,14 +219,13 @@ def inference(x, gamma, beta, mean, var, *, eps=1e-5):
     channels = x.shape[1]
     gamma = _checks.parameter("gamma", gamma, channels)
     beta = _checks.parameter("beta", beta, channels)
-    mean = _float64(_checks.channel_vector("mean", mean, channels))
-    var = _float64(_checks.variance("var", var, channels))
+    mean = _checks.channel_vector("mean", mean, channels)
+    var = _checks.variance("var", var, channels)
     eps = _checks.epsilon(eps)
-    x_hat = (_maps(x) - _column(mean)) / _column(np.sqrt(var + eps))
-    y = x_hat * _column(_float64(gamma, 1.0)) + _column(_float64(beta, 0.0))
-    return _rounded(y, x)
+    return _scaled_and_shifted(x, given_moments(mean, var, x.dtype), eps, gamma, beta)
 
 
+@_QUIET
 def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     r"""Gradients of the loss through `inference`.
 
@@ -213,16 +245,20 @@ def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     """
     x = _checks.activations("x", x)
     channels = x.shape[1]
-    dy = _maps(_checks.gradient("dy", dy, x.shape))
+    dy = as_maps(_checks.gradient("dy", dy, x.shape))
     gamma = _checks.parameter("gamma", gamma, channels)
-    mean = _float64(_checks.channel_vector("mean", mean, channels))
-    var = _float64(_checks.variance("var", var, channels))
-    std = np.sqrt(var + _checks.epsilon(eps))
-    dx = dy * _column(_float64(gamma, 1.0) / std)
-    x_hat = (_maps(x) - _column(mean)) / _column(std)
-    dgamma = np.sum(dy * x_hat, axis=(0, 2))
-    dbeta = np.sum(dy, axis=(0, 2))
-    return _rounded(dx, x), _like(dgamma, gamma), _like(dbeta, gamma)
+    mean = _checks.channel_vector("mean", mean, channels)
+    var = _checks.variance("var", var, channels)
+    stats = given_moments(mean, var, x.dtype)
+    inv_std = stats.inv_std(_checks.epsilon(eps))
+    factor = _or(gamma, 1.0) * inv_std * stats.scale
+    dx = np.multiply(dy, column(factor), dtype=np.float64).astype(x.dtype)
+    _, scale, dgamma, dbeta = _parameter_gradients(dy, x, stats, inv_std)
+    return (
+        dx.reshape(x.shape),
+        _like(dgamma / scale, gamma),
+        _like(dbeta / scale, gamma),
+    )
 
 
 # ---------------------------------------------------------------------------
@@ -372,33 +408,34 @@ def graph_backward(dy, values):
 
 
 # ---------------------------------------------------------------------------
-# Shapes and precision
+# What the above have in common
 
 
-def _maps(x):
-    """x in float64 with the spatial axes joined: (N, C, pixels)."""
-    return x.astype(np.float64).reshape(*x.shape[:2], -1)
+def _scaled_and_shifted(x, stats, eps, gamma, beta):
+    """gamma·x_hat + beta for x_hat with the given moments."""
+    slope = _or(gamma, 1.0) * stats.inv_std(eps)
+    shift = _or(beta, 0.0) - slope * stats.offset
+    return affine(as_maps(x), stats, slope, shift).reshape(x.shape)
 
 
-def _column(vector):
-    """One value per channel, to be broadcast against (N, C, pixels)."""
-    return np.reshape(vector, (-1, 1))
+def _parameter_gradients(dy, x, stats, inv_std):
+    """(scale·dy, scale, scale·dgamma, scale·dbeta).
+
+    The scale is a power of two, other than 1 only where sums leave the range of
+    float64.
+    """
+    maps = as_maps(x)
+    sums = gradient_totals(dy, maps, stats)
+    scale = gradient_scale(dy, sums)
+    if np.any(scale != 1):
+        dy = dy * column(scale)
+        sums = gradient_totals(dy, maps, stats)
+    return dy, scale, sums[1] * inv_std, sums[0]
 
 
-def _centered(maps, mean):
-    """maps - mean, with the rounding error of the mean taken off as well."""
-    centered = maps - _column(mean)
-    return centered - np.mean(centered, axis=(0, 2), keepdims=True)
-
-
-def _float64(vector, default=None):
-    """The vector in float64, or the default in place of None."""
-    return default if vector is None else vector.astype(np.float64)
-
-
-def _rounded(values, x):
-    """The float64 values in the shape and dtype of x."""
-    return values.reshape(x.shape).astype(x.dtype)
+def _or(parameter, default):
+    """The parameter in float64, or the default in place of None."""
+    return default if parameter is None else parameter.astype(np.float64)
 
 
 def _like(values, parameter):
