@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 from booktools.notebooks import ROOT
 
@@ -13,10 +14,10 @@ HTML = ROOT / "_build" / "html"
 def main() -> int:
     # Sphinx keeps pages of chapters that are gone; a site is built from nothing.
     shutil.rmtree(ROOT / "_build", ignore_errors=True)
-    command = ["jupyter_book.cli.main", "build", str(ROOT)]
-    command += ["-n", "-W", "--keep-going", "--quiet"]
+    jupyter_book = shutil.which("jupyter-book", path=sysconfig.get_path("scripts"))
+    options = ["-n", "-W", "--keep-going", "--quiet"]
     build = subprocess.run(
-        [sys.executable, "-m", *command],
+        [jupyter_book, "build", str(ROOT), *options],
         env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
         capture_output=True,
         text=True,
