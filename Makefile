@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test lint unit notebooks run lab claims bench clean
+.PHONY: help setup book serve test lint unit notebooks run lab claims bench lock clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -59,6 +59,12 @@ claims: $(READY)  ## check every empirical claim on fresh seeds; rewrite the evi
 
 bench: $(READY)  ## speed, as ratios measured side by side
 	@$(RUN) booktools.bench
+
+lock: $(READY)  ## write requirements.txt from what is installed in .venv
+	@{ sed -n '/^#/p' requirements.txt; \
+	   $(RUN) pip --disable-pip-version-check freeze --all --exclude-editable \
+	   | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | grep -v '^pip=='; } > requirements.tmp
+	@mv requirements.tmp requirements.txt && touch $(READY)
 
 clean:     ## remove what the other verbs made, the environment too
 	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis code/*.egg-info

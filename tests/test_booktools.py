@@ -1,0 +1,229 @@
+"""The tools that compare, normalize and set up: each planted fault is found."""
+
+import base64
+import io
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from booktools import notebooks
+from booktools.images import SHARE, difference
+
+ROOT = notebooks.ROOT
+
+
+def png(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def curve(shift=0):
+    paper = np.full((200, 300, 3), 255)
+    x = np.arange(20, 280)
+    y = (100 + 60 * np.sin(x / 30)).astype(int) + shift
+    for thick in range(4):
+        paper[y + thick, x] = [0, 114, 178]
+    return paper
+
+
+def test_code_is_the_standard_librarys():
+    where = "import code; print(code.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()).parent == Path(os.__file__).parent
+
+
+def test_equal_figures_do_not_differ():
+    assert difference(png(curve()), png(curve())) == 0
+
+
+def test_an_edge_may_move_by_one_pixel():
+    assert difference(png(curve()), png(curve(shift=1))) <= SHARE
+
+
+def test_a_curve_that_moved_is_found():
+    assert difference(png(curve()), png(curve(shift=12))) > SHARE
+
+
+def test_a_small_part_that_moved_is_found():
+    changed = curve()
+    changed[40:60, 200:220] = [213, 94, 0]
+    assert difference(png(curve()), png(changed)) > SHARE
+
+
+def test_figures_of_another_size_differ():
+    assert difference(png(curve()), png(curve()[:-1])) == 1
+
+
+def notebook(cells):
+    nb = nbformat.v4.new_notebook()
+    for number, (source, outputs) in enumerate(cells, start=1):
+        cell = nbformat.v4.new_code_cell(source, execution_count=number)
+        cell.outputs = outputs
+        nb.cells.append(cell)
+    return notebooks.normalize(nb)
+
+
+DRAW = """\
+import base64, io, os
+from IPython.display import display
+data = base64.b64decode(os.environ["FIGURE"])
+display({"image/png": data, "text/plain": "figure"}, raw=True)"""
+
+
+@pytest.fixture
+def nbval(tmp_path):
+    """Run strict nbval, with the plugin, over one notebook."""
+
+    def run(nb, figure):
+        path = tmp_path / "planted.ipynb"
+        notebooks.write(nb, path)
+        command = [sys.executable, "-m", "pytest", "-q", "--nbval", str(path)]
+        command += ["-p", "booktools.nbval_plugin", "-p", "no:cacheprovider"]
+        return subprocess.run(
+            [*command, "-c", os.devnull, "--rootdir", str(tmp_path)],
+            env=os.environ | {"FIGURE": base64.b64encode(figure).decode()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def stored(figure):
+    data = {"image/png": base64.b64encode(figure).decode(), "text/plain": "figure"}
+    return [nbformat.v4.new_output("display_data", data)]
+
+
+def printed(text):
+    return [nbformat.v4.new_output("stream", name="stdout", text=text)]
+
+
+def test_nbval_passes_what_is_the_same(nbval):
+    nb = notebook([("print(42)", printed("42\n")), (DRAW, stored(png(curve())))])
+    done = nbval(nb, png(curve()))
+    assert done.returncode == 0, done.stdout
+    assert "seconds per chapter" in done.stdout
+    assert "planted.ipynb" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([("print(42)", printed("43\n"))], "43"),
+        ([("print(42)", [])], "stdout|Unexpected output"),
+        ([(DRAW, stored(png(curve(shift=20))))], "figure 1 of the cell is not"),
+        ([(DRAW.replace('"image/png": data, ', ""), stored(png(curve())))], "figure"),
+    ],
+    ids=["another digit", "output not stored", "stale figure", "figure not drawn"],
+)
+def test_nbval_finds_the_planted_fault(nbval, cells, says):
+    done = nbval(notebook(cells), png(curve()))
+    assert done.returncode == 1, done.stdout
+    assert any(word in done.stdout for word in says.split("|")), done.stdout
+
+
+def test_normal_form_is_stable_and_keeps_what_counts():
+    nb = notebook([("print(42)", printed("42\n"))])
+    cell = nb.cells[0]
+    cell.metadata |= {"execution": {"started": "now"}, "tags": ["hide-input"]}
+    nb.metadata["widgets"] = {}
+    cell.execution_count = 7
+    again = notebooks.normalize(nb)
+    assert again.cells[0].id == cell.id
+    assert again.cells[0].metadata == {"tags": ["hide-input"]}
+    assert again.cells[0].execution_count == 1
+    assert "widgets" not in again.metadata
+    assert notebooks.normalize(again) == again
+
+
+def test_a_notebook_that_fails_is_left_as_it_was(tmp_path, capsys):
+    path = tmp_path / "bad.ipynb"
+    notebooks.write(notebook([("1 / 0", [])]), path)
+    before = path.read_bytes()
+    assert notebooks.main([str(path)]) == 1
+    assert "bad.ipynb: failed, left as it was" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["bad.ipynb"]
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return str(path)
+
+
+@pytest.fixture
+def set_up(tmp_path):
+    """Run the set-up in a folder of its own, with the given interpreter."""
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+
+    def run(python, **env):
+        return subprocess.run(
+            ["sh", str(ROOT / "code/booktools/setup.sh"), python, "venv"],
+            cwd=tmp_path,
+            env=os.environ | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="the set-up is a shell script")
+TOO_OLD = "#!/bin/sh\necho Python 3.9.1\nexit 1\n"
+NO_VENV = (
+    f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [(None, "there is no"), (TOO_OLD, "3.11 or newer"), (NO_VENV, "venv module")],
+    ids=["no Python", "old Python", "no venv"],
+)
+def test_set_up_says_what_is_missing_in_a_sentence(set_up, tmp_path, script, says):
+    python = str(tmp_path / "python")
+    if script:
+        executable(tmp_path / "python", script)
+    done = set_up(python)
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+@posix
+def test_set_up_without_network_leaves_nothing(set_up, tmp_path):
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull}
+    done = set_up(sys.executable, PIP_NO_INDEX="0", PIP_RETRIES="0", **nowhere)
+    assert done.returncode != 0
+    assert "is there a network?" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+@posix
+def test_set_up_does_not_delete_what_it_did_not_make(set_up, tmp_path):
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv/thesis.tex").write_text("mine")
+    done = set_up(sys.executable)
+    assert done.returncode != 0
+    assert "in the way" in done.stderr
+    assert (tmp_path / "venv/thesis.tex").read_text() == "mine"

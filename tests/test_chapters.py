@@ -1,0 +1,198 @@
+"""The form of the notebooks: what a reader, nbval and the site rely on."""
+
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from booktools.notebooks import CHAPTERS, KERNELSPEC, ROOT, normalize, notebooks, read
+
+NOTEBOOKS = notebooks()
+NUMBERED = [path for path in NOTEBOOKS if path.stem != "template"]
+PLAIN = {"text/plain", "image/png"}
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+each_chapter = pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path):
+    cells = read(path).cells
+    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def contents():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    return [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+
+
+def is_figure(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def test_there_are_chapters():
+    assert len(NUMBERED) >= 1
+    assert CHAPTERS / "template.ipynb" in NOTEBOOKS
+
+
+def test_contents_list_every_chapter_in_order_and_not_the_template():
+    listed = [file for file in contents() if file.startswith("chapters/")]
+    assert listed == [f"chapters/{path.stem}" for path in NUMBERED]
+
+
+def test_contents_exist():
+    for file in contents():
+        assert list(ROOT.glob(f"{file}.*")), file
+
+
+@each_notebook
+def test_valid_and_in_normal_form(path):
+    nb = read(path)
+    nbformat.validate(nb)
+    assert normalize(nb) == nb, "run `make run` to normalize the notebook"
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+    assert nb.metadata.kernelspec == KERNELSPEC
+
+
+@each_notebook
+def test_run_in_order_with_ids(path):
+    cells = code_cells(path)
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    ids = [c.id for c in read(path).cells]
+    assert len(set(ids)) == len(ids)
+
+
+@each_notebook
+def test_outputs_are_plain(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", output
+            kinds = set(output.get("data", {}))
+            assert kinds <= PLAIN, f"{kinds - PLAIN} in the output of\n{cell.source}"
+
+
+@each_notebook
+def test_nothing_is_hidden_from_nbval(path):
+    for cell in code_cells(path):
+        tags = set(cell.metadata.get("tags", []))
+        assert not {t for t in tags if t.startswith("nbval") or t == "raises-exception"}
+        assert not re.search(r"#\s*(NBVAL|PYTEST_VALIDATE)", cell.source, re.IGNORECASE)
+
+
+@each_notebook
+def test_no_path_is_patched(path):
+    for cell in code_cells(path):
+        assert "sys.path" not in cell.source
+
+
+@each_notebook
+def test_a_cell_that_draws_has_its_figure(path):
+    draws = re.compile(r"figures\.(?!use_style)[a-z]\w*\(|plt\.show\(\)|claims\.show\(")
+    for cell in code_cells(path):
+        assert is_figure(cell) == bool(draws.search(cell.source)), cell.source
+
+
+@each_notebook
+def test_figures_have_name_caption_and_alt_text(path):
+    for cell in filter(is_figure, code_cells(path)):
+        meta = cell.metadata.get("mystnb", {})
+        figure, alt = meta.get("figure", {}), meta.get("image", {}).get("alt", "")
+        assert figure.get("name", "").startswith("fig-"), cell.source
+        assert len(figure.get("caption", "").split()) >= 8, cell.source
+        assert len(alt.split()) >= 8, cell.source
+
+
+@each_chapter
+def test_cells_are_short(path):
+    lines = [len(cell.source.splitlines()) for cell in code_cells(path)]
+    assert max(lines) <= 25
+    assert statistics.median(lines) < 8
+    assert 20 <= len(lines) <= 40
+
+
+@each_notebook
+def test_has_the_parts_of_a_chapter(path):
+    text = prose(path)
+    headings = re.findall(r"^##? (.+)$", text, re.MULTILINE)
+    assert len(re.findall(r"^# .+$", text, re.MULTILINE)) == 1
+    for heading in ["In practice", "Summary", "Exercises", "Further reading"]:
+        assert heading in headings
+    for part in ["**After this chapter you can**", "**You need**", "**Time:**"]:
+        assert part in text
+
+
+@each_chapter
+def test_exercises_have_solutions_that_run(path):
+    text = prose(path)
+    exercises = re.findall(r"```\{exercise\}[^\n]*\n:label: (\S+)", text)
+    solved = re.findall(r"```\{solution-start\} (\S+)", text)
+    assert exercises == solved
+    assert 3 <= len(exercises) <= 6
+    text, checked = "", []
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            text += "CODE"
+        else:
+            text += cell.source
+    for solution in re.findall(
+        r"\{solution-start\}(.*?)\{solution-end\}", text, re.DOTALL
+    ):
+        checked.append("CODE" in solution)
+    assert checked == [True] * len(exercises), "a solution without a code cell"
+
+
+@each_notebook
+def test_equations_have_labels(path):
+    for display in re.findall(r"\$\$.*?\$\$[^\n]*", prose(path), re.DOTALL):
+        assert re.search(r"\(eq-[\w-]+\)$", display), display
+
+
+@each_notebook
+def test_links_inside_the_book_resolve(path):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose(path)):
+        if not re.match(r"\w+:", target):
+            assert (path.parent / target).exists(), target
+
+
+def test_labels_are_unique_in_the_book():
+    labels = []
+    for path in NUMBERED:
+        labels += re.findall(r"\$\$ \((eq-[\w-]+)\)", prose(path))
+        labels += re.findall(r"^:label: (\S+)", prose(path), re.MULTILINE)
+        labels += re.findall(r"^\(([\w-]+)\)=$", prose(path), re.MULTILINE)
+        labels += [
+            cell.metadata["mystnb"]["figure"]["name"]
+            for cell in filter(is_figure, code_cells(path))
+        ]
+    assert len(labels) == len(set(labels)), sorted(labels)
+
+
+def test_no_function_is_defined_in_two_chapters():
+    defined = {}
+    for path in NUMBERED:
+        for cell in code_cells(path):
+            for name in re.findall(r"^def (\w+)", cell.source, re.MULTILINE):
+                assert defined.setdefault(name, path) == path, name
+
+
+def test_every_source_is_cited_and_the_list_is_complete():
+    text = "\n".join(map(prose, NUMBERED))
+    entries = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
+    cited = set()
+    for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text):
+        cited |= {key.strip() for key in keys.split(",")}
+    assert sorted(entries) == entries, "references.bib is sorted by key"
+    assert cited == set(entries)
+
+
+def test_readme_names_every_chapter():
+    readme = Path(ROOT / "README.md").read_text(encoding="utf-8")
+    for path in NUMBERED:
+        assert f"chapters/{path.name}" in readme
