@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test lint unit notebooks run lab claims bench lock clean
+.PHONY: help setup book serve test lint unit notebooks run lab claims bench lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	   $(RUN) pip --disable-pip-version-check freeze --all --exclude-editable \
 	   | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | grep -v '^pip=='; } > requirements.tmp
 	@mv requirements.tmp requirements.txt && touch $(READY)
+
+newest:    ## make .venv with the newest versions that pyproject.toml admits
+	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)" newest
 
 clean:     ## remove what the other verbs made, the environment too
 	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis code/*.egg-info

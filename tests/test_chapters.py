@@ -1,5 +1,6 @@
 """The form of the notebooks: what a reader, nbval and the site rely on."""
 
+import base64
 import re
 import statistics
 from pathlib import Path
@@ -8,6 +9,7 @@ import nbformat
 import pytest
 import yaml
 
+from booktools.images import SHARE, difference
 from booktools.notebooks import CHAPTERS, KERNELSPEC, ROOT, normalize, notebooks, read
 
 NOTEBOOKS = notebooks()
@@ -190,6 +192,18 @@ def test_every_source_is_cited_and_the_list_is_complete():
         cited |= {key.strip() for key in keys.split(",")}
     assert sorted(entries) == entries, "references.bib is sorted by key"
     assert cited == set(entries)
+
+
+def test_the_landing_figure_is_one_that_a_chapter_draws():
+    landing = (ROOT / "_static/landing.png").read_bytes()
+    drawn = [
+        base64.b64decode(output.data["image/png"])
+        for path in NUMBERED
+        for cell in filter(is_figure, code_cells(path))
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert min(difference(landing, figure) for figure in drawn) <= SHARE
 
 
 def test_readme_names_every_chapter():

@@ -1,10 +1,12 @@
 #!/bin/sh
 # Makes the virtual environment that every verb of the Makefile runs in:
-#     sh code/booktools/setup.sh PYTHON VENV [TORCH]
-# TORCH=cpu takes PyTorch's build without CUDA. All or nothing: whatever goes
-# wrong, no half-made environment stays behind, and one sentence says why.
+#     sh code/booktools/setup.sh PYTHON VENV [TORCH [newest]]
+# TORCH=cpu takes PyTorch's build without CUDA. The versions are those pinned in
+# requirements.txt, or the newest that pyproject.toml admits. All or nothing:
+# whatever goes wrong, no half-made environment stays behind, and one sentence
+# says why.
 set -u
-python=$1 venv=$2 torch=${3:-}
+python=$1 venv=$2 torch=${3:-} which=${4:-pinned}
 
 fail() {
     echo "setup: $1" >&2
@@ -34,7 +36,7 @@ trap 'exit 143' TERM HUP
 install() {
     "$venv_python" -m pip --disable-pip-version-check --retries 2 install "$@" >"$log" 2>&1 && return
     grep -i 'error' "$log" | tail -n 3 >&2
-    fail "the packages in requirements.txt could not be installed (is there a network?); nothing was left behind, try again"
+    fail "the packages could not be installed (is there a network?); nothing was left behind, try again"
 }
 
 echo "setup: making $venv with $("$python" --version 2>&1); the first time takes some minutes" >&2
@@ -43,16 +45,25 @@ rm -rf "$venv"
 venv_python=$venv/bin/python
 [ -x "$venv_python" ] || venv_python=$venv/Scripts/python
 
+if [ "$which" = pinned ]; then
+    uv=$(grep '^uv==' requirements.txt) pytorch=$(grep '^torch==' requirements.txt)
+else
+    uv=uv pytorch=torch
+fi
 if [ -n "$torch" ]; then
     # uv knows PyTorch's own indexes by name, pip only by address.
-    install "$(grep '^uv==' requirements.txt)"
-    "$venv_python" -m uv pip install --quiet --python "$venv_python" --torch-backend "$torch" \
-        "$(grep '^torch==' requirements.txt)" >"$log" 2>&1 || {
+    install "$uv"
+    "$venv_python" -m uv pip install --quiet --python "$venv_python" \
+        --torch-backend "$torch" "$pytorch" >"$log" 2>&1 || {
         grep -i 'error\|caused' "$log" | tail -n 3 >&2
         fail "PyTorch's build '$torch' could not be installed (is there a network?); nothing was left behind, try again"
     }
 fi
-install --requirement requirements.txt
-install --no-deps --no-build-isolation --editable .
+if [ "$which" = pinned ]; then
+    install --requirement requirements.txt
+    install --no-deps --no-build-isolation --editable .
+else
+    install --editable '.[setup,book,lab,test]'
+fi
 made=yes
 touch "$venv/ready"
