@@ -2,8 +2,11 @@ r"""The PyTorch twin of `batchnorm.reference`: the derived backward, and a modul
 
 `batch_norm` and `inference` are functions of tensors; `BatchNorm` adds the state
 and can stand in for `torch.nn.BatchNorm1d`, `2d` and `3d`. gamma and beta carry
-torch's names here, weight and bias. Any device that has float64, any strides;
-float16, bfloat16 and float32 are computed in float64 and rounded once.
+torch's names here, weight and bias. Any device that has float64, any strides.
+
+float16, bfloat16 and float32 are computed in float64 and rounded once, and so keep
+the accuracy of `reference`. In float64, values beyond about 1e154 or below 1e-154
+square to infinity or to zero, as they do in torch; `reference` scales them.
 """
 
 import torch

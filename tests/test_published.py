@@ -1,0 +1,341 @@
+"""Published test material through our functions: torch's own samples and ONNX's.
+
+One test for each sample, so the number of tests that ran is the number of samples;
+`test_samples_are_there` names the count of each source and fails at zero.
+"""
+
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import onnx
+import onnx.backend.test
+import pytest
+import torch
+from onnx import numpy_helper
+from onnx.backend.test.case import node as onnx_node
+
+from batchnorm import reference
+from batchnorm.layer import BatchNorm, batch_norm, inference
+from batchnorm.statistics import RunningStatistics
+
+# Torch's test code loads a hypothesis profile of its own when it is imported, which
+# would change the property tests of the whole session.
+profile = hypothesis.settings.get_current_profile_name()
+from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+from torch.testing._internal.common_modules import (  # noqa: E402
+    ModuleErrorEnum,
+    module_db,
+)
+
+hypothesis.settings.load_profile(profile)
+
+# Importing ONNX's module for the operator is what makes its cases.
+from onnx.backend.test.case.node import batch_normalization  # noqa: E402, F401
+
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+
+
+def name_of(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+# ---------------------------------------------------------------------------
+# Collecting
+
+
+def op_samples():
+    """Torch's samples of nn.functional.batch_norm, in every dtype."""
+    for info in op_db:
+        if info.name != "nn.functional.batch_norm" or not info.dtypes:
+            continue
+        for dtype in DTYPES:
+            torch.manual_seed(0)
+            samples = info.sample_inputs("cpu", dtype, requires_grad=True)
+            for number, sample in enumerate(samples):
+                identifier = f"{name_of(dtype)}-{number}"
+                yield pytest.param(sample, dtype, id=identifier)
+
+
+def modules():
+    return [
+        info
+        for info in module_db
+        if info.module_cls
+        in (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+    ]
+
+
+def module_samples():
+    """Torch's samples of nn.BatchNorm1d, 2d and 3d, in training and evaluation."""
+    for info in modules():
+        for dtype in (torch.float64, torch.float32):
+            for training in (True, False):
+                torch.manual_seed(0)
+                samples = info.module_inputs_func(
+                    info,
+                    device="cpu",
+                    dtype=dtype,
+                    requires_grad=True,
+                    training=training,
+                )
+                for sample in samples:
+                    mode = "train" if training else "eval"
+                    identifier = f"{info.module_cls.__name__}-{name_of(dtype)}-{mode}"
+                    yield pytest.param(
+                        info.module_cls,
+                        sample,
+                        dtype,
+                        training,
+                        id=f"{identifier}-{sample.desc or 'plain'}",
+                    )
+
+
+def module_errors():
+    """What torch's modules have to refuse."""
+    for info in modules():
+        errors = info.module_error_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=False, training=True
+        )
+        for number, error in enumerate(errors):
+            yield pytest.param(error, id=f"{info.module_cls.__name__}-{number}")
+
+
+def onnx_node_cases():
+    """ONNX's cases for the operator; not those of its expansion into others."""
+    for test_case in onnx_node._NodeTestCases:
+        (node, *others) = test_case.model.graph.node
+        if node.op_type == "BatchNormalization" and not others:
+            for inputs, outputs in test_case.data_sets:
+                yield pytest.param(node, inputs, outputs, id=test_case.name)
+
+
+def onnx_stored_cases():
+    """Models with inputs and outputs that the onnx package carries as files."""
+    data = Path(onnx.backend.test.__file__).parent / "data"
+    for folder in sorted(data.glob("*/test_BatchNorm*")):
+        model = onnx.load(folder / "model.onnx")
+        (node,) = model.graph.node
+        stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        for data_set in sorted(folder.glob("test_data_set_*")):
+            (x, y) = (
+                numpy_helper.to_array(onnx.load_tensor(data_set / f"{name}_0.pb"))
+                for name in ("input", "output")
+            )
+            arguments = [stored.get(name, x) for name in node.input]
+            yield pytest.param(node, arguments, y, id=folder.name)
+
+
+OP_SAMPLES = list(op_samples())
+MODULE_SAMPLES = list(module_samples())
+MODULE_ERRORS = list(module_errors())
+ONNX_NODE_CASES = list(onnx_node_cases())
+ONNX_STORED_CASES = list(onnx_stored_cases())
+SOURCES = {
+    "torch OpInfo": OP_SAMPLES,
+    "torch ModuleInfo": MODULE_SAMPLES,
+    "torch ModuleInfo, errors": MODULE_ERRORS,
+    "ONNX node cases": ONNX_NODE_CASES,
+    "ONNX stored models": ONNX_STORED_CASES,
+}
+
+
+@pytest.mark.parametrize(
+    "source", [pytest.param(s, id=f"{s}: {len(c)}") for s, c in SOURCES.items()]
+)
+def test_samples_are_there(source):
+    assert len(SOURCES[source]) > 0
+
+
+# ---------------------------------------------------------------------------
+# Running
+
+
+def assert_rounded(ours, exact, dtype):
+    """`ours` is `exact`, in float64, to a few roundings of the dtype."""
+    roundoff = torch.finfo(dtype).eps
+    scale = max(1.0, exact.abs().max().item()) if exact.numel() else 1.0
+    assert ours.dtype == dtype
+    torch.testing.assert_close(
+        ours.double(), exact, rtol=8 * roundoff, atol=8 * roundoff * scale
+    )
+
+
+def copied(tensor):
+    """A float64 copy, which torch may write to."""
+    return tensor.to(torch.float64, copy=True)
+
+
+def in_float64(tensor):
+    return None if tensor is None else tensor.detach().double().requires_grad_()
+
+
+def arrays(*tensors):
+    return (None if t is None else t.detach().numpy() for t in tensors)
+
+
+@pytest.mark.parametrize(("sample", "dtype"), OP_SAMPLES)
+def test_torch_op_sample(sample, dtype):
+    """Layer and reference, values and gradients, against torch's own in float64."""
+    x, (mean, var, weight, bias) = sample.input, sample.args
+    settings = {"training": False, "eps": 1e-5, "momentum": 0.1} | sample.kwargs
+    training, eps = settings["training"], settings["eps"]
+
+    def ours(x, weight, bias):
+        if training:
+            return batch_norm(x, weight, bias, eps)
+        return inference(x, weight, bias, mean, var, eps)
+
+    if x.ndim < 2:  # torch takes an empty vector, which has no channel axis
+        with pytest.raises(ValueError, match="x has shape"):
+            ours(x, weight, bias)
+        return
+
+    # Torch's answer in float64, on the sample's values.
+    leaves = [in_float64(t) for t in (x, weight, bias)]
+    running = [None if t is None else copied(t) for t in (mean, var)]
+    y = torch.nn.functional.batch_norm(
+        leaves[0], *running, *leaves[1:], training, eps=eps
+    )
+    torch.manual_seed(1)
+    dy = torch.randn_like(x)
+    wanted = [t for t in leaves if t is not None]
+    gradients = torch.autograd.grad(y, wanted, dy.double())
+
+    y_ours = ours(x, weight, bias)
+    assert_rounded(y_ours, y, dtype)
+    present = [t for t in (x, weight, bias) if t is not None]
+    for a, b in zip(torch.autograd.grad(y_ours, present, dy), gradients, strict=True):
+        assert_rounded(a, b, dtype)
+
+    if dtype is torch.bfloat16:  # NumPy has none
+        return
+    x, weight, bias, mean, var, dy = arrays(x, weight, bias, mean, var, dy)
+    if training:
+        y_ours, cache = reference.forward(x, weight, bias, eps=eps)
+        ours = reference.backward(dy, cache)
+    else:
+        y_ours = reference.inference(x, weight, bias, mean, var, eps=eps)
+        ours = reference.inference_backward(dy, x, weight, mean, var, eps=eps)
+    assert_rounded(torch.from_numpy(y_ours), y, dtype)
+    ours = [a for a in ours if a is not None]
+    for a, b in zip(ours, gradients, strict=True):
+        assert_rounded(torch.from_numpy(a), b, dtype)
+
+
+def updates_statistics(sample):
+    mean = sample.args[0]
+    return sample.kwargs.get("training", False) and mean is not None and mean.numel()
+
+
+@pytest.mark.parametrize(
+    ("sample", "dtype"),
+    [case for case in OP_SAMPLES if updates_statistics(case.values[0])],
+)
+def test_torch_op_sample_statistics(sample, dtype):
+    """The running statistics after the step, in the module and in NumPy."""
+    x, (mean, var, *_) = sample.input.detach(), sample.args
+    momentum, eps = sample.kwargs.get("momentum", 0.1), sample.kwargs.get("eps", 1e-5)
+    channels = x.shape[1]
+    if momentum < 0:  # torch takes it, and the variance turns negative
+        for refusing in (BatchNorm, RunningStatistics):
+            with pytest.raises(ValueError, match=r"momentum is -1\.0"):
+                refusing(channels, momentum=momentum)
+        return
+
+    running = copied(mean), copied(var)
+    torch.nn.functional.batch_norm(
+        x.double(), *running, training=True, momentum=momentum, eps=eps
+    )
+
+    layer = BatchNorm(channels, eps, momentum, affine=False, dtype=dtype)
+    layer.running_mean.copy_(mean)
+    layer.running_var.copy_(var)
+    layer(x)
+    assert_rounded(layer.running_mean, running[0], dtype)
+    assert_rounded(layer.running_var, running[1], dtype)
+
+    statistics = RunningStatistics(channels, momentum)
+    statistics.mean, statistics.var = mean.double().numpy(), var.double().numpy()
+    statistics.update(x.double().numpy())
+    assert_rounded(torch.from_numpy(statistics.mean), running[0], torch.float64)
+    assert_rounded(torch.from_numpy(statistics.var), running[1], torch.float64)
+
+
+@pytest.mark.parametrize(("torch_class", "sample", "dtype", "training"), MODULE_SAMPLES)
+def test_torch_module_sample(torch_class, sample, dtype, training):
+    """The layer in place of torch's, in float64: output, gradients and state."""
+    arguments = sample.constructor_input
+    layer = BatchNorm(*arguments.args, **arguments.kwargs, dtype=dtype)
+    twin = torch_class(*arguments.args, **arguments.kwargs, dtype=torch.float64)
+    (x,) = sample.forward_input.args
+    if x.numel() == 0 and training:  # torch counts it as a batch seen
+        with pytest.raises(ValueError, match="no values"):
+            layer(x)
+        return
+
+    leaf = in_float64(x)
+    torch.manual_seed(1)
+    dy = torch.randn_like(x)
+    y, y_twin = layer.train(training)(x), twin.train(training)(leaf)
+    ours = torch.autograd.grad(y, [x, *layer.parameters()], dy)
+    theirs = torch.autograd.grad(y_twin, [leaf, *twin.parameters()], dy.double())
+
+    assert_rounded(y, y_twin, dtype)
+    for a, b in zip(ours, theirs, strict=True):
+        assert_rounded(a, b, dtype)
+    state, state_twin = layer.state_dict(), twin.state_dict()
+    assert list(state) == list(state_twin)
+    for name, value in state.items():
+        assert_rounded(value.to(dtype), state_twin[name].double(), dtype)
+
+
+@pytest.mark.parametrize("error", MODULE_ERRORS)
+def test_torch_module_error(error):
+    """What torch refuses at the first step, the layer refuses when it is made."""
+    assert error.error_on is ModuleErrorEnum.FORWARD_ERROR
+    arguments = error.module_error_input.constructor_input
+    with pytest.raises(error.error_type, match=r"eps is .* allowed are positive"):
+        BatchNorm(*arguments.args, **arguments.kwargs)
+
+
+def attributes_of(node):
+    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return {"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0} | values
+
+
+@pytest.mark.parametrize(("node", "inputs", "outputs"), ONNX_NODE_CASES)
+def test_onnx_node_case(node, inputs, outputs):
+    attributes = attributes_of(node)
+    eps = attributes["epsilon"]
+    x, gamma, beta, mean, var = inputs
+    if not attributes["training_mode"]:
+        (y,) = outputs
+        ours = reference.inference(x, gamma, beta, mean, var, eps=eps)
+        np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+        return
+
+    y, new_mean, new_var = outputs
+    ours, cache = reference.forward(x, gamma, beta, eps=eps)
+    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+
+    # ONNX's momentum weighs the old statistics, ours the new batch; ONNX stores the
+    # biased variance, we, as torch, the unbiased one.
+    weight = 1 - attributes["momentum"]
+    statistics = RunningStatistics(len(mean), momentum=weight)
+    statistics.mean, statistics.var = mean.astype(float), var.astype(float)
+    statistics.update(x)
+    m = x.size // len(mean)
+    biased = statistics.var - weight * cache.var / (m - 1)
+    np.testing.assert_allclose(statistics.mean, new_mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(biased, new_var, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("node", "inputs", "y"), ONNX_STORED_CASES)
+def test_onnx_stored_case(node, inputs, y):
+    x, gamma, beta, mean, var = inputs
+    eps = attributes_of(node)["epsilon"]
+    ours = reference.inference(x, gamma, beta, mean, var, eps=eps)
+    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+    tensors = (torch.from_numpy(a.copy()) for a in inputs)
+    np.testing.assert_allclose(inference(*tensors, eps), y, rtol=1e-5, atol=1e-6)
