@@ -8,11 +8,13 @@ dtype of x, and what the rounding took away. Deviations from the origin are smal
 where the values are large and close together, and exact where they are closest.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
+ROW = 2**13  # values in a row of a tile; a few vectors of that length stay at hand
 
 
 class Moments(NamedTuple):
@@ -38,6 +40,10 @@ class Moments(NamedTuple):
         return 1 / np.sqrt(self.var + eps * self.scale * self.scale)
 
 
+# ---------------------------------------------------------------------------
+# Sums
+
+
 def moments(maps, near=None):
     """The `Moments` of maps.
 
@@ -48,19 +54,19 @@ def moments(maps, near=None):
     deviations, the difference would cancel: a second pass starts from the mean that
     the first one found.
     """
-    ones = np.ones(maps.shape[1])
-    result = _moments(maps, ones, _estimate(maps) if near is None else near)
+    scale = np.ones(maps.shape[1])
+    result = _moments(maps, scale, _estimate(maps) if near is None else near)
     if maps.dtype == np.float64:
         scale = _range_scale(maps, result.var)
         if np.any(scale != 1):
-            scaled = maps * column(scale)
-            result = _moments(scaled, scale, _estimate(scaled))
+            maps = scaled(maps, scale)
+            result = _moments(maps, scale, _estimate(maps))
     return result
 
 
 def given_moments(mean, var, dtype):
     """`Moments` of the given mean and variance, for activations of the dtype."""
-    mean, var = np.asarray(mean, np.float64), np.asarray(var, np.float64)
+    mean, var = mean.astype(np.float64), var.astype(np.float64)
     # x − mean leaves the range of float64 only beside such a mean.
     scale = np.where(np.abs(mean) > 2.0**1000, 0.25, 1.0)
     origin = (mean * scale).astype(dtype).astype(np.float64)
@@ -68,38 +74,21 @@ def given_moments(mean, var, dtype):
     return Moments(scale, origin, mean * scale - origin, var * scale * scale)
 
 
-def _moments(maps, scale, near, again=True):
-    near = near.astype(maps.dtype).astype(np.float64)
-    start = Moments(scale, near, np.zeros_like(near), np.zeros_like(near))
-    deviation = deviations(maps, start, np.float64, scaled=True)
-
-    def terms(tile):
-        centered = deviation(tile)
-        return centered, np.square(centered)
-
-    off, mean_square = totals(maps.shape, terms) / count(maps.shape)
-    var = mean_square - off**2
-    mean = near + off
-    if again and np.any(off**2 > 4 * var):
-        return _moments(maps, scale, mean, again=False)
-    origin = mean.astype(maps.dtype).astype(np.float64)
-    offset = np.where(np.isfinite(origin), (near - origin) + off, 0.0)
-    return Moments(scale, origin, offset, np.maximum(var, 0.0))
-
-
-def _estimate(maps):
-    """Mean of a few samples of each channel; exact in a constant channel."""
-    few = maps[:32, :, :: max(1, maps.shape[2] // 8)].astype(np.float64)
-    first = np.where(np.isfinite(few[:1, :, :1]), few[:1, :, :1], 0.0)
-    return (first + np.mean(few - first, axis=(0, 2), keepdims=True))[0, :, 0]
-
-
-def _range_scale(maps, var):
-    """Powers of two that bring the squares of float64 values into their range."""
-    scale = np.where(np.isfinite(var), 1.0, 2.0**-530)
-    low = np.flatnonzero(var < 2.0**-800)
-    scale[low[_largest(maps, low) < 2.0**-400]] = 2.0**200
-    return scale
+def gradient_totals(dy, maps, moments):
+    """Sums over each channel of dy and of dy·(x − mean), x scaled as in moments."""
+    maps = scaled(maps, moments.scale)
+    result = np.zeros((2, maps.shape[1]))
+    for block in blocks(maps.shape):
+        origin = block.spread(moments.origin)
+        sums = []
+        for tile in block.tiles:
+            gradients = dy[tile].astype(np.float64, order="C")
+            products = _difference(maps[tile], origin)
+            products *= gradients
+            sums.append((_total(gradients), _total(products)))
+        result[:, block.channels] = row_total(np.array(sums))
+    total, total_of_products = result
+    return total, total_of_products - moments.offset * total
 
 
 def gradient_scale(dy, sums):
@@ -113,76 +102,122 @@ def gradient_scale(dy, sums):
     return scale
 
 
+def _moments(maps, scale, near, again=True):
+    near = near.astype(maps.dtype).astype(np.float64)
+    result = np.empty((2, maps.shape[1]))
+    for block in blocks(maps.shape):
+        start = block.spread(near)
+        sums = []
+        for tile in block.tiles:
+            deviation = _difference(maps[tile], start)
+            square = np.square(deviation)
+            sums.append((_total(deviation), _total(square)))
+        result[:, block.channels] = row_total(np.array(sums))
+    off, mean_square = result / (maps.shape[0] * maps.shape[2])
+    var = mean_square - off**2
+    mean = near + off
+    if again and np.any(off**2 > 4 * var):
+        return _moments(maps, scale, mean, again=False)
+    origin = mean.astype(maps.dtype).astype(np.float64)
+    offset = np.where(np.isfinite(origin), (near - origin) + off, 0.0)
+    return Moments(scale, origin, offset, np.maximum(var, 0.0))
+
+
+def _estimate(maps):
+    """Mean of a few samples of each channel; exact in a constant channel."""
+    few = maps[:32, :, :: max(1, maps.shape[2] // 8)].astype(np.float64, order="C")
+    first = np.where(np.isfinite(few[0, :, :1]), few[0, :, :1], 0.0)
+    few -= first
+    few = np.add.reduce(few, axis=(0, 2)) / (few.shape[0] * few.shape[2])
+    return first[:, 0] + few
+
+
+def _range_scale(maps, var):
+    """Powers of two that bring the squares of float64 values into their range."""
+    scale = np.where(np.isfinite(var), 1.0, 2.0**-530)
+    low = np.flatnonzero(var < 2.0**-800)
+    scale[low[_largest(maps, low) < 2.0**-400]] = 2.0**200
+    return scale
+
+
 def _largest(maps, channels):
     """Largest magnitude in each of the channels; infinity where all are 0."""
     largest = np.max(np.abs(maps[:, channels]), axis=(0, 2), initial=0.0)
     return np.where(largest == 0, np.inf, largest)
 
 
+def _total(tile):
+    """Sum over rows and pixels; overwrites the tile."""
+    row = row_total(tile)
+    return row[:, 0] if row.shape[1] == 1 else np.add.reduce(row, axis=1)
+
+
+def row_total(array):
+    """Sum over the first axis, pairwise but for runs of 32; overwrites the array."""
+    rows = len(array)
+    while rows > 32:
+        half = rows // 2
+        array[:half] += array[rows - half : rows]
+        rows -= half
+    return np.add.reduce(array[:rows], axis=0)
+
+
+# ---------------------------------------------------------------------------
+# Elementwise steps
+
+
 def affine(maps, moments, slope, shift):
-    """slope·(scale·x − origin) + shift, rounded to the dtype of x."""
-    dtype = working_dtype(maps.dtype, slope, np.sqrt(moments.var), moments.origin)
-    deviation = deviations(maps, moments, dtype)
-    slope, shift = column(slope, dtype), column(shift, dtype)
+    """slope·(scale·x − origin) + shift, in the dtype of x."""
+    dtype = _working_dtype(maps.dtype, slope, np.sqrt(moments.var), moments.origin)
+    values = scaled(maps, moments.scale)
     result = np.empty(maps.shape, maps.dtype)
-    for tile in tiles(maps.shape):
-        values = deviation(tile)
-        values *= slope[tile[1]]
-        values += shift[tile[1]]
-        result[tile] = values
+    for block in blocks(maps.shape):
+        a, b = block.spread(slope, dtype), block.spread(shift, dtype)
+        origin = block.spread(moments.origin, dtype)
+        for tile in block.tiles:
+            step = _difference(values[tile], origin)
+            step *= a
+            step += b
+            result[tile] = step
     return result
 
 
 def residual(dy, maps, moments, intercept, slope, factor):
     """factor·(dy − intercept − slope·(scale·x − origin)), in the dtype of x."""
-    dtype = working_dtype(
+    dtype = _working_dtype(
         np.result_type(dy, maps),
         *(intercept, slope, factor, np.sqrt(moments.var), moments.origin),
     )
-    deviation = deviations(maps, moments, dtype)
-    intercept, slope = column(intercept, dtype), column(slope, dtype)
-    factor = column(factor, dtype)
+    values = scaled(maps, moments.scale)
     result = np.empty(maps.shape, maps.dtype)
-    for tile in tiles(maps.shape):
-        values = deviation(tile)
-        values *= slope[tile[1]]
-        values += intercept[tile[1]]
-        np.subtract(dy[tile], values, out=values)
-        values *= factor[tile[1]]
-        result[tile] = values
+    for block in blocks(maps.shape):
+        a, b = block.spread(slope, dtype), block.spread(intercept, dtype)
+        c, origin = block.spread(factor, dtype), block.spread(moments.origin, dtype)
+        for tile in block.tiles:
+            step = _difference(values[tile], origin)
+            step *= a
+            step += b
+            np.subtract(dy[tile], step, out=step)
+            step *= c
+            result[tile] = step
     return result
 
 
-def gradient_totals(dy, maps, moments):
-    """Sums over each channel of dy and of dy·(x − mean), x scaled as in moments."""
-    deviation = deviations(maps, moments, np.float64)
-
-    def terms(tile):
-        gradients = dy[tile].astype(np.float64)
-        products = deviation(tile)
-        products *= gradients
-        return gradients, products
-
-    total, total_of_products = totals(maps.shape, terms)
-    return total, total_of_products - moments.offset * total
+def scaled(maps, scale):
+    """scale·maps; maps themselves where the scale is 1 throughout."""
+    return maps if np.all(scale == 1) else maps * scale[:, None]
 
 
-def deviations(maps, moments, dtype, *, scaled=False):
-    """A function from a tile to scale·x − origin on it, in the dtype.
-
-    scaled: whether maps hold scale·x already.
-    """
-    origin, scale = column(moments.origin, dtype), column(moments.scale)
-    scaled = scaled or np.all(scale == 1)
-
-    def deviation(tile):
-        values = maps[tile] if scaled else maps[tile] * scale[tile[1]]
-        return np.subtract(values, origin[tile[1]], dtype=dtype)
-
-    return deviation
+def _difference(values, origin):
+    """values − origin, in the dtype of the origin and, for later sums, in C order."""
+    if values.dtype == origin.dtype:
+        return np.subtract(values, origin, order="C")
+    values = values.astype(origin.dtype, order="C")
+    values -= origin
+    return values
 
 
-def working_dtype(dtype, *vectors):
+def _working_dtype(dtype, *vectors):
     """float32 for inputs of at most its precision if no factor comes near its range.
 
     Elementwise steps then round a few times to float32; sums are always in float64.
@@ -194,57 +229,40 @@ def working_dtype(dtype, *vectors):
     return np.float32 if np.all(moderate) else np.float64
 
 
-def totals(shape, terms):
-    """Sums over each channel of the two arrays that terms(tile) returns: (2, C).
-
-    The terms are overwritten. Sums are pairwise but for runs of 32, so their
-    rounding errors hardly grow with the number of terms.
-    """
-    parts = {}
-    for rows, channels in tiles(shape):
-        sums = [_tile_total(term) for term in terms((rows, channels))]
-        parts.setdefault((channels.start, channels.stop), []).append(sums)
-    result = np.zeros((2, shape[1]))
-    for (start, stop), sums in parts.items():
-        result[:, start:stop] = _row_total(np.array(sums))
-    return result
+# ---------------------------------------------------------------------------
+# Tiles
 
 
-def _tile_total(tile):
-    row = _row_total(tile)
-    return row[:, 0] if row.shape[1] == 1 else np.add.reduce(row, axis=1)
+class Block(NamedTuple):
+    """A block of channels, cut along the samples into tiles."""
+
+    channels: slice
+    tiles: list
+    shape: tuple
+
+    def spread(self, vector, dtype=np.float64):
+        """The channels' values, to broadcast against tiles of the block.
+
+        Repeated for each pixel where enough samples share the work: NumPy's steps
+        are fastest along long contiguous rows.
+        """
+        samples, _, pixels = self.shape
+        values = vector[self.channels].astype(dtype)[:, None]
+        return np.repeat(values, pixels, axis=1) if samples >= 8 else values
 
 
-def _row_total(array):
-    """Sum over the first axis; overwrites the array."""
-    rows = len(array)
-    while rows > 32:
-        half = rows // 2
-        array[:half] += array[rows - half : rows]
-        rows -= half
-    return np.add.reduce(array[:rows], axis=0)
-
-
-def tiles(shape):
-    """Indices (rows, channels) that cut maps of this shape into tiles."""
+def blocks(shape):
+    """The `Block`s that make up maps of this shape."""
     samples, channels, pixels = shape
-    width = max(1, min(channels, TILE // max(1, pixels)))
+    width = max(1, min(channels, ROW // max(1, pixels)))
     height = max(1, TILE // (width * max(1, pixels)))
     for left in range(0, channels, width):
-        for top in range(0, samples, height):
-            yield slice(top, top + height), slice(left, left + width)
+        part = slice(left, left + width)
+        tops = range(0, samples, height)
+        tiles = [(slice(top, top + height), part) for top in tops]
+        yield Block(part, tiles, shape)
 
 
 def as_maps(x):
     """x with its spatial axes joined: (N, C, pixels)."""
-    return x.reshape(*x.shape[:2], int(np.prod(x.shape[2:])))
-
-
-def column(vector, dtype=np.float64):
-    """One value per channel, shaped to broadcast against maps."""
-    return np.asarray(vector, dtype)[:, None]
-
-
-def count(shape):
-    """Number of values in each channel of maps of this shape."""
-    return shape[0] * shape[2]
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))

@@ -22,7 +22,9 @@ def real_array(name, values):
     try:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{name} is not an array of numbers: {error}") from error
+        raise ValueError(
+            f"{name} is ragged ({error}); allowed are arrays of numbers"
+        ) from error
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.kind == "f" and array.dtype.newbyteorder("=").type in _FLOATS:
@@ -117,7 +119,7 @@ def gradient(name, dy, shape):
 
 def epsilon(eps):
     """`eps` as a positive, finite float."""
-    if not _is_real(eps) or not (0 < float(eps) < math.inf):
+    if not is_real(eps) or not (0 < float(eps) < math.inf):
         raise ValueError(f"eps is {eps!r}; allowed are positive, finite numbers")
     return float(eps)
 
@@ -126,7 +128,7 @@ def momentum(value):
     """`value` as a float in [0, 1], or None, which asks for the cumulative mean."""
     if value is None:
         return None
-    if not _is_real(value) or not (0 <= float(value) <= 1):
+    if not is_real(value) or not (0 <= float(value) <= 1):
         raise ValueError(
             f"momentum is {value!r}; allowed are numbers from 0 to 1 and None"
         )
@@ -144,6 +146,12 @@ def count(name, value, *, least=1):
     return int(value)
 
 
-def _is_real(value):
+def is_real(value):
     """Whether `value` is one real number; NumPy scalars are, booleans are not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:  # an integer beyond the floats
+        return False
+    return True

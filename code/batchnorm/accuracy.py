@@ -98,15 +98,16 @@ def error(values, exact_values, scale):
     """Largest error of one channel, in unit roundoffs of the dtype of `values`."""
     info = np.finfo(values.dtype)
     scale = max(scale, Fraction(float(info.tiny)))
-    largest = Fraction(float(info.max))
+    largest = Fraction(float(np.finfo(np.float64).max))
     worst = Fraction(0)
     for value, true in zip(values.tolist(), exact_values, strict=True):
-        if math.isinf(value) and abs(true) > largest and (value > 0) == (true > 0):
+        if math.isinf(value) and abs(true) > info.max and (value > 0) == (true > 0):
             continue
         if not math.isfinite(value):
             return math.inf
         worst = max(worst, abs(Fraction(value) - true))
-    return float(worst / scale / Fraction(float(info.eps) / 2))
+    relative = worst / scale / Fraction(float(info.eps) / 2)
+    return float(relative) if relative < largest else math.inf
 
 
 # ---------------------------------------------------------------------------

@@ -18,12 +18,12 @@ from batchnorm._arithmetic import (
     Moments,
     affine,
     as_maps,
-    column,
     given_moments,
     gradient_scale,
     gradient_totals,
     moments,
     residual,
+    scaled,
 )
 
 # Results beyond the range of a dtype are infinite, and NaN stays NaN, without a word.
@@ -189,8 +189,7 @@ def backward(dy, cache):
     slope = inv_std * (dgamma / m)
     intercept = dbeta / m - slope * stats.offset
     dx = residual(dy, as_maps(x), stats, intercept, slope, _or(gamma, 1.0) * inv_std)
-    if np.any(scale != stats.scale):
-        dx *= column(stats.scale / scale)
+    dx = scaled(dx, stats.scale / scale)
     return (
         dx.reshape(x.shape),
         _like(dgamma / scale, gamma),
@@ -252,7 +251,7 @@ def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     stats = given_moments(mean, var, x.dtype)
     inv_std = stats.inv_std(_checks.epsilon(eps))
     factor = _or(gamma, 1.0) * inv_std * stats.scale
-    dx = np.multiply(dy, column(factor), dtype=np.float64).astype(x.dtype)
+    dx = scaled(dy, factor).astype(x.dtype)
     _, scale, dgamma, dbeta = _parameter_gradients(dy, x, stats, inv_std)
     return (
         dx.reshape(x.shape),
@@ -366,8 +365,14 @@ def graph_backward(dy, values):
 
     dy: gradient with respect to y, (m, d); values: from `graph_forward`.
     Returns the `GraphGradients`.
-    Raises ValueError if dy does not have the shape of x.
+    Raises ValueError if dy does not have the shape of x, or values is not a
+    `GraphValues`.
     """
+    if not isinstance(values, GraphValues):
+        raise ValueError(
+            f"values is a {type(values).__name__}; "
+            "allowed is the GraphValues from graph_forward"
+        )
     g = values
     m = len(g.x)
     y = _checks.gradient("dy", dy, g.x.shape).astype(np.float64)
@@ -428,7 +433,7 @@ def _parameter_gradients(dy, x, stats, inv_std):
     sums = gradient_totals(dy, maps, stats)
     scale = gradient_scale(dy, sums)
     if np.any(scale != 1):
-        dy = dy * column(scale)
+        dy = scaled(dy, scale)
         sums = gradient_totals(dy, maps, stats)
     return dy, scale, sums[1] * inv_std, sums[0]
 

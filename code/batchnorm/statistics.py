@@ -7,6 +7,7 @@ have the shape (m, d) or (N, C, \*spatial), as in `batchnorm.reference`.
 import numpy as np
 
 from batchnorm import _checks, reference
+from batchnorm._arithmetic import as_maps, row_total
 
 
 class RunningStatistics:
@@ -35,9 +36,9 @@ class RunningStatistics:
         self.num_batches = 0
 
     def update(self, x):
-        """Take in one batch.
+        r"""Take in one batch.
 
-        x: (m, d) or (N, C, \\*spatial), at least two values per channel.
+        x: (m, d) or (N, C, \*spatial), at least two values per channel.
         Raises ValueError if x has too few values or another number of channels.
         """
         x = _checks.batch("x", x)
@@ -60,6 +61,7 @@ def batch_statistics(x):
     return mean, reference.batch_variance(x, mean), np.size(x) // len(mean)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def population_statistics(batches):
     r"""Exact mean and variance over all samples of all batches, in one pass.
 
@@ -79,7 +81,7 @@ def population_statistics(batches):
         x = _checks.activations("batches", x)
         if x.size == 0:
             continue
-        maps = x.reshape(*x.shape[:2], -1).astype(np.float64)
+        maps = as_maps(x).astype(np.float64)
         if origin is None:
             # Distances from one sample are exact where values are close together,
             # however far from zero they lie.
@@ -98,6 +100,7 @@ def population_statistics(batches):
     return origin + mean, var
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def merge(shards):
     r"""Statistics of the union of disjoint shards, from the shards' own statistics.
 
@@ -113,11 +116,7 @@ def merge(shards):
     Source: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance,
     The American Statistician 37(3), 1983.
     """
-    shards = [
-        (mean, var, count)
-        for mean, var, count in shards
-        if _checks.count("count", count, least=0) > 0
-    ]
+    shards = [shard for shard in map(_checked_shard, shards) if shard[2] > 0]
     if not shards:
         raise ValueError("shards hold no values; allowed is one or more")
     channels = np.size(shards[0][0])
@@ -129,12 +128,21 @@ def merge(shards):
         [_checks.variance("var", var, channels) for _, var, _ in shards],
         dtype=np.float64,
     )
-    counts = [int(count) for _, _, count in shards]
+    counts = [count for _, _, count in shards]
     total = sum(counts)
     weights = np.array([count / total for count in counts])[:, None]
     origin = means[0]
     distances = means - origin
-    distance = np.sum(weights * distances, axis=0)
+    distance = row_total(weights * distances)
     mean = origin + distance
-    var = np.sum(weights * (variances + (distances - distance) ** 2), axis=0)
+    var = row_total(weights * (variances + (distances - distance) ** 2))
     return mean, var, total
+
+
+def _checked_shard(shard):
+    if not isinstance(shard, (tuple, list)) or len(shard) != 3:
+        raise ValueError(
+            f"shards holds {shard!r}; allowed are triples (mean, var, count)"
+        )
+    mean, var, count = shard
+    return mean, var, _checks.count("count", count, least=0)

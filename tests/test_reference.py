@@ -1,0 +1,615 @@
+"""The NumPy reference: against torch, rationals, published cases, and itself."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from batchnorm import _arithmetic, accuracy, reference
+from batchnorm.gradcheck import gradcheck
+
+SHAPES = [(60, 7), (2, 1), (5, 3, 4), (1, 2, 3), (4, 3, 5, 2), (2, 3, 2, 3, 2)]
+F = torch.nn.functional
+
+
+def draw(shape, seed=0, dtype=np.float64):
+    """x, gamma, beta and dy."""
+    rng = np.random.default_rng(seed)
+    sizes = (shape, shape[1], shape[1], shape)
+    return tuple((3 * rng.standard_normal(size)).astype(dtype) for size in sizes)
+
+
+def torch_gradients(y, dy, *leaves):
+    """Gradients in NumPy; None for what is None."""
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    found = iter(torch.autograd.grad(y, wanted, torch.as_tensor(dy)))
+    return [None if leaf is None else next(found).numpy() for leaf in leaves]
+
+
+def as_leaf(array):
+    return None if array is None else torch.tensor(array, requires_grad=True)
+
+
+def assert_same(ours, theirs, **tolerance):
+    """Equal up to rounding; None only where the other is None."""
+    if theirs is None:
+        assert ours is None
+    else:
+        assert_allclose(ours, theirs, **({"rtol": 1e-11, "atol": 1e-11} | tolerance))
+
+
+def test_imports_numpy_alone():
+    for module in (reference, _arithmetic):
+        lines = inspect.getsource(module).splitlines()
+        imports = [line for line in lines if line.startswith(("import", "from"))]
+        roots = {line.split()[1].split(".")[0] for line in imports}
+        assert roots <= {"numpy", "batchnorm", "dataclasses", "typing", "math"}
+
+
+# ---------------------------------------------------------------------------
+# Against torch in float64
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("with_gamma", [True, False])
+@pytest.mark.parametrize("with_beta", [True, False])
+def test_training_equals_torch(shape, with_gamma, with_beta):
+    x, gamma, beta, dy = draw(shape)
+    gamma, beta = gamma if with_gamma else None, beta if with_beta else None
+    y, cache = reference.forward(x, gamma, beta, eps=0.01)
+    leaves = [as_leaf(v) for v in (x, gamma, beta)]
+    theirs = F.batch_norm(leaves[0], None, None, *leaves[1:], training=True, eps=0.01)
+    assert_same(y, theirs.detach().numpy())
+    gradients = torch_gradients(theirs, dy, *leaves)
+    for ours, their in zip(reference.backward(dy, cache), gradients, strict=True):
+        assert_same(ours, their)
+    axes = (0, *range(2, x.ndim))
+    assert_same(cache.mean, x.mean(axes))
+    assert_same(cache.var, x.var(axes))
+    columns = (slice(None), *[None] * (x.ndim - 2))
+    assert_same(
+        cache.x_hat,
+        (x - cache.mean[columns]) / np.sqrt(cache.var[columns] + 0.01),
+    )
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 3), (0, 3), (2, 3, 0)])
+@pytest.mark.parametrize("affine", [True, False])
+def test_inference_equals_torch(shape, affine):
+    x, gamma, beta, dy = draw(shape)
+    gamma, beta = (gamma, beta) if affine else (None, None)
+    mean, var = draw(shape, 1)[1], draw(shape, 2)[1] ** 2
+    y = reference.inference(x, gamma, beta, mean, var, eps=0.01)
+    leaves = [as_leaf(v) for v in (x, gamma, beta)]
+    statistics = torch.tensor(mean), torch.tensor(var)
+    theirs = F.batch_norm(leaves[0], *statistics, *leaves[1:], eps=0.01)
+    assert_same(y, theirs.detach().numpy())
+    ours = reference.inference_backward(dy, x, gamma, mean, var, eps=0.01)
+    for our, their in zip(ours, torch_gradients(theirs, dy, *leaves), strict=True):
+        assert_same(our, their)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 2, 2, 2)])
+def test_gradients_equal_finite_differences(shape):
+    x, gamma, beta, dy = draw(shape)
+    _, cache = reference.forward(x, gamma, beta)
+    errors = gradcheck(
+        lambda *arguments: reference.forward(*arguments)[0],
+        (x, gamma, beta),
+        dy,
+        reference.backward(dy, cache),
+    )
+    assert max(error.relative for error in errors) < 1e-8
+
+    mean, var = draw(shape, 1)[1], draw(shape, 2)[1] ** 2
+    errors = gradcheck(
+        lambda x, gamma, beta: reference.inference(x, gamma, beta, mean, var),
+        (x, gamma, beta),
+        dy,
+        reference.inference_backward(dy, x, gamma, mean, var),
+    )
+    assert max(error.relative for error in errors) < 1e-8
+
+
+# ---------------------------------------------------------------------------
+# Published cases
+
+
+def torch_samples():
+    """torch's own samples for batch normalization: (name, x, statistics, ...)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.testing._internal.common_methods_invocations import op_db
+    op = next(op for op in op_db if op.name == "nn.functional.batch_norm")
+    return list(op.sample_inputs("cpu", torch.float64, requires_grad=False))
+
+
+def test_torch_samples(record_property, capsys):
+    counts = {"training": 0, "inference": 0, "without channel axis, refused": 0}
+    for sample in torch_samples():
+        x = sample.input
+        mean, var, weight, bias = (*sample.args, *[None] * 4)[:4]
+        kwargs = {"weight": weight, "bias": bias, **sample.kwargs}
+        weight, bias = kwargs.pop("weight"), kwargs.pop("bias")
+        training, eps = kwargs.get("training", False), kwargs.get("eps", 1e-5)
+        as_numpy = [None if t is None else t.numpy() for t in (x, weight, bias)]
+        x_, gamma, beta = as_numpy
+        if x.ndim < 2:
+            with pytest.raises(ValueError, match="channel axis"):
+                reference.inference(x_, gamma, beta, mean.numpy(), var.numpy())
+            counts["without channel axis, refused"] += 1
+            continue
+        dy = np.random.default_rng(0).standard_normal(x.shape)
+        leaves = [as_leaf(v) for v in as_numpy]
+        buffers = [None if t is None else t.clone() for t in (mean, var)]
+        theirs = F.batch_norm(leaves[0], *buffers, *leaves[1:], **kwargs)
+        gradients = torch_gradients(theirs, dy, *leaves)
+        if training or mean is None:
+            y, cache = reference.forward(x_, gamma, beta, eps=eps)
+            ours = reference.backward(dy, cache)
+            counts["training"] += 1
+        else:
+            statistics = mean.numpy(), var.numpy()
+            y = reference.inference(x_, gamma, beta, *statistics, eps=eps)
+            ours = reference.inference_backward(dy, x_, gamma, *statistics, eps=eps)
+            counts["inference"] += 1
+        assert_same(y, theirs.detach().numpy())
+        for our, their in zip(ours, gradients, strict=True):
+            assert_same(our, their)
+    assert counts["training"] > 0
+    assert counts["inference"] > 0
+    report(record_property, capsys, "torch OpInfo samples", counts)
+
+
+def test_onnx_cases(record_property, capsys):
+    """ONNX's published inputs and outputs of the operator BatchNormalization."""
+    from onnx import numpy_helper
+    from onnx.backend.test.case.node import _NodeTestCases, batch_normalization
+
+    assert batch_normalization.BatchNormalization is not None  # its import adds cases
+    cases = [case for case in _NodeTestCases if case.name.startswith("test_batchnorm")]
+    counts = {"training": 0, "inference": 0}
+    for case in cases:
+        attributes = {a.name: a for a in case.model.graph.node[0].attribute}
+        eps = attributes["epsilon"].f if "epsilon" in attributes else 1e-5
+        for inputs, outputs in case.data_sets:
+            inputs, outputs = (
+                [
+                    t if isinstance(t, np.ndarray) else numpy_helper.to_array(t)
+                    for t in v
+                ]
+                for v in (inputs, outputs)
+            )
+            x, gamma, beta, mean, var = inputs
+            if len(outputs) == 1:
+                y = reference.inference(x, gamma, beta, mean, var, eps=eps)
+                counts["inference"] += 1
+            else:
+                y, cache = reference.forward(x, gamma, beta, eps=eps)
+                momentum = attributes["momentum"].f if "momentum" in attributes else 0.9
+                running = [
+                    momentum * old + (1 - momentum) * new
+                    for old, new in ((mean, cache.mean), (var, cache.var))
+                ]
+                for ours, theirs in zip(running, outputs[1:], strict=True):
+                    assert_same(ours, theirs, rtol=1e-6, atol=1e-6)
+                counts["training"] += 1
+            assert y.dtype == outputs[0].dtype
+            assert_same(y, outputs[0], rtol=1e-5, atol=1e-6)
+    assert min(counts.values()) > 0
+    report(record_property, capsys, "ONNX cases", counts)
+
+
+def report(record_property, capsys, name, counts):
+    """Count the cases in the test's output, and in a JUnit report."""
+    record_property(name, counts)
+    with capsys.disabled():
+        print(f" {name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
+
+
+# ---------------------------------------------------------------------------
+# The two routes, and the steps one by one
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (5, 3), (60, 7)])
+def test_graph_equals_closed_form(shape):
+    x, gamma, beta, dy = draw(shape)
+    values = reference.graph_forward(x, gamma, beta)
+    gradients = reference.graph_backward(dy, values)
+    y, cache = reference.forward(x, gamma, beta)
+    assert_same(values.y, y)
+    assert_same(values.mean, cache.mean)
+    assert_same(values.var, cache.var)
+    assert_same(values.x_hat, cache.x_hat)
+    dx, dgamma, dbeta = reference.backward(dy, cache)
+    assert_same(gradients.x, dx)
+    assert_same(gradients.gamma, dgamma)
+    assert_same(gradients.beta, dbeta)
+
+
+def test_every_node_has_the_gradient_that_autograd_finds():
+    x, gamma, beta, dy = draw((9, 4))
+    node = {
+        "x": as_leaf(x),
+        "gamma": as_leaf(gamma),
+        "beta": as_leaf(beta),
+    }
+    node["mean"] = node["x"].mean(0)
+    node["centered"] = node["x"] - node["mean"]
+    node["squared"] = node["centered"] ** 2
+    node["var"] = node["squared"].mean(0)
+    node["std"] = torch.sqrt(node["var"] + 1e-5)
+    node["inv_std"] = 1 / node["std"]
+    node["x_hat"] = node["centered"] * node["inv_std"]
+    node["scaled"] = node["gamma"] * node["x_hat"]
+    node["y"] = node["scaled"] + node["beta"]
+    theirs = torch_gradients(node["y"], dy, *node.values())
+    theirs = dict(zip(node, theirs, strict=True))
+
+    values = reference.graph_forward(x, gamma, beta)
+    ours = reference.graph_backward(dy, values)
+    contributions = {name for name in ours._fields if "_from_" in name}
+    assert set(ours._fields) - contributions == set(node)
+    for name, tensor in node.items():
+        assert_same(getattr(values, name), tensor.detach().numpy())
+        assert_same(getattr(ours, name), theirs[name])
+    assert_same(ours.centered_from_x_hat + ours.centered_from_squared, ours.centered)
+    assert_same(ours.x_from_centered + ours.x_from_mean, ours.x)
+    (through_x_hat,) = torch.autograd.grad(
+        (torch.tensor(values.inv_std) * node["centered"]),
+        node["centered"],
+        torch.tensor(ours.x_hat),
+    )
+    assert_same(ours.centered_from_x_hat, through_x_hat.numpy())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equations_compose_to_forward(shape):
+    x, gamma, beta, _ = draw(shape)
+    mean = reference.batch_mean(x)
+    var = reference.batch_variance(x, mean)
+    x_hat = reference.normalize(x, mean, var)
+    y, cache = reference.forward(x, gamma, beta)
+    assert_array_equal(mean, cache.mean)
+    assert_same(var, cache.var, rtol=1e-14, atol=0)
+    assert_same(reference.scale_and_shift(x_hat, gamma, beta), y)
+    assert_same(reference.scale_and_shift(x_hat, None, None), cache.x_hat)
+
+
+def test_variance_does_not_hang_on_the_rounding_of_the_mean():
+    x = 1e8 + 1e-3 * np.random.default_rng(0).standard_normal((50, 3))
+    mean = reference.batch_mean(x)
+    var = reference.batch_variance(x, mean)
+    assert_same(reference.batch_variance(x, mean + 1e-7), var, rtol=1e-14, atol=0)
+    assert_same(reference.batch_variance(x, mean + 1e3), var, rtol=1e-14, atol=0)
+
+
+# ---------------------------------------------------------------------------
+# Accuracy: within 8 unit roundoffs, 32 in float64
+
+LIMITS = {np.float16: 8, np.float32: 8, np.float64: 32}
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("make_input", accuracy.INPUTS)
+def test_accuracy(make_input, dtype):
+    for seed in (1, 2):
+        row = accuracy.measure(
+            make_input, dtype, seed=seed, implementations={"ours": accuracy.ours}
+        )
+        assert row.y["ours"] <= LIMITS[dtype]
+        assert row.dx["ours"] <= LIMITS[dtype]
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize(
+    "make_input", [accuracy.steps_of_an_ulp, accuracy.near_overflow, accuracy.constant]
+)
+def test_accuracy_of_feature_maps(make_input, dtype):
+    def feature_maps(x, gamma, beta, dy):
+        maps = [v.reshape(4, -1, 5, v.shape[1]).transpose(0, 3, 1, 2) for v in (x, dy)]
+        results = accuracy.ours(maps[0], gamma, beta, maps[1])
+        return [v.transpose(0, 2, 3, 1).reshape(x.shape) for v in results]
+
+    def make_maps(rng, dtype):
+        return [v[:60] for v in make_input(rng, dtype)]
+
+    row = accuracy.measure(
+        make_maps, dtype, draws=1, implementations={"ours": feature_maps}
+    )
+    assert row.y["ours"] <= LIMITS[dtype]
+    assert row.dx["ours"] <= LIMITS[dtype]
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(2, 40),
+    st.sampled_from(list(LIMITS)),
+    st.floats(-1, 1),
+    st.floats(-8, 1),
+)
+def test_accuracy_of_any_mean_and_spread(seed, m, dtype, mean, log_spread):
+    """Means of any size the dtype holds, spreads from 1e-8 to 10 of the mean."""
+
+    def make_input(rng, dtype):
+        largest = 0.5 * float(np.finfo(dtype).max)
+        size = 10.0 ** (np.log10(largest) * mean)
+        x = size * (1 + 10.0**log_spread * rng.uniform(-0.1, 0.1, (m, 2)))
+        return x.astype(dtype), rng.standard_normal((m, 2)).astype(dtype)
+
+    row = accuracy.measure(
+        make_input, dtype, seed=seed, draws=1, implementations={"ours": accuracy.ours}
+    )
+    assert row.y["ours"] <= LIMITS[dtype]
+    assert row.dx["ours"] <= LIMITS[dtype]
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 3])
+def test_nan_and_infinity_stay_in_their_channel(dtype, poison, row):
+    x, gamma, beta, dy = draw((40, 3), dtype=dtype)
+    y, cache = reference.forward(x, gamma, beta)
+    dx, dgamma, dbeta = reference.backward(dy, cache)
+    bad = x.copy()
+    bad[row, 1] = poison
+    bad_y, bad_cache = reference.forward(bad, gamma, beta)
+    bad_dx, bad_dgamma, bad_dbeta = reference.backward(dy, bad_cache)
+    others = [0, 2]
+    roundoffs = 16 * np.finfo(dtype).eps
+    assert np.isnan(bad_y[:, 1]).all()
+    assert np.isnan(bad_dx[:, 1]).all()
+    assert np.isnan(bad_dgamma[1])
+    assert_allclose(bad_y[:, others], y[:, others], rtol=0, atol=10 * roundoffs)
+    assert_allclose(bad_dx[:, others], dx[:, others], rtol=0, atol=30 * roundoffs)
+    assert_allclose(bad_dgamma[others], dgamma[others], rtol=roundoffs)
+    assert_allclose(bad_dbeta, dbeta, rtol=roundoffs)
+    assert_array_equal(np.isfinite(bad_cache.var), [True, False, True])
+
+    mean, var = cache.mean, cache.var
+    bad_y = reference.inference(bad, gamma, beta, mean, var)
+    assert_array_equal(np.isfinite(bad_y), np.isfinite(bad))
+
+
+def test_statistics_near_the_ends_of_the_range():
+    x = np.array([[1.5e308, 1e308, 1e-323], [1.7e308, -1e308, 2e-323]])
+    y, cache = reference.forward(x, None, None)
+    assert_allclose(cache.mean, [1.6e308, 0, 1.5e-323])
+    assert_array_equal(cache.var, [np.inf, np.inf, 0])
+    assert_allclose(y[:, :2], [[-1, 1], [1, -1]])
+    assert_allclose(y[:, 2], np.array([-1, 1]) / np.sqrt(1e-5) * 5e-324)
+
+
+def test_inference_near_the_ends_of_the_range():
+    x = np.array([[1.7e308, 3e-320], [-1.7e308, -3e-320]])
+    mean, var = np.array([-1.7e308, 0.0]), np.array([1e308, 0.0])
+    y = reference.inference(x, None, None, mean, var)
+    assert_allclose(
+        y, [[3.4e154, 3e-320 / np.sqrt(1e-5)], [0, -3e-320 / np.sqrt(1e-5)]]
+    )
+
+
+def test_inference_keeps_a_mean_finer_than_the_input():
+    x = np.full((2, 2), 1e8, np.float32)
+    mean, var = np.array([1e8 + 0.25, 1e39]), np.array([1.0, 1e78])
+    y = reference.inference(x, None, None, mean, var)
+    assert_allclose(y, [[-0.25, -1], [-0.25, -1]], rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------
+# Dtypes, memory layouts, sizes
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("parameter", [np.float16, np.float32, np.float64, np.int64])
+def test_dtypes_are_kept(dtype, parameter):
+    x, gamma, beta, dy = draw((6, 3, 2), dtype=dtype)
+    gamma, beta = gamma.astype(parameter), beta.astype(parameter)
+    kept = np.float64 if parameter == np.int64 else parameter
+    y, cache = reference.forward(x, gamma, beta)
+    gradients = reference.backward(dy, cache)
+    assert [a.dtype for a in (y, *gradients)] == [dtype, dtype, kept, kept]
+    assert cache.mean.dtype == cache.var.dtype == np.float64
+    y = reference.inference(x, gamma, beta, gamma, gamma**2)
+    gradients = reference.inference_backward(dy, x, gamma, gamma, gamma**2)
+    assert [a.dtype for a in (y, *gradients)] == [dtype, dtype, kept, kept]
+    for step in (
+        reference.normalize(x, gamma, gamma**2),
+        reference.scale_and_shift(x, gamma, beta),
+    ):
+        assert step.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, ">f4", list])
+def test_other_numbers_are_promoted(dtype):
+    x = np.arange(12).reshape(6, 2) % 5
+    expected, _ = reference.forward(x.astype(np.float64), None, None)
+    given = x.tolist() if dtype is list else x.astype(dtype)
+    if dtype == np.bool_:
+        expected, _ = reference.forward((x != 0).astype(np.float64), None, None)
+    y, _ = reference.forward(given, None, None)
+    assert y.dtype == (np.float32 if dtype == ">f4" else np.float64)
+    assert_allclose(y, expected, rtol=1e-6)
+
+
+def layouts(x):
+    """The same values in other memory layouts."""
+    yield np.asfortranarray(x)
+    yield x[::-1][::-1]
+    yield np.repeat(x, 2, axis=0)[::2]
+    yield np.repeat(x, 3, axis=-1)[..., ::3]
+    yield np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    yield np.flip(np.ascontiguousarray(np.flip(x)))
+
+
+@pytest.mark.parametrize("shape", [(12, 3), (4, 3, 5), (3, 4, 2, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_strides(shape, dtype):
+    x, gamma, beta, dy = draw(shape, dtype=dtype)
+    y, cache = reference.forward(x, gamma, beta)
+    dx, *_ = reference.backward(dy, cache)
+    for other_x, other_dy in zip(layouts(x), layouts(dy), strict=True):
+        assert_array_equal(other_x, x)
+        other_y, other_cache = reference.forward(other_x, gamma, beta)
+        assert_array_equal(other_y, y)
+        assert_array_equal(reference.backward(other_dy, other_cache)[0], dx)
+
+
+def test_overlapping_strides():
+    x = np.broadcast_to(np.arange(6.0)[:, None, None], (6, 2, 3))
+    y, cache = reference.forward(x, None, None)
+    assert_array_equal(y, reference.forward(x.copy(), None, None)[0])
+    dx, *_ = reference.backward(np.broadcast_to(1.0, x.shape), cache)
+    assert_allclose(dx, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (2, 3, 4)])
+def test_inputs_are_never_written_to(shape):
+    x, gamma, beta, dy = arguments = draw(shape)
+    mean, var = draw(shape, 1)[1], draw(shape, 2)[1] ** 2
+    arguments += (mean, var)
+    copies = [a.copy() for a in arguments]
+    for array in arguments:
+        array.flags.writeable = False
+    y, cache = reference.forward(x, gamma, beta)
+    results = [y, *reference.backward(dy, cache), cache.mean, cache.var]
+    results += [reference.inference(x, gamma, beta, mean, var)]
+    results += reference.inference_backward(dy, x, gamma, mean, var)
+    results += [reference.normalize(x, mean, var)]
+    results += [reference.scale_and_shift(x, gamma, beta)]
+    for array, copy in zip(arguments, copies, strict=True):
+        assert_array_equal(array, copy)
+        for result in results:
+            assert not np.shares_memory(array, result)
+
+
+@pytest.mark.parametrize("shape", [(700, 5), (3, 40, 6), (70, 3, 7), (2, 3, 1000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tiles_do_not_show(shape, dtype, monkeypatch):
+    x, gamma, beta, dy = draw(shape, dtype=dtype)
+
+    def results():
+        y, cache = reference.forward(x, gamma, beta)
+        return [y, *reference.backward(dy, cache), cache.mean, cache.var]
+
+    whole = results()
+    for row, tile in ((1, 1), (8, 64), (100, 1000), (10**9, 10**9)):
+        monkeypatch.setattr(_arithmetic, "ROW", row)
+        monkeypatch.setattr(_arithmetic, "TILE", tile)
+        for a, b in zip(results(), whole, strict=True):
+            assert_allclose(a, b, rtol=0, atol=1e3 * np.finfo(a.dtype).eps)
+
+
+def test_long_sums_keep_their_accuracy():
+    """A million values, where rounding all one way could add up."""
+    x = np.where(np.arange(2**20) % 2, 0.1, -0.1)[:, None] + np.array([[0.0, 1e6]])
+    _, cache = reference.forward(x, None, None)
+    for channel in range(2):
+        low, high = np.unique(x[:, channel])
+        assert_allclose(cache.var[channel], ((high - low) / 2) ** 2, rtol=16 * 2**-53)
+
+
+# ---------------------------------------------------------------------------
+# Refusals: the argument, what came, what is allowed
+
+X, GAMMA, BETA, DY = draw((4, 3))
+VAR = GAMMA**2
+CACHE = reference.forward(X, GAMMA, BETA)[1]
+BAD_X = {
+    "no channel axis": X[:, 0],
+    "a number": 1.0,
+    "complex": X + 1j,
+    "object": X.astype(object),
+    "text": np.array([["a", "b"]]),
+    "long double": X.astype(np.longdouble),
+    "ragged": [[1.0, 2.0], [3.0]],
+    "masked": np.ma.masked_less(X, 0),
+}
+TOO_FEW = {
+    "one value per channel": X[:1],
+    "one pixel of one map": X[:1, :, None],
+    "no values": X[:0],
+    "no pixels": np.zeros((4, 3, 0)),
+    "no channels": X[:, :0],
+}
+BAD_VECTOR = {
+    "too short": GAMMA[:2],
+    "too long": np.ones(4),
+    "a number": 1.0,
+    "a column": GAMMA[:, None],
+    "complex": GAMMA + 1j,
+    "object": GAMMA.astype(object),
+}
+BAD_EPS = [0, 0.0, -1e-5, np.nan, np.inf, None, "1e-5", True, 1j, [1e-5], 10**400]
+
+
+def refusals():
+    """(call, the argument that the message names)."""
+    r = reference
+    for x in [*BAD_X.values(), *TOO_FEW.values()]:
+        yield lambda x=x: r.batch_mean(x), "x"
+        yield lambda x=x: r.batch_variance(x, BETA), "x"
+        yield lambda x=x: r.forward(x, GAMMA, BETA), "x"
+        yield lambda x=x: r.graph_forward(x, GAMMA, BETA), "x"
+    yield lambda: r.graph_forward(X[:, :, None], GAMMA, BETA), "x"
+    for x in BAD_X.values():
+        yield lambda x=x: r.normalize(x, BETA, VAR), "x"
+        yield lambda x=x: r.scale_and_shift(x, GAMMA, BETA), "x_hat"
+        yield lambda x=x: r.inference(x, GAMMA, BETA, BETA, VAR), "x"
+        yield lambda x=x: r.inference_backward(DY, x, GAMMA, BETA, VAR), "x"
+    for v in BAD_VECTOR.values():
+        yield lambda v=v: r.batch_variance(X, v), "mean"
+        yield lambda v=v: r.forward(X, v, BETA), "gamma"
+        yield lambda v=v: r.forward(X, GAMMA, v), "beta"
+        yield lambda v=v: r.scale_and_shift(X, v, BETA), "gamma"
+        yield lambda v=v: r.scale_and_shift(X, GAMMA, v), "beta"
+        yield lambda v=v: r.normalize(X, v, VAR), "mean"
+        yield lambda v=v: r.normalize(X, BETA, v), "var"
+        yield lambda v=v: r.inference(X, v, BETA, BETA, VAR), "gamma"
+        yield lambda v=v: r.inference(X, GAMMA, v, BETA, VAR), "beta"
+        yield lambda v=v: r.inference(X, GAMMA, BETA, v, VAR), "mean"
+        yield lambda v=v: r.inference(X, GAMMA, BETA, BETA, v), "var"
+        yield lambda v=v: r.inference_backward(DY, X, v, BETA, VAR), "gamma"
+        yield lambda v=v: r.inference_backward(DY, X, GAMMA, v, VAR), "mean"
+        yield lambda v=v: r.inference_backward(DY, X, GAMMA, BETA, v), "var"
+        yield lambda v=v: r.graph_forward(X, v, BETA), "gamma"
+        yield lambda v=v: r.graph_forward(X, GAMMA, v), "beta"
+    negative = np.array([1.0, -1e-30, 1.0])
+    yield lambda: r.normalize(X, BETA, negative), "var"
+    yield lambda: r.inference(X, GAMMA, BETA, BETA, negative), "var"
+    yield lambda: r.inference_backward(DY, X, GAMMA, BETA, negative), "var"
+    for e in BAD_EPS:
+        yield lambda e=e: r.normalize(X, BETA, VAR, eps=e), "eps"
+        yield lambda e=e: r.forward(X, GAMMA, BETA, eps=e), "eps"
+        yield lambda e=e: r.inference(X, GAMMA, BETA, BETA, VAR, eps=e), "eps"
+        yield lambda e=e: r.graph_forward(X, GAMMA, BETA, eps=e), "eps"
+        yield (
+            lambda e=e: r.inference_backward(DY, X, GAMMA, BETA, VAR, eps=e),
+            "eps",
+        )
+    values = r.graph_forward(X, GAMMA, BETA)
+    for dy in (DY[:3], DY.T, DY[:, :, None], DY[0], DY + 1j, DY.astype(object), 1.0):
+        yield lambda dy=dy: r.backward(dy, CACHE), "dy"
+        yield lambda dy=dy: r.inference_backward(dy, X, GAMMA, BETA, VAR), "dy"
+        yield lambda dy=dy: r.graph_backward(dy, values), "dy"
+    for cache in (None, (X, GAMMA), values):
+        yield lambda cache=cache: r.backward(DY, cache), "cache"
+    for cache in (None, CACHE):
+        yield lambda cache=cache: r.graph_backward(DY, cache), "values"
+
+
+def test_refusals():
+    for call, name in refusals():
+        with pytest.raises(ValueError, match=f"^{name} .*(allowed|need|variance is)"):
+            call()
+
+
+def test_a_nan_variance_is_no_refusal():
+    var = np.array([1.0, np.nan, 1.0])
+    y = reference.inference(X, GAMMA, BETA, BETA, var)
+    assert_array_equal(np.isnan(y).any(axis=0), [False, True, False])
