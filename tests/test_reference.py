@@ -1,7 +1,6 @@
-"""The NumPy reference: against torch, rationals, published cases, and itself."""
+"""The NumPy reference: against torch, finite differences, rationals, and itself."""
 
 import inspect
-import warnings
 
 import numpy as np
 import pytest
@@ -114,102 +113,6 @@ def test_gradients_equal_finite_differences(shape):
         reference.inference_backward(dy, x, gamma, mean, var),
     )
     assert max(error.relative for error in errors) < 1e-8
-
-
-# ---------------------------------------------------------------------------
-# Published cases
-
-
-def torch_samples():
-    """torch's own samples for batch normalization: (name, x, statistics, ...)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torch.testing._internal.common_methods_invocations import op_db
-    op = next(op for op in op_db if op.name == "nn.functional.batch_norm")
-    return list(op.sample_inputs("cpu", torch.float64, requires_grad=False))
-
-
-def test_torch_samples(record_property, capsys):
-    counts = {"training": 0, "inference": 0, "without channel axis, refused": 0}
-    for sample in torch_samples():
-        x = sample.input
-        mean, var, weight, bias = (*sample.args, *[None] * 4)[:4]
-        kwargs = {"weight": weight, "bias": bias, **sample.kwargs}
-        weight, bias = kwargs.pop("weight"), kwargs.pop("bias")
-        training, eps = kwargs.get("training", False), kwargs.get("eps", 1e-5)
-        as_numpy = [None if t is None else t.numpy() for t in (x, weight, bias)]
-        x_, gamma, beta = as_numpy
-        if x.ndim < 2:
-            with pytest.raises(ValueError, match="channel axis"):
-                reference.inference(x_, gamma, beta, mean.numpy(), var.numpy())
-            counts["without channel axis, refused"] += 1
-            continue
-        dy = np.random.default_rng(0).standard_normal(x.shape)
-        leaves = [as_leaf(v) for v in as_numpy]
-        buffers = [None if t is None else t.clone() for t in (mean, var)]
-        theirs = F.batch_norm(leaves[0], *buffers, *leaves[1:], **kwargs)
-        gradients = torch_gradients(theirs, dy, *leaves)
-        if training or mean is None:
-            y, cache = reference.forward(x_, gamma, beta, eps=eps)
-            ours = reference.backward(dy, cache)
-            counts["training"] += 1
-        else:
-            statistics = mean.numpy(), var.numpy()
-            y = reference.inference(x_, gamma, beta, *statistics, eps=eps)
-            ours = reference.inference_backward(dy, x_, gamma, *statistics, eps=eps)
-            counts["inference"] += 1
-        assert_same(y, theirs.detach().numpy())
-        for our, their in zip(ours, gradients, strict=True):
-            assert_same(our, their)
-    assert counts["training"] > 0
-    assert counts["inference"] > 0
-    report(record_property, capsys, "torch OpInfo samples", counts)
-
-
-def test_onnx_cases(record_property, capsys):
-    """ONNX's published inputs and outputs of the operator BatchNormalization."""
-    from onnx import numpy_helper
-    from onnx.backend.test.case.node import _NodeTestCases, batch_normalization
-
-    assert batch_normalization.BatchNormalization is not None  # its import adds cases
-    cases = [case for case in _NodeTestCases if case.name.startswith("test_batchnorm")]
-    counts = {"training": 0, "inference": 0}
-    for case in cases:
-        attributes = {a.name: a for a in case.model.graph.node[0].attribute}
-        eps = attributes["epsilon"].f if "epsilon" in attributes else 1e-5
-        for inputs, outputs in case.data_sets:
-            inputs, outputs = (
-                [
-                    t if isinstance(t, np.ndarray) else numpy_helper.to_array(t)
-                    for t in v
-                ]
-                for v in (inputs, outputs)
-            )
-            x, gamma, beta, mean, var = inputs
-            if len(outputs) == 1:
-                y = reference.inference(x, gamma, beta, mean, var, eps=eps)
-                counts["inference"] += 1
-            else:
-                y, cache = reference.forward(x, gamma, beta, eps=eps)
-                momentum = attributes["momentum"].f if "momentum" in attributes else 0.9
-                running = [
-                    momentum * old + (1 - momentum) * new
-                    for old, new in ((mean, cache.mean), (var, cache.var))
-                ]
-                for ours, theirs in zip(running, outputs[1:], strict=True):
-                    assert_same(ours, theirs, rtol=1e-6, atol=1e-6)
-                counts["training"] += 1
-            assert y.dtype == outputs[0].dtype
-            assert_same(y, outputs[0], rtol=1e-5, atol=1e-6)
-    assert min(counts.values()) > 0
-    report(record_property, capsys, "ONNX cases", counts)
-
-
-def report(record_property, capsys, name, counts):
-    """Count the cases in the test's output, and in a JUnit report."""
-    record_property(name, counts)
-    with capsys.disabled():
-        print(f" {name}: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()))
 
 
 # ---------------------------------------------------------------------------

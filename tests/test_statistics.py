@@ -203,10 +203,9 @@ def test_merge_is_exact(shards, offset):
     assert count == sum(n for *_, n in shards)
     largest = max(abs(Fraction(m)) for m, _, n in shards if n) or Fraction(1)
     assert abs(Fraction(mean[0]) - true_mean) <= 8 * Fraction(ROUNDOFF) * largest
-    slack = Fraction(2.0**-1060)  # squares of denormal numbers
-    assert (
-        abs(Fraction(var[0]) - true_var) <= 24 * Fraction(ROUNDOFF) * true_var + slack
-    )
+    allowed = 24 * Fraction(ROUNDOFF) * true_var
+    allowed += Fraction(2.0**-1060)  # squares of denormal numbers
+    assert abs(Fraction(var[0]) - true_var) <= allowed
 
 
 def test_merge_of_shards_with_empty_ones_and_ones_of_one():
@@ -228,7 +227,7 @@ def test_merge_keeps_what_the_difference_of_squares_loses():
     mean, var, _ = merge(shards)
     assert (mean[0], var[0]) == (1e9, 0.5)
     naive = sum(v + m**2 for m, v, _ in shards) / 2 - mean**2
-    assert abs(naive[0] - 0.5) > 1
+    assert naive[0] == 0
 
 
 def test_merge_in_any_order_and_grouping():
@@ -267,7 +266,7 @@ def test_refused_num_features(bad):
 )
 def test_refused_update(bad):
     ours = RunningStatistics(3)
-    with pytest.raises(ValueError, match="^x "):
+    with pytest.raises(ValueError, match=r"^x "):
         ours.update(bad)
     assert ours.num_batches == 0
     assert_array_equal([ours.mean, ours.var], [ZERO, ONE])
@@ -277,7 +276,7 @@ def test_refused_update(bad):
     "bad", [[], [X[:0]], [X, X[:, :2]], [X[:, 0]], [X + 1j], [X, X.astype(object)]]
 )
 def test_refused_batches(bad):
-    with pytest.raises(ValueError, match="^batches "):
+    with pytest.raises(ValueError, match=r"^batches "):
         population_statistics(bad)
 
 
@@ -296,6 +295,7 @@ def test_refused_batches(bad):
         ([(ZERO, ONE, 2.0)], "count"),
         ([(ZERO, ONE, True)], "count"),
         ([(ZERO, ONE)], "shards"),
+        ([None], "shards"),
     ],
 )
 def test_refused_shards(bad, name):
