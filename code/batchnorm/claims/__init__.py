@@ -19,6 +19,7 @@ from batchnorm.claims.registry import (
     run,
     show,
     stale,
+    tune,
 )
 
 __all__ = [
@@ -34,8 +35,18 @@ __all__ = [
     "run",
     "show",
     "stale",
+    "tune",
 ]
 
 # In the order of the book; importing a part registers its claims.
-for part in ("inputs", "depth", "transform", "invariance"):
+PARTS = (
+    "inputs",
+    "depth",
+    "transform",
+    "invariance",
+    "training",
+    "convolution",
+    "inference",
+)
+for part in PARTS:
     import_module(f"{__name__}.{part}")

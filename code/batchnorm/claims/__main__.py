@@ -3,6 +3,7 @@
     python -m batchnorm.claims            all claims
     python -m batchnorm.claims --stale    those whose record is missing or old
     python -m batchnorm.claims ID ...     these
+    python -m batchnorm.claims --tune     choose the settings of comparisons anew
 
 Interrupted, the command keeps what it has, and goes on from there when it is
 started again. It exits with 1 if a claim does not hold.
@@ -39,6 +40,8 @@ def main(arguments=None):
         )
     recorded = claims.load(file)["claims"] if file.exists() else []
     todo = _selected(options, recorded)
+    if options.tune:
+        return tune([entry for entry in todo if entry.tuning])
     try:
         fresh = _run_all(todo, Path(f"{file}.partial"))
     except KeyboardInterrupt:
@@ -52,6 +55,17 @@ def main(arguments=None):
     if failed:
         print(f"{len(failed)} of {len(fresh)} do not hold: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def tune(todo):
+    """Sweep the grids of the comparisons, print what is chosen -> exit status."""
+    differ = 0
+    for entry in tqdm(todo, unit="claim", disable=None):
+        chosen, registered = claims.tune(entry.id)
+        differ += chosen != registered
+        verdict = "as registered" if chosen == registered else f"NOT {registered}"
+        tqdm.write(f"{entry.id}: {chosen} {verdict}")
+    return 1 if differ else 0
 
 
 def write(file, data):
@@ -98,6 +112,7 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m batchnorm.claims")
     parser.add_argument("ids", nargs="*", metavar="ID", help="claims to run")
     parser.add_argument("--stale", action="store_true", help="only outdated records")
+    parser.add_argument("--tune", action="store_true", help="redo the sweeps")
     parser.add_argument("--output", type=Path, default=DATA_FILE, help="the data file")
     return parser
 

@@ -1,10 +1,20 @@
-"""Claims about signals and gradients in deep networks, before any training."""
+"""Claims about signals and gradients in deep networks, most before any training."""
+
+from dataclasses import replace
 
 import numpy as np
 
+from batchnorm import datasets
 from batchnorm.claims import _digits
 from batchnorm.claims.registry import above, below, between, claim
-from batchnorm.ensemble import Network, forward, gradient, init_parameters, unpack
+from batchnorm.ensemble import (
+    Network,
+    forward,
+    gradient,
+    init_parameters,
+    train,
+    unpack,
+)
 
 # ---------------------------------------------------------------------------
 # Gradients of the first layers (the paper's motivation, sections 1 and 3.3)
@@ -83,6 +93,66 @@ def gradients_survive(seeds, *, scales, **net):
         return gradients[:, 0] / gradients[:, -1]
 
     return np.min([ratio(*s) for s in scales], axis=0)
+
+
+@claim(
+    id="saturating-nonlinearities-train",
+    claimed="Sigmoid and tanh cannot be used in deep networks.",
+    statement=(
+        "They can: ten tanh layers at Xavier's scale, and ten sigmoid layers that "
+        "start as the same function, learn 70 % of the digits in 300 steps of plain "
+        "gradient descent without normalization."
+    ),
+    source="Glorot and Bengio 2010",
+    setting={"depth": 10, "width": 50, "tanh": 0.1, "sigmoid": 0.3, "steps": 300},
+    effect="test accuracy (the lower of tanh and sigmoid)",
+    condition=above(0.7),
+)
+def saturating_nonlinearities_train(seeds, *, depth, width, tanh, sigmoid, steps):
+    network = Network((64,), (width,) * depth, nonlinearity="tanh")
+    theta = init_parameters(network, seeds)
+
+    def accuracy(network, theta, rate):
+        run = train(
+            network,
+            datasets.digits,
+            seeds,
+            theta=theta,
+            lr=rate,
+            steps=steps,
+            every=None,
+        )
+        return run.accuracy[:, -1]
+
+    return np.minimum(
+        accuracy(network, theta, tanh), accuracy(*as_sigmoid(network, theta), sigmoid)
+    )
+
+
+def as_sigmoid(network, theta):
+    """The sigmoid networks that compute what the given tanh networks do.
+
+    ``tanh(z) = 2 σ(2z) − 1``: the 2 inside doubles a hidden layer's weights and bias,
+    the 2 outside doubles the next layer's weights, and the −1 goes into its bias.
+
+    network: of tanh layers without normalization; theta: (K, P), not written to.
+    Returns the network and its parameters.
+    """
+    if network.nonlinearity != "tanh" or network.norm is not None:
+        raise ValueError(
+            "network must have nonlinearity 'tanh' and norm None, "
+            f"got {network.nonlinearity!r} and {network.norm!r}"
+        )
+    theta = theta.copy()
+    first, *_, last = layers = unpack(network, theta)
+    for layer in layers:
+        if layer is not first:
+            layer.bias[...] -= layer.weight.sum(axis=-1)
+            layer.weight[...] *= 2
+        if layer is not last:
+            layer.bias[...] *= 2
+            layer.weight[...] *= 2
+    return replace(network, nonlinearity="sigmoid"), theta
 
 
 @claim(

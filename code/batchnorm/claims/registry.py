@@ -29,7 +29,8 @@ class Condition:
     """An interval that an effect has to lie in; prints itself.
 
     low, high: the bounds; closed: whether the bounds themselves are allowed.
-    NaN lies in no interval, so an effect that could not be measured fails.
+    Neither NaN nor infinity lies in an open interval: an effect that could not be
+    measured fails.
     """
 
     low: float = -math.inf
@@ -88,7 +89,9 @@ class Claim:
     satisfy it, in (0, 1]; claimed: for a statement of the literature that does
     not hold here, that statement; scale: "linear" or "log", for the figure;
     floor: effects below it are rounding error, which differs from one processor
-    to the next, and are reported as the floor.
+    to the next, and are reported as the floor; tuning: for a comparison, function
+    (seeds, **setting) -> the entries of the setting that a sweep over its grid
+    chooses, the same way for both arms.
     """
 
     id: str
@@ -102,6 +105,7 @@ class Claim:
     claimed: str | None = None
     scale: str = "linear"
     floor: float | None = None
+    tuning: Callable | None = None
 
     @property
     def kind(self):
@@ -233,6 +237,18 @@ def run(id, seeds=CHAPTER_SEEDS):
     return Result(entry, seeds, effects, seconds)
 
 
+def tune(id, seeds=TUNING_SEEDS):
+    """Choose the settings of a comparison anew -> (chosen, registered), two dicts.
+
+    Raises ValueError if there is no such claim, or nothing to choose in it.
+    """
+    entry = get(id)
+    if entry.tuning is None:
+        raise ValueError(f"id is {id!r}, a claim in which nothing is tuned")
+    chosen = entry.tuning(tuple(seeds), **entry.setting)
+    return chosen, {name: entry.setting[name] for name in chosen}
+
+
 def show(id, seeds=CHAPTER_SEEDS):
     """Run a claim, draw every seed's effect, and print the verdict."""
     # Imported here so that running claims needs no graphics.
@@ -302,10 +318,14 @@ def _called(function):
     todo = [function]
     while todo:
         f = todo.pop()
-        if f.__qualname__ in found:
+        name = (f.__module__, f.__qualname__)
+        if name in found:
             continue
-        found[f.__qualname__] = f
-        used = [f.__globals__.get(name) for name in _names(f.__code__)]
+        found[name] = f
+        names = _names(f.__code__)
+        used = [f.__globals__.get(name) for name in names]
+        for module in filter(inspect.ismodule, used.copy()):
+            used += [getattr(module, name, None) for name in names]
         todo += [
             g
             for g in used
