@@ -6,6 +6,9 @@ the processor's cache, so each pass reads them from memory once.
 The mean of a channel is kept in two parts, origin + offset: the mean rounded to the
 dtype of x, and what the rounding took away. Deviations from the origin are small
 where the values are large and close together, and exact where they are closest.
+
+Sums are in float64, whatever the dtype of x. Elementwise steps are in float64 too,
+or in float32 for float32 and float16 where no factor nears the ends of its range.
 """
 
 import math
@@ -154,12 +157,11 @@ def _total(tile):
 
 def row_total(array):
     """Sum over the first axis, pairwise but for runs of 32; overwrites the array."""
-    rows = len(array)
-    while rows > 32:
-        half = rows // 2
-        array[:half] += array[rows - half : rows]
-        rows -= half
-    return np.add.reduce(array[:rows], axis=0)
+    while len(array) > 32:
+        half = len(array) // 2  # the middle one of an odd number of rows stays
+        array[:half] += array[-half:]
+        array = array[: len(array) - half]
+    return np.add.reduce(array, axis=0)
 
 
 # ---------------------------------------------------------------------------
@@ -218,10 +220,7 @@ def _difference(values, origin):
 
 
 def _working_dtype(dtype, *vectors):
-    """float32 for inputs of at most its precision if no factor comes near its range.
-
-    Elementwise steps then round a few times to float32; sums are always in float64.
-    """
+    """float32 for inputs of at most its precision if no factor nears its range."""
     if dtype == np.float64:
         return np.float64
     sizes = np.abs(np.concatenate(vectors))
