@@ -128,9 +128,9 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
             f"var is {var.min().item()} in channel {var.argmin().item()}; "
             "a variance is zero or positive"
         )
-    std = (var.double() + _checks.epsilon(eps)).sqrt()
-    x_hat = (x.double() - _column(mean.double(), x)) / _column(std, x)
-    y = x_hat * _column(weight.double(), x) + _column(bias.double(), x)
+    scale = weight.double() / (var.double() + _checks.epsilon(eps)).sqrt()
+    centered = x.double() - _column(mean.double(), x)
+    y = torch.addcmul(_column(bias.double(), x), _column(scale, x), centered)
     return y.to(x.dtype)
 
 
@@ -201,9 +201,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             self._update(momentum, mean, var, x.numel() // x.shape[1])
         return y
 
-    @torch.no_grad()
     def _update(self, momentum, mean, var, count):
         """Take the statistics of one batch into the running ones, in place."""
+        # mean and var are marked as not differentiable: no graph grows here.
         self.num_batches_tracked.add_(1)
         w = 1 / self.num_batches_tracked.double() if momentum is None else momentum
         unbiased = var * (count / (count - 1))
