@@ -302,40 +302,77 @@ def single_class(
 # -------------------------------------------------------------- forward and backward
 #
 # One pair of functions per kind of layer, on tensors whose last axis is the examples.
-# Each derivative of a nonlinearity is a function of its own output h.
+# The networks are small, so a step costs the passes over memory more than the
+# arithmetic: results go into tensors kept from the step before, or over what is no
+# longer needed ("in place" below).
 
+
+class _Workspace(dict):
+    """Tensors by name, kept for the next step."""
+
+    def take(self, name: object, like: Tensor, *shape: int) -> Tensor:
+        kept = self.get(name)
+        if kept is None or kept.shape != shape:
+            kept = self[name] = like.new_empty(shape)
+        return kept
+
+
+_backward_of = torch.ops.aten
+
+# g, and ∂ℓ/∂z from ∂ℓ/∂h and h = g(z); both in place.
 NONLINEARITIES: dict[str, tuple[Callable, Callable]] = {
-    "relu": (torch.relu, lambda dh, h: dh * (h > 0)),
-    "sigmoid": (torch.sigmoid, lambda dh, h: dh * h * (1 - h)),
-    "tanh": (torch.tanh, lambda dh, h: dh * (1 - h * h)),
-    "linear": (lambda z: z, lambda dh, h: dh),
+    "relu": (
+        torch.relu_,
+        lambda d, h: _backward_of.threshold_backward.grad_input(d, h, 0, grad_input=d),
+    ),
+    "sigmoid": (
+        torch.sigmoid_,
+        lambda d, h: _backward_of.sigmoid_backward.grad_input(d, h, grad_input=d),
+    ),
+    "tanh": (
+        torch.tanh_,
+        lambda d, h: _backward_of.tanh_backward.grad_input(d, h, grad_input=d),
+    ),
+    "linear": (lambda z: z, lambda d, h: d),
 }
 
 
-def _affine(part: _Part, layer: Layer, u: Tensor) -> tuple[Tensor, Tensor]:
-    """``z = W u + b`` (K, out, H·W·m) and the patches or inputs that W multiplied."""
+def _affine(
+    part: _Part, layer: Layer, u: Tensor, space: _Workspace
+) -> tuple[Tensor, Tensor]:
+    """``z = W u + b`` (K, out, H·W·m), and what W multiplied: u, or its patches."""
     if part.conv is not None:
-        u = _patches(part, u)
+        u = _patches(part, u, space)
     weight = layer.weight.flatten(2)
+    z = space.take((part, "z"), u, len(u), weight.shape[1], u.shape[-1])
     if layer.bias is None:
-        return weight @ u, u
-    return torch.baddbmm(layer.bias.unsqueeze(-1), weight, u), u
+        return torch.bmm(weight, u, out=z), u
+    return torch.baddbmm(layer.bias.unsqueeze(-1), weight, u, out=z), u
 
 
 def _affine_backward(
-    part: _Part, layer: Layer, gradient: Layer, dz: Tensor, u: Tensor, need_du: bool
+    part: _Part,
+    layer: Layer,
+    gradient: Layer,
+    dz: Tensor,
+    u: Tensor,
+    space: _Workspace | None,
 ) -> Tensor | None:
-    """``dW = dz uᵀ`` and ``db = Σ dz`` into ``gradient``; returns ``du = Wᵀ dz``."""
-    gradient.weight.flatten(2).copy_(dz @ u.mT)
+    """``dW = dz uᵀ`` and ``db = Σ dz`` into ``gradient``; returns ``du = Wᵀ dz``.
+
+    Without ``space`` to put ``du`` into, it is not computed.
+    """
+    torch.bmm(dz, u.mT, out=gradient.weight.flatten(2))
     if layer.bias is not None:
         gradient.bias.copy_(dz.sum(-1))
-    if not need_du:
+    if space is None:
         return None
-    du = layer.weight.flatten(2).mT @ dz
+    du = space.take((part, "du"), u, *u.shape)
+    torch.bmm(layer.weight.flatten(2).mT, dz, out=du)
     return du if part.conv is None else _patches_backward(part, du)
 
 
-def _patches(part: _Part, u: Tensor) -> Tensor:
+def _patches(part: _Part, u: Tensor, space: _Workspace) -> Tensor:
     """The k·k neighborhood of every pixel: (K, C·H·W, m) to (K, C·k·k, H·W·m)."""
     (channels, height, width), k = part.in_shape, part.conv.kernel
     networks, m = len(u), u.shape[-1]
@@ -347,136 +384,158 @@ def _patches(part: _Part, u: Tensor) -> Tensor:
         rows = torch.arange(-border, height + border) % height
         columns = torch.arange(-border, width + border) % width
         padded = images[:, rows][:, :, columns]
-    windows = padded.unfold(1, height, 1).unfold(2, width, 1)  # (KC, k, k, m, H, W)
-    patches = windows.permute(0, 1, 2, 4, 5, 3)
-    return patches.reshape(networks, channels * k * k, height * width * m)
+    patches = space.take(
+        (part, "patches"), u, networks, channels * k * k, height * width * m
+    )
+    windows = patches.view(networks * channels, k, k, height, width, m)
+    for i in range(k):
+        for j in range(k):
+            windows[:, i, j] = padded[:, i : i + height, j : j + width]
+    return patches
 
 
 def _patches_backward(part: _Part, du: Tensor) -> Tensor:
     """The transpose of ``_patches``: every patch is added back where it came from."""
     (channels, height, width), k = part.in_shape, part.conv.kernel
     networks, m = len(du), du.shape[-1] // (height * width)
-    patches = du.reshape(networks * channels, k, k, height, width, m)
+    windows = du.view(networks * channels, k, k, height, width, m)
     border = k // 2
-    if part.conv.padding == "circular":
-        total = torch.zeros_like(patches[:, 0, 0])
-        for i in range(k):
-            for j in range(k):
-                total += patches[:, i, j].roll((i - border, j - border), (1, 2))
-    else:
-        padded = du.new_zeros(
-            networks * channels, height + 2 * border, width + 2 * border, m
-        )
-        for i in range(k):
-            for j in range(k):
-                padded[:, i : i + height, j : j + width] += patches[:, i, j]
-        total = padded[:, border : border + height, border : border + width]
-    return total.reshape(networks, channels * height * width, m)
+    padded = du.new_zeros(
+        networks * channels, height + 2 * border, width + 2 * border, m
+    )
+    for i in range(k):
+        for j in range(k):
+            padded[:, i : i + height, j : j + width] += windows[:, i, j]
+    if part.conv.padding == "circular" and border:
+        # What fell over one edge belongs to the opposite one.
+        padded[:, height : height + border] += padded[:, :border]
+        padded[:, border : 2 * border] += padded[:, -border:]
+        padded[:, :, width : width + border] += padded[:, :, :border]
+        padded[:, :, border : 2 * border] += padded[:, :, -border:]
+    inside = padded[:, border : border + height, border : border + width]
+    return inside.reshape(networks, channels * height * width, m)
 
 
 def _pool(part: _Part, u: Tensor) -> Tensor:
-    channels, height, width = part.out_shape
-    size = part.pool
-    squares = u.reshape(len(u), channels, height, size, width, size, u.shape[-1])
-    return squares.mean(dim=(3, 5)).reshape(len(u), -1, u.shape[-1])
+    """The mean of every square: (K, C·H·W, m) to (K, C·H/s·W/s, m)."""
+    (channels, height, width), s = part.out_shape, part.pool
+    squares = u.reshape(len(u), channels, height, s, width, s, u.shape[-1])
+    return squares.mean(dim=(3, 5)).flatten(1, 3)
 
 
 def _pool_backward(part: _Part, dh: Tensor) -> Tensor:
-    channels, height, width = part.out_shape
-    size, m = part.pool, dh.shape[-1]
-    each = (dh / size**2).reshape(len(dh), channels, height, 1, width, 1, m)
-    return each.expand(-1, -1, -1, size, -1, size, -1).reshape(len(dh), -1, m)
+    """Each square's gradient in equal parts to its pixels."""
+    (channels, height, width), s = part.out_shape, part.pool
+    each = (dh / s**2).reshape(len(dh), channels, height, 1, width, 1, -1)
+    return each.expand(-1, -1, -1, s, -1, s, -1).reshape(len(dh), -1, dh.shape[-1])
 
 
 class _Normalized(NamedTuple):
-    """What the backward pass of batch normalization needs, each (K, channels, ·)."""
+    """Statistics, and what the backward pass needs, each (K, channels, 1 or m)."""
 
+    mean: Tensor
+    var: Tensor
     centered: Tensor  # x − μ
     inverse: Tensor  # 1/√(σ² + ε)
     scale: Tensor  # γ/√(σ² + ε)
 
 
 def _batch_norm(
-    x: Tensor, layer: Layer, eps: float, statistics: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, _Normalized, Tensor, Tensor]:
+    x: Tensor,
+    layer: Layer,
+    eps: float,
+    statistics: tuple[Tensor, Tensor] | None,
+    out: Tensor,
+) -> _Normalized:
     """``y = γ (x − μ)/√(σ² + ε) + β`` over the last axis of x (K, channels, m).
 
-    μ and σ² are those of x itself, or the given ones. Returns y, what the backward
-    pass needs, μ and σ².
+    μ and σ² are those of x itself, or the given ones. Writes y to ``out``; ``x − μ``
+    takes the place of x.
     """
     if statistics is None:
         mean = x.mean(-1, keepdim=True)
-        centered = x - mean
-        var = centered.square().mean(-1, keepdim=True)
+        centered = x.sub_(mean)
+        var = torch.linalg.vector_norm(centered, dim=-1, keepdim=True).square_()
+        var /= x.shape[-1]
     else:
         mean, var = (s.unsqueeze(-1) for s in statistics)
-        centered = x - mean
-    inverse = (var + eps).rsqrt()
+        centered = x.sub_(mean)
+    inverse = (var + eps).rsqrt_()
     scale = layer.gamma.unsqueeze(-1) * inverse
-    y = centered * scale + layer.beta.unsqueeze(-1)
-    return y, _Normalized(centered, inverse, scale), mean.squeeze(-1), var.squeeze(-1)
+    torch.mul(centered, scale, out=out).add_(layer.beta.unsqueeze(-1))
+    return _Normalized(mean, var, centered, inverse, scale)
 
 
-def _batch_norm_backward(gradient: Layer, dy: Tensor, cache: _Normalized) -> Tensor:
+def _batch_norm_backward(
+    gradient: Layer, dy: Tensor, cache: _Normalized, space: _Workspace
+) -> Tensor:
     """``dx = γ/√(σ²+ε) (dy − mean(dy) − x̂ mean(dy·x̂))``, the book's closed form.
 
-    Writes ``dγ = Σ dy·x̂`` and ``dβ = Σ dy`` into ``gradient``.
+    Writes ``dγ = Σ dy·x̂`` and ``dβ = Σ dy`` into ``gradient``; dx takes the place of
+    dy.
     """
-    centered, inverse, scale = cache
     m = dy.shape[-1]
+    product = space.take(("product", dy.shape), dy, *dy.shape)
+    torch.mul(dy, cache.centered, out=product)
     dbeta = dy.sum(-1, keepdim=True)
-    dgamma = (dy * centered).sum(-1, keepdim=True) * inverse
-    gradient.gamma.copy_(dgamma.squeeze(-1))
+    dgamma = product.sum(-1, keepdim=True).mul_(cache.inverse)
     gradient.beta.copy_(dbeta.squeeze(-1))
-    return scale * (dy - dbeta / m - centered * (inverse * dgamma / m))
+    gradient.gamma.copy_(dgamma.squeeze(-1))
+    torch.mul(cache.centered, dgamma.mul_(cache.inverse).div_(m), out=product)
+    return dy.sub_(product).sub_(dbeta.div_(m)).mul_(cache.scale)
 
 
 class _Activations(NamedTuple):
-    """One layer's forward pass, each (K, features, m)."""
+    """One layer's forward pass, each (K, features, m) unless said otherwise."""
 
-    input: Tensor  # u, the output of the layer before
-    patches: Tensor | None  # what the weights multiplied; u itself if not convolved
-    preactivation: Tensor | None  # what the nonlinearity saw
-    h: Tensor | None  # what the nonlinearity made of it
+    input: Tensor
     output: Tensor
-    normalized: _Normalized | None
-    mean: Tensor | None  # the statistics used, (K, channels)
-    var: Tensor | None
+    patches: Tensor | None = None  # (K, C·k·k, H·W·m), or the input
+    preactivation: Tensor | None = None  # what the nonlinearity saw, if kept
+    h: Tensor | None = None  # what the nonlinearity made of it
+    normalized: _Normalized | None = None
 
 
 def _forward(
-    network: Network, layers: list[Layer | None], u: Tensor, statistics=None
+    network: Network,
+    layers: list[Layer | None],
+    u: Tensor,
+    space: _Workspace,
+    statistics: Tensor | None = None,
+    keep: bool = False,
 ) -> list[_Activations]:
     """All layers, from inputs ``u`` (K, d, m) to logits (K, classes, m)."""
     nonlinearity, _ = NONLINEARITIES[network.nonlinearity]
     trace = []
     for part, layer in zip(network.parts, layers, strict=True):
-        given, m = u, u.shape[-1]
+        rows = (len(u), -1, u.shape[-1])
         if part.pool is not None:
-            u = _pool(part, u)
-            trace.append(_Activations(given, None, None, None, u, None, None, None))
+            trace.append(_Activations(u, _pool(part, u)))
+            u = trace[-1].output
             continue
-        z, patches = _affine(part, layer, u)
+        z, patches = _affine(part, layer, u, space)
         if part.last:
-            u = z
-            trace.append(_Activations(given, patches, None, None, z, None, None, None))
-            continue
-        normalized = mean = var = None
-
-        def norm(x, part=part, layer=layer, m=m):
+            trace.append(_Activations(u, z, patches))
+            break
+        given, normalized = None, None
+        if part.norm:
             channels = part.channel_end - part.channel_begin
-            chosen = None if statistics is None else part.statistics(statistics)
-            return _batch_norm(
-                x.reshape(len(x), channels, -1), layer, network.eps, chosen
-            )
-
+            given = None if statistics is None else part.statistics(statistics)
+            x = z.view(len(z), channels, -1)
+            y = space.take((part, "y"), x, *x.shape)
         if part.norm and part.order == "before":
-            z, normalized, mean, var = norm(z)
-        h = u = nonlinearity(z)
+            normalized = _batch_norm(x, layer, network.eps, given, out=y)
+            z = y
+        preactivation = z.clone().view(rows) if keep else None
+        h = output = nonlinearity(z)
         if part.norm and part.order == "after":
-            u, normalized, mean, var = norm(h)
-        z, h, u = (t.reshape(len(t), -1, m) for t in (z, h, u))
-        trace.append(_Activations(given, patches, z, h, u, normalized, mean, var))
+            # h goes into the derivative of g, so a copy of it is centered.
+            x = space.take((part, "x"), x, *x.shape).copy_(h.view(x.shape))
+            normalized = _batch_norm(x, layer, network.eps, given, out=y)
+            output = y
+        h, output = h.view(rows), output.view(rows)
+        trace.append(_Activations(u, output, patches, preactivation, h, normalized))
+        u = output
     return trace
 
 
@@ -486,47 +545,44 @@ def _backward(
     gradients: list[Layer | None],
     trace: list[_Activations],
     d: Tensor,
+    space: _Workspace,
 ) -> None:
     """From ``d`` = ∂ℓ/∂logits (K, classes, m) to all ``gradients``, in place."""
     _, derivative = NONLINEARITIES[network.nonlinearity]
     first = next(i for i, part in enumerate(network.parts) if part.has_weight)
-    for i in reversed(range(len(trace))):
+    for i in reversed(range(first, len(trace))):
         part, layer, gradient, act = network.parts[i], layers[i], gradients[i], trace[i]
         if part.pool is not None:
             d = _pool_backward(part, d)
             continue
-        shape = (len(d), part.out_shape[0], -1)
-        if not part.last:
-            if part.norm and part.order == "after":
-                d = _batch_norm_backward(
-                    gradient, d.reshape(act.normalized.centered.shape), act.normalized
-                ).reshape(act.h.shape)
-            d = derivative(d, act.h)
-            if part.norm and part.order == "before":
-                d = _batch_norm_backward(
-                    gradient, d.reshape(act.normalized.centered.shape), act.normalized
-                )
-        d = _affine_backward(
-            part, layer, gradient, d.reshape(shape), act.patches, need_du=i > first
-        )
-        if i == first:
-            return
+        if act.normalized is not None:
+            channels = act.normalized.centered.shape
+        if act.normalized is not None and part.order == "after":
+            d = _batch_norm_backward(gradient, d.view(channels), act.normalized, space)
+        if act.h is not None:
+            d = derivative(d.view(act.h.shape), act.h)
+        if act.normalized is not None and part.order == "before":
+            d = _batch_norm_backward(gradient, d.view(channels), act.normalized, space)
+        d = d.view(len(d), part.out_shape[0], -1)
+        into = space if i > first else None
+        d = _affine_backward(part, layer, gradient, d, act.patches, into)
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean loss (K,) and its gradient ``(softmax − onehot)/m`` (K, classes, m)."""
+    m = y.shape[-1]
     log_p = logits.log_softmax(1)
     loss = -log_p.gather(1, y.unsqueeze(1)).squeeze(1).mean(-1)
-    d = log_p.exp()
-    d.scatter_add_(1, y.unsqueeze(1), -torch.ones_like(y, dtype=d.dtype).unsqueeze(1))
-    return loss, d / y.shape[-1]
+    d = log_p.exp_()
+    minus_one = d.new_tensor(-1.0).expand(len(y), 1, m)
+    return loss, d.scatter_add_(1, y.unsqueeze(1), minus_one).div_(m)
 
 
-def _gradient(network, layers, gradients, u, y):
-    """Loss (K,) and the forward pass; fills ``gradients``."""
-    trace = _forward(network, layers, u)
+def _gradient(network, layers, gradients, u, y, space):
+    """Loss (K,) and the forward pass; fills ``gradients``, uses up the trace."""
+    trace = _forward(network, layers, u, space)
     loss, d = _cross_entropy(trace[-1].output, y)
-    _backward(network, layers, gradients, trace, d)
+    _backward(network, layers, gradients, trace, d, space)
     return loss, trace
 
 
@@ -566,7 +622,9 @@ def forward(
             network,
             _layers(network, tensor),
             _inputs(network, len(tensor), x, tensor.dtype),
+            _Workspace(),
             _statistics(network, statistics, tensor),
+            keep=True,
         )
     return [
         LayerTrace(
@@ -574,7 +632,11 @@ def forward(
                 None if t is None else t.mT.numpy()
                 for t in (act.input, act.preactivation, act.output)
             ),
-            *(None if t is None else t.numpy() for t in (act.mean, act.var)),
+            *(
+                (None, None)
+                if act.normalized is None
+                else (t.squeeze(-1).numpy() for t in act.normalized[:2])
+            ),
         )
         for part, act in zip(network.parts, trace, strict=True)
         if part.has_weight
@@ -598,6 +660,7 @@ def gradient(
             _layers(network, result),
             _inputs(network, len(tensor), x, tensor.dtype),
             _labels(len(tensor), y),
+            _Workspace(),
         )
     return loss.numpy(), result.numpy()
 
@@ -653,12 +716,11 @@ def evaluate(
     size = batch or (_CHUNK if free else count)
     right, loss = torch.zeros(networks), torch.zeros(networks, dtype=tensor.dtype)
     with torch.no_grad():
-        layers = _layers(network, tensor)
+        layers, space = _layers(network, tensor), _Workspace()
         for begin in range(0, count, size):
             piece = slice(begin, min(begin + size, count))
-            logits = _forward(network, layers, u[..., piece].to(tensor.dtype), fixed)[
-                -1
-            ].output
+            inputs = u[..., piece].to(tensor.dtype)
+            logits = _forward(network, layers, inputs, space, fixed)[-1].output
             part_y = labels[:, piece]
             finite = logits.isfinite().all(1)
             right += ((logits.argmax(1) == part_y) & finite).sum(-1)
@@ -775,6 +837,7 @@ def train(
     theta = torch.tensor(np.asarray(theta, dtype=dtype))
     gradient = torch.zeros_like(theta)
     layers, gradients = _layers(network, theta), _layers(network, gradient)
+    space = _Workspace()
     running = torch.zeros(networks, 2, network.channels, dtype=theta.dtype)
     running[:, 1] = 1
     seen = running.clone()
@@ -804,14 +867,13 @@ def train(
             note(0)
         for step in range(1, steps + 1):
             u, y = material.mini_batch(step - 1, theta.dtype)
-            loss, trace = _gradient(network, layers, gradients, u, y)
+            loss, trace = _gradient(network, layers, gradients, u, y, space)
             train_loss[:, step - 1] = loss
-            for part, act in zip(network.parts, trace, strict=True):
-                if part.norm:
-                    mean, var = part.statistics(seen)
-                    mean.copy_(act.mean)
-                    var.copy_(act.var)
-            running += weight * (seen * unbiased - running)
+            if network.norm is not None:
+                used = [act.normalized for act in trace if act.normalized is not None]
+                for i in (0, 1):
+                    torch.cat([n[i] for n in used], 1, out=seen[:, i].unsqueeze(-1))
+                running.lerp_(seen * unbiased, weight)
             if weight_decay:
                 gradient.add_(theta, alpha=weight_decay)
             update()
@@ -913,9 +975,9 @@ class _Material:
 
     def mini_batch(self, step: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Inputs (K, d, m) and labels (K, m) of one step."""
-        rows = self.rows[step]
-        u = self.x[rows].to(dtype)[self.same].mT
-        return u, self.y[rows][self.same]
+        rows = self.rows[step][self.same]
+        u = self.x.index_select(0, rows.ravel()).view(*rows.shape, -1)
+        return u.to(dtype).mT, self.y[rows]
 
     def parts(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """x (K, n, d) and y (K, n) of the "train" or "test" part."""

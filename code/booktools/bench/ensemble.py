@@ -84,8 +84,8 @@ def main() -> None:
             plain, ours = (statistics.median(arm) for arm in zip(*times, strict=True))
             ratio = statistics.median(a / b for a, b in times)
             print(
-                f"  {threads} thread{'s' if threads > 1 else ' '}: loop {plain:6.2f} s, "
-                f"at once {ours:5.2f} s, ratio {ratio:.1f}"
+                f"  threads {threads}: loop {plain:.2f} s, at once {ours:.2f} s, "
+                f"ratio {ratio:.1f}"
             )
     finally:
         torch.set_num_threads(available)
