@@ -7,9 +7,14 @@ is its figure. Captions and alt texts belong to the cell, titles to no figure.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+
+if TYPE_CHECKING:
+    from batchnorm.claims import Condition
 
 # Okabe and Ito's colors, in the order of book.mplstyle.
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GRAY = PALETTE = (
@@ -109,18 +114,20 @@ def curves(
 
 
 def image_rows(rows: Mapping[str, np.ndarray]) -> None:
-    """Draw rows of small images, each row on its own gray scale, zero in the middle.
+    """Draw rows of small images, each row on a gray scale of its own.
 
-    rows maps a label to images of shape (n, height, width), n alike in all.
+    rows maps a label to images of shape (n, height, width), n alike in all. The
+    scale leaves out the most extreme hundredth, so that one pixel can not make a
+    whole row gray.
     """
     n = len(next(iter(rows.values())))
     _, axes = plt.subplots(
         len(rows), n, figsize=(7, 0.15 + 0.8 * len(rows)), squeeze=False
     )
     for line, (label, images) in zip(axes, rows.items(), strict=True):
-        reach = np.abs(images).max()
+        low, high = np.quantile(images, [0.01, 0.99])
         for ax, image in zip(line, images, strict=True):
-            ax.imshow(image, cmap="gray", vmin=-reach, vmax=reach)
+            ax.imshow(image, cmap="gray", vmin=low, vmax=high)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         line[0].set_ylabel(label, rotation=0, ha="right", va="center")
@@ -152,10 +159,12 @@ def seeds_against(
     bands maps a label to values of shape (seeds, len(x)).
     """
     _, ax = plt.subplots()
-    colors = dict(zip(bands, (WITHOUT, WITH, *PALETTE[2:]), strict=False))
+    pair = (WITHOUT, WITH) if len(bands) > 1 else (BLUE,)
+    colors = dict(zip(bands, (*pair, *PALETTE[2:]), strict=False))
     for label, values in bands.items():
         ax.plot(x, np.transpose(values), color=colors[label], alpha=0.25, linewidth=0.8)
-        ax.plot(x, np.median(values, axis=0), color=colors[label], label=label)
+        dash = ["-", "--", ":", "-."][list(bands).index(label) % 4]
+        ax.plot(x, np.median(values, axis=0), dash, color=colors[label], label=label)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if "x" in log:
         ax.set_xscale("log")
@@ -163,3 +172,236 @@ def seeds_against(
         ax.set_yscale("log")
     ax.legend()
     plt.show()
+
+
+def claim_plot(
+    effects: np.ndarray, condition: "Condition", label: str, *, scale: str = "linear"
+) -> None:
+    """Draw the effect of a claim: every seed, their median and range, the condition.
+
+    effects has one value a seed; they are drawn in order, the smallest lowest. A
+    seed that does not satisfy the condition is a red cross; one whose effect is no
+    finite number is counted in the label. condition prints itself and names its
+    thresholds; scale is that of the effect, "linear" or "log".
+    """
+    effects = np.sort(effects)
+    rank = np.arange(len(effects))
+    holds = condition(effects)
+    finite = effects[np.isfinite(effects)]
+    if len(finite) < len(effects):
+        label = f"{label} (no number in {len(effects) - len(finite)} seeds)"
+    _, ax = plt.subplots(figsize=(7, 2.9))
+    ax.set(xscale=scale, yticks=[], ylabel="seeds, sorted", ylim=(-4, len(effects)))
+    ax.set_xlabel(fill(label, 60))
+    ax.plot(effects[holds], rank[holds], "o", color=BLUE)
+    ax.plot(effects[~holds], rank[~holds], "X", color=VERMILION, markersize=7)
+    if len(finite):
+        ax.plot([finite[0], finite[-1]], [-2.5, -2.5], color=GRAY, linewidth=3)
+        ax.plot(np.median(finite), -2.5, "D", color=GRAY, markersize=8)
+    for threshold in condition.thresholds:
+        ax.axvline(threshold, color=GRAY, linestyle="--", linewidth=1.5)
+    ax.margins(x=0.08)
+    if condition.thresholds == (effects[0],) == (effects[-1],):
+        ax.set_xlim(effects[0] - 1, effects[0] + 1)
+    ax.set_title(
+        f"asked: {condition} (dashed)   ◆ median, ━ range", fontsize=11, color=GRAY
+    )
+    plt.show()
+
+
+def curve_panels(
+    panels: Mapping[str, Mapping[str, np.ndarray]], xlabel: str, *, x: np.ndarray
+) -> None:
+    """Draw named curves over one x in panels side by side, each on a scale of its own.
+
+    panels maps a title to curves of shape (len(x),); a label has the same color and
+    dash in all of them, and stands in the legend of the first. The vertical axes
+    include zero.
+    """
+    dashes = ["-", "--", ":", "-."]
+    order = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    _, axes = plt.subplots(1, len(panels), figsize=(7, 3.0))
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for label, values in lines.items():
+            i = order.index(label)
+            ax.plot(x, values, dashes[i % 4], color=PALETTE[i], label=label)
+        ax.set(title=title, xlabel=xlabel)
+        low, high = np.min([0, *map(np.min, lines.values())]), np.max([*lines.values()])
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+        ax.locator_params(nbins=5)
+    axes[0].legend()
+    plt.show()
+
+
+def dots(
+    rows: Mapping[str, Mapping[str, float | tuple[float, float]]],
+    xlabel: str,
+    *,
+    limits: tuple[float, float],
+) -> None:
+    """Draw named numbers on one logarithmic axis, a line for each row.
+
+    rows maps the label of a line to named numbers, or to ranges (low, high), which
+    are drawn as bars. What lies beyond the limits stands at that edge, as an arrow.
+    """
+    left, right = limits
+    names = list(next(iter(rows.values())))
+    colors = dict(zip(names, (WITH, WITHOUT, *PALETTE[2:]), strict=False))
+    markers = dict(zip(names, "oDs^v", strict=False))
+    _, ax = plt.subplots(figsize=(7, 1.2 + 0.27 * len(rows)))
+    for line, values in enumerate(rows.values()):
+        for name, value in values.items():
+            style = {"color": colors[name], "label": "_" if line else name}
+            if isinstance(value, tuple):
+                low, high = np.clip(value, left, right)
+                ax.barh(line, high - low, 0.6, low, alpha=0.35, zorder=1, **style)
+                continue
+            marker = "<" if value < left else ">" if value > right else markers[name]
+            ax.plot(np.clip(value, left, right), line, marker, markersize=7, **style)
+    ax.set(xscale="log", xlabel=xlabel, xlim=(left / 2, right * 2))
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows))
+    ax.invert_yaxis()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(names))
+    plt.show()
+
+
+def heat_maps(
+    panels: Mapping[str, np.ndarray],
+    columns: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    label: str,
+    *,
+    reach: float,
+) -> None:
+    """Draw positive matrices, two in a row, by their order of magnitude.
+
+    panels maps a title to a matrix of shape (rows, len(columns)). A cell shows its
+    power of ten, rounded, on a diverging color scale from -reach to reach, white at
+    10⁰; what lies beyond has the last color. Row 1 is at the top.
+    """
+    lines = -(-len(panels) // 2)
+    fig, axes = plt.subplots(
+        lines, 2, figsize=(7, 0.4 + 3.4 * lines), sharex=True, sharey=True
+    )
+    for ax, (title, matrix) in zip(np.ravel(axes), panels.items(), strict=True):
+        powers = np.log10(matrix)
+        image = ax.imshow(powers, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
+        for (row, column), power in np.ndenumerate(powers):
+            ink = "white" if abs(power) > 0.6 * reach else "black"
+            text = f"{round(power)}".replace("-", "−")
+            ax.text(column, row, text, ha="center", va="center", size=10, color=ink)
+        ax.set_title(title)
+        ax.set_xticks(range(len(columns)), [f"{c:g}" for c in columns])
+        ax.set_yticks(range(len(matrix)), range(1, len(matrix) + 1))
+        ax.grid(False)
+    fig.supxlabel(xlabel, size=12)
+    fig.supylabel(ylabel, size=12)
+    ticks = [-reach, -reach / 2, 0, reach / 2, reach]
+    fig.colorbar(image, ax=axes, label=label, ticks=ticks, extend="both", aspect=30)
+    plt.show()
+
+
+#: The nodes of `batchnorm.reference.graph_forward`, where they stand, in inches.
+_NODES = {
+    "x": (1.0, 8.3, "$x$"),
+    "mean": (4.3, 8.3, r"$\mu=\frac{1}{m}\sum x_i$"),
+    "centered": (1.0, 6.8, r"$c=x-\mu$"),
+    "squared": (4.3, 6.8, "$s=c^2$"),
+    "var": (4.3, 5.6, r"$\sigma^2=\frac{1}{m}\sum s_i$"),
+    "std": (4.3, 4.4, r"$\sigma_\epsilon=\sqrt{\sigma^2+\epsilon}$"),
+    "inv_std": (4.3, 3.2, r"$v=1/\sigma_\epsilon$"),
+    "x_hat": (1.0, 3.2, r"$\hat x=c\,v$"),
+    "gamma": (4.3, 2.2, r"$\gamma$"),
+    "scaled": (1.0, 2.2, r"$z=\gamma\,\hat x$"),
+    "beta": (4.3, 1.2, r"$\beta$"),
+    "y": (1.0, 1.2, r"$y=z+\beta$"),
+    "loss": (1.0, 0.25, r"$\ell$"),
+}
+#: Its edges, each with the field of `GraphGradients` that comes back along it.
+_EDGES = {
+    ("x", "mean"): "x_from_mean",
+    ("x", "centered"): "x_from_centered",
+    ("mean", "centered"): "mean",
+    ("centered", "squared"): "centered_from_squared",
+    ("centered", "x_hat"): "centered_from_x_hat",
+    ("squared", "var"): "squared",
+    ("var", "std"): "var",
+    ("std", "inv_std"): "std",
+    ("inv_std", "x_hat"): "inv_std",
+    ("x_hat", "scaled"): "x_hat",
+    ("gamma", "scaled"): "gamma",
+    ("scaled", "y"): "scaled",
+    ("beta", "y"): "beta",
+    ("y", "loss"): "y",
+}
+
+
+def computational_graph(values, gradients=None) -> None:
+    """Draw the graph of batch normalization with its numbers on the edges.
+
+    values, gradients: of one feature, from `reference.graph_forward` and
+    `graph_backward`. On an edge stands the value that flows along it; below, in
+    bold, behind a ∂, the gradient that comes back. The gradient of x is below x.
+    """
+    fig = plt.figure(figsize=(7, 8.9), layout="none")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, 7), ylim=(0, 8.9))
+    ax.axis("off")
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": GRAY}
+    nodes = {
+        name: ax.text(x, y, text, size=14, ha="center", va="center", bbox=box)
+        for name, (x, y, text) in _NODES.items()
+    }
+    for (tail, head), field in _EDGES.items():
+        start, end = np.array(_NODES[tail][:2]), np.array(_NODES[head][:2])
+        arrow = {
+            "arrowstyle": "-|>",
+            "color": GRAY,
+            "linewidth": 1.5,
+            "patchA": nodes[tail].get_bbox_patch(),
+            "patchB": nodes[head].get_bbox_patch(),
+        }
+        ax.annotate("", end, start, arrowprops=arrow)
+        x, y = (start + end) / 2
+        if start[0] == end[0]:
+            x, y, align, lift = x + 0.12, 0.6 * start[1] + 0.4 * end[1], "left", 0.0
+        elif start[1] != end[1]:  # beside the line, where there is room
+            x, y, align, lift = x + 0.4, y - 0.15, "left", 0.0
+        else:
+            align, lift = "center", 0.04
+        _stacked(
+            ax,
+            (x, y, align, lift),
+            getattr(values, tail),
+            None if gradients is None else getattr(gradients, field),
+        )
+    if gradients is not None:
+        x, y, _ = _NODES["x"]
+        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.x)
+    plt.show()
+
+
+def _stacked(ax, place, value, gradient):
+    """Write a value above a place (x, y, alignment, lift) and a gradient below it."""
+    x, y, align, lift = place
+    if value is not None:
+        text = _entries(value)
+        ax.text(x, y + lift, text, color=BLUE, size=13, ha=align, va="bottom")
+    if gradient is not None:
+        text = "∂ " + _entries(gradient)
+        ax.text(
+            x,
+            y - lift,
+            text,
+            color=VERMILION,
+            size=13,
+            weight="bold",
+            ha=align,
+            va="top",
+        )
+
+
+def _entries(array):
+    """The entries of a column or scalar, as short as they are."""
+    return "  ".join(f"{value:g}".replace("-", "−") for value in np.ravel(array))
