@@ -100,13 +100,13 @@ def gradients_survive(seeds, *, scales, **net):
     claimed="Sigmoid and tanh cannot be used in deep networks.",
     statement=(
         "They can: ten tanh layers at Xavier's scale, and ten sigmoid layers that "
-        "start as the same function, learn 70 % of the digits in 300 steps of plain "
-        "gradient descent without normalization."
+        "start as the same function, read more than half of the digits after 300 steps "
+        "of plain gradient descent, without normalization."
     ),
     source="Glorot and Bengio 2010",
-    setting={"depth": 10, "width": 50, "tanh": 0.1, "sigmoid": 0.3, "steps": 300},
+    setting={"depth": 10, "width": 32, "tanh": 0.1, "sigmoid": 0.3, "steps": 300},
     effect="test accuracy (the lower of tanh and sigmoid)",
-    condition=above(0.7),
+    condition=above(0.5),
 )
 def saturating_nonlinearities_train(seeds, *, depth, width, tanh, sigmoid, steps):
     network = Network((64,), (width,) * depth, nonlinearity="tanh")
