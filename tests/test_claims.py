@@ -270,7 +270,7 @@ def test_command_does_not_reuse_a_partial_result_of_another_definition(
 ):
     calls = []
     register("first", calls=calls)
-    partial = tmp_path / "evidence.json.partial"
+    partial = tmp_path / ".evidence.json.partial"
     old = record(claims.run("first", claims.FRESH_SEEDS)) | {"fingerprint": "other"}
     command.write(partial, {"claims": [old]})
     assert command.main(["--output", str(tmp_path / "evidence.json")]) == 0

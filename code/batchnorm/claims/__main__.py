@@ -42,14 +42,15 @@ def main(arguments=None):
     todo = _selected(options, recorded)
     if options.tune:
         return tune([entry for entry in todo if entry.tuning])
+    partial = file.with_name(f".{file.name}.partial")
     try:
-        fresh = _run_all(todo, Path(f"{file}.partial"))
+        fresh = _run_all(todo, partial)
     except KeyboardInterrupt:
         print("\nInterrupted. Start the command again to go on.", file=sys.stderr)
         return 130
     records = _merge(recorded, fresh)
     write(file, {**_circumstances(), "claims": records})
-    Path(f"{file}.partial").unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     print(table(fresh))
     failed = [r["id"] for r in fresh if not r["holds"]]
     if failed:

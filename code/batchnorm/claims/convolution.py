@@ -140,13 +140,14 @@ def choose_rates(seeds, *, rates, every, without, normalized, per_activation, **
 @claim(
     id="cnn-early-accuracy",
     statement=(
-        "A small convolutional network is more accurate over its first 60 steps with "
-        "batch normalization, the learning rate tuned for both."
+        "Over its first 60 steps, a small convolutional network is on average more "
+        "than 5 points more accurate with batch normalization, the learning rate tuned "
+        "for both."
     ),
     source="Ioffe and Szegedy 2015, section 4.2",
     setting={**CNN, **CNN_RATES, "every": 10, "rates": (0.03, 0.1, 0.3, 1.0)},
     effect="mean accuracy of steps 10 to 60, with less without",
-    condition=above(0),
+    condition=above(0.05),
     tuning=choose_rates,
 )
 def cnn_early_accuracy(
@@ -166,12 +167,12 @@ def cnn_early_accuracy(
     ),
     statement=(
         "On digits that all stand in the same place it does not: after 60 steps it is "
-        "nowhere ahead by more than 2 points."
+        "nowhere ahead by more than 3 points."
     ),
     source="measured here; the paper (section 3.2) argues from the shift property",
     setting={**CNN, **CNN_RATES},
     effect="accuracy per map, less that per activation",
-    condition=below(0.02),
+    condition=below(0.03),
 )
 def per_map_accuracy(seeds, *, without, normalized, per_activation, **net):
     per_map = _train(seeds, "batch", normalized, every=None, **net)
