@@ -356,16 +356,17 @@ def _affine_backward(
     gradient: Layer,
     dz: Tensor,
     u: Tensor,
-    space: _Workspace | None,
+    space: _Workspace,
+    need_du: bool,
 ) -> Tensor | None:
-    """``dW = dz uᵀ`` and ``db = Σ dz`` into ``gradient``; returns ``du = Wᵀ dz``.
-
-    Without ``space`` to put ``du`` into, it is not computed.
-    """
-    torch.bmm(dz, u.mT, out=gradient.weight.flatten(2))
+    """``dW = dz uᵀ`` and ``db = Σ dz`` into ``gradient``; returns ``du = Wᵀ dz``."""
+    # Not straight into the gradient's rows: torch multiplies a batch at once only if
+    # the result is contiguous.
+    dw = space.take((part, "dw"), u, len(u), dz.shape[1], u.shape[1])
+    gradient.weight.flatten(2).copy_(torch.bmm(dz, u.mT, out=dw))
     if layer.bias is not None:
         gradient.bias.copy_(dz.sum(-1))
-    if space is None:
+    if not need_du:
         return None
     du = space.take((part, "du"), u, *u.shape)
     torch.bmm(layer.weight.flatten(2).mT, dz, out=du)
@@ -419,8 +420,9 @@ def _patches_backward(part: _Part, du: Tensor) -> Tensor:
 def _pool(part: _Part, u: Tensor) -> Tensor:
     """The mean of every square: (K, C·H·W, m) to (K, C·H/s·W/s, m)."""
     (channels, height, width), s = part.out_shape, part.pool
-    squares = u.reshape(len(u), channels, height, s, width, s, u.shape[-1])
-    return squares.mean(dim=(3, 5)).flatten(1, 3)
+    squares = u.view(len(u), channels, height, s, width, s, u.shape[-1])
+    total = sum(squares[:, :, :, i, :, j] for i in range(s) for j in range(s))
+    return (total / s**2).flatten(1, 3)
 
 
 def _pool_backward(part: _Part, dh: Tensor) -> Tensor:
@@ -564,8 +566,7 @@ def _backward(
         if act.normalized is not None and part.order == "before":
             d = _batch_norm_backward(gradient, d.view(channels), act.normalized, space)
         d = d.view(len(d), part.out_shape[0], -1)
-        into = space if i > first else None
-        d = _affine_backward(part, layer, gradient, d, act.patches, into)
+        d = _affine_backward(part, layer, gradient, d, act.patches, space, i > first)
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
