@@ -131,14 +131,16 @@ def _run_all(todo, partial):
     """Run the claims, keeping each record in the partial file -> all records."""
     kept = json.loads(partial.read_text("utf-8"))["claims"] if partial.exists() else []
     kept = {(r["id"], r["fingerprint"]): r for r in kept}
-    with tqdm(todo, unit="claim", disable=None) as progress:
-        for entry in progress:
-            progress.set_postfix_str(entry.id)
-            key = (entry.id, entry.fingerprint)
+    # Taken before the first is run: an edit meanwhile must not date an older run.
+    keys = [(entry.id, entry.fingerprint) for entry in todo]
+    with tqdm(keys, unit="claim", disable=None) as progress:
+        for key in progress:
+            id, _ = key
+            progress.set_postfix_str(id)
             if key not in kept:
-                kept[key] = record(claims.run(entry.id, FRESH_SEEDS))
+                kept[key] = record(claims.run(id, FRESH_SEEDS))
                 write(partial, {**_circumstances(), "claims": list(kept.values())})
-    return [kept[entry.id, entry.fingerprint] for entry in todo]
+    return [kept[key] for key in keys]
 
 
 def _merge(recorded, fresh):

@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ class Claim:
         """ "confirmed", or "refuted" if it answers a claim that does not hold."""
         return "confirmed" if self.claimed is None else "refuted"
 
-    @property
+    @cached_property
     def fingerprint(self):
         """Short hash of all that decides the outcome: definition, setting, source.
 
