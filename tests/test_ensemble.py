@@ -591,6 +591,7 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: train(NET, digits, [0], momentum=-0.1, **BASE), "momentum"),
         (lambda: train(Network((63,), (8,)), digits, [0], **BASE), "data"),
         (lambda: train(Network((64,), (8,), 9), digits, [0], **BASE), "classes"),
+        (lambda: shuffled(np.zeros(5), 6, 1, np.random.default_rng()), "batch"),
         (lambda: forward(NET, np.zeros((1, 3)), np.zeros((2, 64))), "theta"),
         (lambda: forward(NET, START, np.zeros((2, 63))), "x must be"),
         (lambda: forward(NET, START, np.zeros((2, 4, 64))), "networks"),

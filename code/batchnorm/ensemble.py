@@ -273,8 +273,11 @@ def shuffled(
 ) -> np.ndarray:
     """Rows of the mini-batches, (steps, batch): every epoch in a new order.
 
-    The remainder of an epoch that does not fill a mini-batch is dropped.
+    The remainder of an epoch that does not fill a mini-batch is dropped. Raises
+    ``ValueError`` if there are fewer labels than ``batch``.
     """
+    if not 1 <= batch <= len(labels):
+        raise ValueError(f"batch must be 1 to {len(labels)}, got {batch}")
     per_epoch = len(labels) // batch
     epochs = -(-steps // per_epoch)
     rows = [
