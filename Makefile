@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve test lint unit notebooks run lab claims bench lock newest clean
+.PHONY: help setup book serve check-site test lint unit notebooks run lab claims bench lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ book: $(READY)  ## build the site into _build/html; a warning is an error
 serve: book  ## build the site and serve it on 127.0.0.1
 	@echo "the book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C"
 	@$(RUN) http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+check-site: book  ## open every page in a browser: accessibility, links, weight
+	@$(RUN) booktools.check_site
 
 test: lint unit notebooks book  ## everything CI checks: lint, code, notebooks, build
 

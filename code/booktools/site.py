@@ -70,7 +70,7 @@ def describe(doctree: nodes.document, length: int = 160) -> str:
     return text[: length - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
 
 
-def links(pagename: str, source: str, download: str) -> list[tuple[str, str, bool]]:
+def links(source: str, download: str) -> list[tuple[str, str, bool]]:
     """Label, address and whether to download, of what can be done with a page."""
     actions = []
     notebook = source.endswith(".ipynb")
@@ -155,6 +155,10 @@ def page(app, pagename, templatename, context, doctree) -> None:
     body = size_images(body, lambda src: outputs.get(src.rsplit("/", 1)[-1]))
     # Blocks of one kind share these names on a page, and nothing refers to them.
     body = re.sub(r' id="(exercise|solution)-content"', "", body)
+    body = body.replace(
+        'role="doc-biblioentry"', 'role="listitem"'
+    )  # as it is in a list
+    body = re.sub(r'<th class="head">(<p>\s*</p>|\s*)</th>', "<td></td>", body)
     body = body.replace("<table", '<div class="scroll"><table')
     body = body.replace("</table>", "</table></div>")
     context["body"] = body
@@ -177,7 +181,7 @@ def page(app, pagename, templatename, context, doctree) -> None:
     if pagename == app.config.root_doc:
         source = "README.md"
     context["description"] = describe(doctree)
-    context["actions"] = links(pagename, source, download)
+    context["actions"] = links(source, download)
     sections = context["toc"]
     context["local_toc"] = sections if sections.count("<li>") > 2 else ""
 

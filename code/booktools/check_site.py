@@ -1,0 +1,310 @@
+"""Check the built site in a browser: ``python -m booktools.check_site``.
+
+Every page is opened 1280 and 390 pixels wide, light and dark, and once from disk
+with JavaScript off. A page fails on a violation that axe finds, a script error, a
+request to another host, sideways scroll, a broken link or anchor, a figure without
+alternative text or size, and too much weight.
+"""
+
+import gzip
+import os
+import shutil
+import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import TimeoutError, sync_playwright
+
+from booktools.build import HTML
+
+PAGE_KIB = 350  # a page without its figures, as a host sends it
+FIGURE_KIB = 60
+WIDTHS = (1280, 390)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_BROWSER = (
+    "there is no browser to check with: install Chromium (apt-get install chromium, or "
+    "python -m playwright install chromium), or name one in the variable CHROMIUM"
+)
+
+
+class Page(HTMLParser):
+    """Names, links and images of one page, read without a browser."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.names, self.links, self.images = set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.names.update(filter(None, (found.get("id"), found.get("name"))))
+        for key in ("href", "src"):
+            if found.get(key):
+                self.links.append(found[key])
+        if tag == "img":
+            self.images.append(found)
+
+
+def read(root: Path) -> dict[str, Page]:
+    """All pages below ``root``, by their address relative to it."""
+    return {
+        path.relative_to(root).as_posix(): Page(path.read_text(encoding="utf-8"))
+        for path in sorted(root.rglob("*.html"))
+        if "_static" not in path.parts
+    }
+
+
+def check_links(root: Path, pages: dict[str, Page]):
+    """Yield (page, problem) for links and anchors that lead nowhere."""
+    for name, page in pages.items():
+        for link in sorted(set(page.links)):
+            parts = urlsplit(urljoin(f"http://book/{name}", link))
+            if urlsplit(link).scheme or link.startswith("//"):
+                continue
+            target = unquote(parts.path).lstrip("/") or "index.html"
+            anchor = unquote(parts.fragment)
+            if not (root / target).is_file():
+                yield name, f"link to {link}, which is not there"
+            elif anchor and target in pages and anchor not in pages[target].names:
+                yield name, f"link to {link}, an anchor that is not there"
+
+
+def check_images(root: Path, pages: dict[str, Page]):
+    """Yield (page, problem) for images that a reader could not see or hear."""
+    for name, page in pages.items():
+        for image in page.images:
+            source = image.get("src") or "(no source)"
+            short = source.rsplit("/", 1)[-1]
+            if not (image.get("alt") or "").strip():
+                yield name, f"image {short} without alternative text"
+            if not (image.get("width") and image.get("height")):
+                yield name, f"image {short} without width and height"
+            path = (root / name).parent / unquote(source)
+            if path.is_file() and path.stat().st_size > FIGURE_KIB * 1024:
+                kib = path.stat().st_size / 1024
+                yield name, f"image {short} of {kib:.0f} KiB, above {FIGURE_KIB}"
+
+
+class Compressing(SimpleHTTPRequestHandler):
+    """Serve files as a static host does: text compressed."""
+
+    packed = (".html", ".css", ".js", ".svg", ".ipynb")
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        if path.suffix not in self.packed or not path.is_file():
+            return super().do_GET()
+        body = gzip.compress(path.read_bytes(), 6)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serve(root: Path):
+    """Serve ``root`` on 127.0.0.1 from a thread; the value is its address."""
+    handler = partial(Compressing, directory=str(root))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium: from ``CHROMIUM``, the search path, or Playwright's own."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return shutil.which(named)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found:
+        return found
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
+
+
+# One element for each pair of colors and size of type: contrast is the same for all
+# the others, and a page has thousands.
+SAMPLE = """() => {
+  const clear = "rgba(0, 0, 0, 0)", style = getComputedStyle, found = new Map();
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || e.closest(".katex-mathml")) continue;
+    let under = e;
+    while (under && style(under).backgroundColor === clear) under = under.parentElement;
+    const s = style(e), ground = under && style(under).backgroundColor;
+    const key = [s.color, s.opacity, s.fontSize, s.fontWeight, ground].join();
+    const before = found.get(key);
+    if (!before || before.childElementCount > e.childElementCount) found.set(key, e);
+  }
+  window.sample = [...found.values()];
+}"""
+# Tokens of code and pieces of a formula have a color and a place, but no meaning.
+TRIM = """() => {
+  for (const e of document.querySelectorAll(".katex-html")) e.replaceChildren();
+  for (const e of document.querySelectorAll("pre")) e.textContent = e.textContent;
+}"""
+CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
+THE_REST = '{rules: {"color-contrast": {enabled: false}}, resultTypes: ["violations"]}'
+
+
+class Visit:
+    """One page, opened once: what it asked for and what went wrong."""
+
+    def __init__(self, browser, address: str, **options):
+        self.problems, self.requests, self.weight = [], 0, 0
+        self._host = urlsplit(address).netloc
+        self._context = browser.new_context(reduced_motion="reduce", **options)
+        self.page = self._context.new_page()
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.report(f"script error: {error}"))
+        self.page.on("request", self._request)
+        self.page.on("response", self._weigh)
+        self.page.goto(address, wait_until="load")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._context.close()
+
+    def report(self, problem: str) -> None:
+        self.problems.append(" ".join(problem.split())[:300])
+
+    def _request(self, request):
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https") and parts.netloc != self._host:
+            self.report(f"request to another host: {request.url}")
+
+    def _console(self, message):
+        if message.type in ("error", "warning"):
+            self.report(f"console {message.type}: {message.text}")
+
+    def _weigh(self, response):
+        self.requests += 1
+        if response.status >= 400:
+            self.report(f"status {response.status}: {response.url}")
+        if response.request.resource_type != "image":
+            self.weight += int(response.headers.get("content-length", 0))
+
+    def check(self) -> None:
+        """No sideways scroll, enough contrast light and dark, nothing else from axe."""
+        # What is folded away has to hold as well.
+        self.page.evaluate(
+            "document.querySelectorAll('details').forEach(d => d.open = 1)"
+        )
+        wide, seen = self.page.evaluate(
+            "(e => [e.scrollWidth, e.clientWidth])(document.documentElement)"
+        )
+        if wide > seen:
+            self.report(f"scrolls sideways: {wide} pixels in {seen}")
+        self.page.evaluate(AXE_SCRIPT)
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            self.page.evaluate(SAMPLE)
+            self._axe("window.sample", CONTRAST, scheme)
+        self.page.evaluate(TRIM)
+        # axe does not read MathML, and takes a heading of mathematics for an empty one.
+        self._axe('{exclude: ["th:has(.katex)"]}', THE_REST)
+
+    def _axe(self, what: str, options: str, where: str = "") -> None:
+        for found in self.page.evaluate(f"axe.run({what}, {options})")["violations"]:
+            first = found["nodes"][0]
+            self.report(
+                f"axe {found['id']} {where} ({len(found['nodes'])}): {found['help']}; "
+                f"first {first['target']} {first['html'][:120]}"
+            )
+
+
+def check_page(browser, address: str, path: Path):
+    """Yield a visit for each way in which a page is read."""
+    for width in WIDTHS:
+        size = {"width": width, "height": 900}
+        with Visit(browser, address, viewport=size) as visit:
+            visit.check()
+            yield f"at {width}", visit
+    with Visit(browser, path.as_uri(), java_script_enabled=False) as visit:
+        for part in ("main", "#contents a"):
+            if not visit.page.locator(part).first.is_visible():
+                visit.report(f"{part} is not to be seen")
+        yield "from disk", visit
+
+
+def search(browser, origin: str) -> int:
+    """How many pages the book's own search finds for a word that they all have."""
+    with Visit(browser, f"{origin}/search.html?q=normalization") as visit:
+        results = visit.page.locator("#search-results li")
+        try:
+            results.first.wait_for(timeout=10_000)
+        except TimeoutError:
+            return 0
+        return results.count()
+
+
+def main() -> int:
+    if not (HTML / "index.html").is_file():
+        print("there is no site yet: make book", file=sys.stderr)
+        return 1
+    executable = find_browser()
+    if executable is None:
+        print(NO_BROWSER, file=sys.stderr)
+        return 1
+    return report(HTML, executable)
+
+
+def report(root: Path, executable: str) -> int:
+    """Check the site below ``root``, print a table, return the exit status."""
+    pages = read(root)
+    problems = {name: [] for name in pages}
+    for name, problem in (*check_links(root, pages), *check_images(root, pages)):
+        problems[name].append(problem)
+    weights = {}
+    with serve(root) as origin, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        for name in pages:
+            for where, visit in check_page(browser, f"{origin}/{name}", root / name):
+                weights.setdefault(name, (visit.requests, visit.weight / 1024))
+                problems[name] += [f"{problem} ({where})" for problem in visit.problems]
+        found = search(browser, origin)
+        browser.close()
+    if not found:
+        problems["search.html"].append("the search finds nothing for 'normalization'")
+    for name, (_, kib) in weights.items():
+        if kib > PAGE_KIB:
+            problems[name].append(f"{kib:.0f} KiB without figures, above {PAGE_KIB}")
+
+    print(f"{'page':<36} {'requests':>8} {'KiB':>5} {'figures':>7} {'problems':>8}")
+    for name, (requests, kib) in weights.items():
+        images = len(pages[name].images)
+        print(
+            f"{name:<36} {requests:>8} {kib:>5.0f} {images:>7} {len(problems[name]):>8}"
+        )
+    for name, found in problems.items():
+        for problem in found:
+            print(f"{name}: {problem}")
+    return int(any(problems.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
