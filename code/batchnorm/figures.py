@@ -44,15 +44,21 @@ def use_style() -> None:
 
 
 def scatter(
-    panels: Mapping[str, np.ndarray], xlabel: str, ylabel: str, *, limit: float
+    panels: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    *,
+    limit: float,
+    shade: np.ndarray | None = None,
 ) -> None:
     """Draw point clouds side by side on one scale, x and y within ±limit.
 
-    panels maps a title to points of shape (n, 2).
+    panels maps a title to points of shape (n, 2). shade, (n,), colors each point
+    alike in all panels, dark for small and bright for large.
     """
     _, axes = plt.subplots(1, len(panels), figsize=(7, 2.9), sharex=True, sharey=True)
     for ax, (title, points) in zip(axes, panels.items(), strict=True):
-        ax.plot(*points.T, ".", color=BLUE, alpha=0.35, markersize=4)
+        ax.scatter(*points.T, s=9, c=BLUE if shade is None else shade, cmap="viridis")
         ax.set(title=title, xlabel=xlabel, xlim=(-limit, limit), ylim=(-limit, limit))
         ax.set_aspect("equal")
     axes[0].set_ylabel(ylabel)
@@ -82,7 +88,7 @@ def descent(
         ax.set(title=title, xlabel=xlabel)
         ax.set_aspect("equal")
         ax.grid(False)
-        ax.locator_params(nbins=5)
+        ax.locator_params(nbins=4)
     axes[0].set_ylabel(ylabel)
     plt.show()
 
@@ -228,7 +234,7 @@ def curve_panels(
         ax.set(title=title, xlabel=xlabel)
         low, high = np.min([0, *map(np.min, lines.values())]), np.max([*lines.values()])
         ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
-        ax.locator_params(nbins=5)
+        ax.locator_params(nbins=4)
     axes[0].legend()
     plt.show()
 
@@ -405,3 +411,116 @@ def _stacked(ax, place, value, gradient):
 def _entries(array):
     """The entries of a column or scalar, as short as they are."""
     return "  ".join(f"{value:g}".replace("-", "−") for value in np.ravel(array))
+
+
+def tangent_to_circle(batch, dy) -> None:
+    """Draw a normalized batch of three, a gradient, and the part of it that passes.
+
+    batch, dy: (3,). The direction of ones is drawn upright, so that the circle on
+    which all normalized batches lie is level.
+    """
+    upright = np.ones(3) / np.sqrt(3)
+    x_hat = (batch - batch.mean()) / np.std(batch)
+    across = x_hat / np.sqrt(3)
+    turn = np.stack([across, np.cross(upright, across), upright])  # to drawn axes
+    tip, step = turn @ x_hat, turn @ dy
+    along_one, along_x_hat = step * [0, 0, 1], step * [1, 0, 0]
+
+    fig = plt.figure(figsize=(7, 4), layout="none")
+    ax = fig.add_axes((-0.25, -0.42, 1.44, 1.9), projection="3d", proj_type="ortho")
+    ax.view_init(elev=26, azim=14)
+    ax.set_axis_off()
+    angle = np.linspace(0, 2 * np.pi, 241)
+    circle = np.sqrt(3) * np.stack([np.cos(angle), np.sin(angle), 0 * angle])
+    ax.plot_trisurf(*(0.999 * circle), color=SKY, alpha=0.18, linewidth=0)
+    ax.plot(*circle, color=SKY, linewidth=2)
+    arrow = {"arrow_length_ratio": 0.1, "linewidth": 2.2}
+    ax.quiver(0, 0, 0, 0, 0, 1.2, color=GRAY, **arrow)
+    ax.quiver(0, 0, 0, *tip, color=GRAY, **arrow)
+    ax.quiver(*tip, *step, color=VERMILION, **arrow)
+    ax.quiver(
+        *tip,
+        *(step - along_one - along_x_hat),
+        color=BLUE,
+        **(arrow | {"linewidth": 4}),
+    )
+    corners = [tip + step, tip + step - along_one, tip + step - along_one - along_x_hat]
+    ax.plot(*np.transpose(corners), "--", color=VERMILION, linewidth=1.5)
+    labels = {
+        r"$\mathbf{1}$": ([0.0, 0.06, 1.1], GRAY),
+        r"$\hat x$": (0.55 * tip + [0, -0.25, 0], GRAY),
+        r"$dy$": (tip + 0.6 * step + [0, -0.25, 0.1], VERMILION),
+        "passes": (corners[2] + [0, 0.1, -0.1], BLUE),
+    }
+    for text, (place, color) in labels.items():
+        ax.text(*place, text, color=color, size=15)
+    ax.set(xlim=(-1.4, 1.8), ylim=(-1.6, 1.6), zlim=(-1.0, 1.6))
+    ax.set_box_aspect((3.2, 3.2, 2.6))
+    plt.show()
+
+
+def percentiles(
+    panels: Mapping[str, np.ndarray], xlabel: str, ylabel: str, *, x: np.ndarray
+) -> None:
+    """Draw low, middle and high percentiles over x, panels side by side on one scale.
+
+    panels maps a title to values of shape (len(x), 3), in that order.
+    """
+    _, axes = plt.subplots(1, len(panels), figsize=(7, 3.2), sharey=True)
+    for ax, (title, values) in zip(axes, panels.items(), strict=True):
+        low, middle, high = values.T
+        ax.fill_between(x, low, high, color=SKY, alpha=0.3)
+        ax.plot(x, low, ":", x, high, ":", color=BLUE, linewidth=1.5)
+        ax.plot(x, middle, color=BLUE)
+        ax.set(title=title, xlabel=xlabel)
+    axes[0].set_ylabel(ylabel)
+    plt.show()
+
+
+def fits(
+    points: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    lines: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    *,
+    x: np.ndarray,
+) -> None:
+    """Draw clouds of points, each (x, y) with its own marker, and curves over one x."""
+    dashes = ["-", "--", "-.", ":"]
+    _, ax = plt.subplots()
+    for i, (label, (across, up)) in enumerate(points.items()):
+        style = {"color": PALETTE[5 - 2 * i], "alpha": 0.6, "markersize": 4}
+        ax.plot(across, up, "o^s"[i], label=label, **style)
+    colors = (GRAY, WITHOUT, WITH)
+    for i, (label, values) in enumerate(lines.items()):
+        ax.plot(x, values, dashes[i], color=colors[i], label=label)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    plt.show()
+
+
+def shared_means(panels: Mapping[str, np.ndarray]) -> None:
+    """Draw a tensor, one example a row, one feature map a column, for each panel.
+
+    panels maps a title to integers of shape (N, C, H, W): elements with the same
+    number share a mean, and have the same color.
+    """
+    _, axes = plt.subplots(1, len(panels), figsize=(7, 4.4))
+    for ax, (title, shared) in zip(axes, panels.items(), strict=True):
+        n, c, h, w = shared.shape
+        for (i, k, row, column), number in np.ndenumerate(shared):
+            x, y = k * (w + 0.5) + column, i * (h + 0.5) + row
+            color = PALETTE[number % len(PALETTE)]
+            ax.add_patch(plt.Rectangle((x, y), 1, 1, color=color, alpha=0.3))
+            text = {"ha": "center", "va": "center", "size": 10}
+            ax.text(x + 0.5, y + 0.5, str(number + 1), **text)
+        ax.set(xlim=(0, c * (w + 0.5) - 0.5), ylim=(n * (h + 0.5) - 0.5, 0))
+        maps, examples = np.arange(c), np.arange(n)
+        ax.set_xticks(maps * (w + 0.5) + w / 2, [f"map {k + 1}" for k in maps])
+        ax.set_yticks(examples * (h + 0.5) + h / 2, examples + 1)
+        ax.set(title=title, aspect="equal")
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.grid(False)
+    axes[0].set_ylabel("example")
+    plt.show()
