@@ -41,6 +41,7 @@ __all__ = [
 # In the order of the book; importing a part registers its claims.
 PARTS = (
     "inputs",
+    "shift",
     "depth",
     "transform",
     "invariance",
