@@ -1,10 +1,13 @@
 """Build the site: ``python -m booktools.build``. A warning is an error."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 
 from booktools.notebooks import ROOT
 
@@ -16,15 +19,26 @@ def main() -> int:
     shutil.rmtree(ROOT / "_build", ignore_errors=True)
     jupyter_book = shutil.which("jupyter-book", path=sysconfig.get_path("scripts"))
     options = ["-n", "-W", "--keep-going", "--quiet"]
-    build = subprocess.run(
-        [jupyter_book, "build", str(ROOT), *options],
-        env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if build.returncode:
-        sys.stderr.write(build.stdout + build.stderr)
+    # Into a file, not a pipe: a build that breaks leaves KaTeX's server behind, which
+    # would hold the pipe open, and us, forever. Its group goes when the build is done.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        build = subprocess.Popen(
+            [jupyter_book, "build", str(ROOT), *options],
+            env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            failed = build.wait() != 0
+        finally:
+            if os.name == "posix":
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(build.pid, signal.SIGTERM)
+        log.seek(0)
+        output = log.read()
+    if failed:
+        sys.stderr.write(output)
         print("the book was not built; the lines above say why", file=sys.stderr)
         shutil.rmtree(HTML, ignore_errors=True)
         return 1
