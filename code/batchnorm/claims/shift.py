@@ -136,7 +136,7 @@ PAPERS = {  # three layers of sigmoids, as in the paper's figure 1
     "steps": 200,
     "best": (1.0, 3.0),
 }
-DEEPER = {"nonlinearity": "relu", "depth": 6, "width": 50, "steps": 200}
+DEEPER = {"nonlinearity": "relu", "depth": 6, "width": 50, "steps": 100}
 WITHOUT, NORMALIZED = (0.1, 1.4), (0.1, 0.5)  # rate and scale, tuned for each
 
 
