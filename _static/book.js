@@ -26,15 +26,15 @@ for (const pre of all(".cell_input pre, div[class*=highlight-]:not(.output) > di
   pre.after(copy);
 }
 
-// What scrolls sideways has to be reachable from the keyboard.
-const reach = () => {
-  for (const box of all("pre, .katex-display, .scroll")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-    else box.removeAttribute("tabindex");
+// What scrolls sideways has to be reachable from the keyboard. (An observer, for to
+// ask about a section that is not laid out yet would lay it out.)
+const reach = new ResizeObserver((boxes) => {
+  for (const { target } of boxes) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
   }
-};
-addEventListener("resize", reach);
-document.fonts.ready.then(reach);
+});
+for (const box of all("pre, .katex-display, .scroll")) reach.observe(box);
 
 // The section being read, marked in the list of sections.
 const sections = new Map();
