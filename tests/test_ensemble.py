@@ -440,6 +440,16 @@ def test_evaluate_with_population_statistics():
         assert run.accuracy[k, -1] == score.accuracy[0]
 
 
+def test_steps_to_record_at_may_be_listed():
+    network = Network((64,), (8,))
+    run = train(network, digits, [0], lr=0.1, steps=9, every=[0, 1, 5])
+    assert run.at.tolist() == [0, 1, 5, 9]
+    again = train(network, digits, [0], lr=0.1, steps=9, every=1)
+    assert np.array_equal(run.accuracy, again.accuracy[:, run.at])
+    with pytest.raises(ValueError, match="every must list steps from 0 to 9"):
+        train(network, digits, [0], lr=0.1, steps=9, every=[0, 10])
+
+
 def test_recorders_see_every_step():
     """‖W‖² grows by lr²‖g‖² a step, the law that scale invariance implies."""
     network = Network((64,), (16, 16), norm="batch", eps=0.0)

@@ -793,7 +793,7 @@ def train(
     weight_decay: float = 0.0,
     momentum=0.1,
     batches: Callable = shuffled,
-    every: int | None = 10,
+    every: int | Sequence[int] | None = 10,
     evaluate_with: str = "running",
     record: dict[str, Callable[[State], np.ndarray]] | None = None,
     dtype: type = np.float64,
@@ -814,7 +814,8 @@ def train(
     At step 0, every ``every`` steps (never if None) and after the last one, the test
     part is evaluated, with "running", "population" (exact, over the training part) or
     "batch" statistics (the test part's own), and each function in ``record`` is called
-    on a ``State``; what it returns, (K, ...), is kept.
+    on a ``State``; what it returns, (K, ...), is kept. ``every`` may also list the
+    steps themselves.
 
     Raises ``ValueError`` that names the argument. A network that diverges goes on as
     NaN, without any effect on the others.
@@ -823,8 +824,15 @@ def train(
     networks = len(seeds)
     _positive("steps", steps)
     _positive("batch", batch)
-    if every is not None:
+    if every is None:
+        recorded = set()
+    elif isinstance(every, Sequence):
+        recorded = set(every)
+        if not recorded <= set(range(steps + 1)):
+            raise ValueError(f"every must list steps from 0 to {steps}, got {every}")
+    else:
         _positive("every", every)
+        recorded = set(range(0, steps, every))
     _one_of("optimizer", optimizer, OPTIMIZERS)
     _one_of("evaluate_with", evaluate_with, ("running", "population", "batch"))
     lr = _per_network("lr", lr, networks)
@@ -867,7 +875,7 @@ def train(
         )
 
     with torch.no_grad():
-        if every is not None:
+        if 0 in recorded:
             note(0)
         for step in range(1, steps + 1):
             u, y = material.mini_batch(step - 1, theta.dtype)
@@ -881,7 +889,7 @@ def train(
             if weight_decay:
                 gradient.add_(theta, alpha=weight_decay)
             update()
-            if (every is not None and step % every == 0) or step == steps:
+            if step in recorded or step == steps:
                 note(step)
     return Run(
         network=network,

@@ -12,10 +12,8 @@ started again. It exits with 1 if a claim does not hold.
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from batchnorm import claims
+from batchnorm._files import write_records
 from batchnorm.claims.registry import FRESH_SEEDS, record
 
 DATA_FILE = Path("chapters/evidence.json")
@@ -70,23 +69,9 @@ def tune(todo):
 
 
 def write(file, data):
-    """Write data as JSON to the file: the whole of it, or not at all."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=file.parent, prefix=f".{file.name}.", encoding="utf-8", delete=False
-    ) as out:
-        try:
-            # One claim a line keeps the file small and its changes readable.
-            records = [json.dumps(r, ensure_ascii=False) for r in data["claims"]]
-            head = json.dumps({**data, "claims": []}, ensure_ascii=False)
-            out.write(head.removesuffix("]}") + "\n")
-            out.write(",\n".join(records) + "\n]}\n")
-            out.flush()
-            os.fsync(out.fileno())
-            os.chmod(out.name, 0o644)
-            os.replace(out.name, file)
-        except BaseException:
-            os.unlink(out.name)
-            raise
+    """Write the data file: through a temporary one, so that it is never half there."""
+    head = {name: value for name, value in data.items() if name != "claims"}
+    write_records(file, head, "claims", data["claims"])
 
 
 def table(records):
