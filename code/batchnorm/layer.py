@@ -14,6 +14,7 @@ from torch import nn
 
 from batchnorm import _checks
 
+TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -28,62 +29,68 @@ class BatchNormalizingTransform(torch.autograd.Function):
       \hat x_i = v\,(x_i - \mu_{\mathcal B}), \qquad
       v = \frac{1}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}$$
 
-    apply(x, weight, bias, eps) returns (y, x_hat, v, mean, var). x_hat and v are
-    outputs so that they have a derivative of their own: `backward` is a formula in
-    them, autograd differentiates it once more through this same function, and the
-    second derivative, and every further one, follows.
+    apply(x, weight, bias, eps) returns (y, mean, rest, var): rest is what the mean
+    lost when it was rounded to float64. The statistics are outputs because `backward`
+    needs them; they carry no gradient.
     """
 
     generate_vmap_rule = True  # batches the steps of forward and backward
 
     @staticmethod
     def forward(x, weight, bias, eps):
-        axes = _pooled(x)
-        x_hat = x.to(torch.float64, copy=True)  # becomes x_hat step by step
-        mean = x_hat.mean(axes)
-        x_hat -= _column(mean, x)
-        if x.dtype == torch.float64:
-            # Takes off the rounding error of the mean as well.
-            x_hat -= _column(x_hat.mean(axes), x)
-        var = x_hat.square().mean(axes)
-        inv_std = (var + eps).rsqrt()
-        x_hat *= _column(inv_std, x)
-        y = torch.addcmul(_column(bias.double(), x), _column(weight.double(), x), x_hat)
-        return y.to(x.dtype), x_hat.to(x.dtype), inv_std, mean, var
+        mean, rest, var = _moments(x)
+        scale, bias = weight.double() * (var + eps).rsqrt(), bias.double()
+
+        def step(x):
+            centered = _centered(x, mean, rest)
+            return torch.addcmul(_column(bias, x), _column(scale, x), centered)
+
+        return _by_tiles(step, x, constants=(scale, bias)), mean, rest, var
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        _, weight, _, _ = inputs
-        _, x_hat, inv_std, mean, var = output
-        ctx.save_for_backward(weight, x_hat, inv_std)
-        ctx.mark_non_differentiable(mean, var)
+        x, weight, _, ctx.eps = inputs
+        _, *statistics = output
+        ctx.save_for_backward(x, weight, *statistics)
+        ctx.mark_non_differentiable(*statistics)
         ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx, dy, dx_hat, dinv_std, *_):
-        r"""Gradients with respect to x, weight and bias, from those of y, x_hat, v.
+    def backward(ctx, dy, *_):
+        r"""Gradients with respect to x, weight and bias.
 
-        $$\frac{\partial\ell}{\partial x_i} =
-            \gamma v\, P\Big(\frac{\partial\ell}{\partial y}\Big)_i
-            + v\, P\Big(\frac{\partial\ell}{\partial \hat x}\Big)_i
-            - \frac{v^2 \hat x_i}{m} \frac{\partial\ell}{\partial v}, \qquad
-          P(g)_i = g_i - \frac 1m \sum_j g_j - \hat x_i \frac 1m \sum_j g_j \hat x_j$$
+        $$\frac{\partial\ell}{\partial x_i} = \gamma v \Big(
+            \frac{\partial\ell}{\partial y_i}
+            - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
+            - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
+          \Big)$$
 
-        In a first derivative x_hat and v have no gradient: the first term is all.
+        Where this is to be differentiated once more, autograd does that, step by step,
+        and so for every further derivative.
         """
-        weight, x_hat, inv_std = ctx.saved_tensors
-        dtype = x_hat.dtype
-        x_hat, weight = x_hat.double(), weight.double()
-        v = _column(inv_std, x_hat)
-        m = x_hat.numel() // len(weight)
-        dy = torch.zeros_like(x_hat) if dy is None else dy.double()
-        rest, dbias, dweight = _project(dy, x_hat)
-        dx = _column(weight * inv_std, x_hat) * rest
-        if dx_hat is not None:
-            dx = dx + v * _project(dx_hat.double(), x_hat)[0]
-        if dinv_std is not None:
-            dx = dx - v**2 * x_hat * _column(dinv_std / m, x_hat)
-        return dx.to(dtype), dweight, dbias, None
+        if dy is None:
+            return None, None, None, None
+        x, weight, mean, rest, var = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            mean, rest, var = _moments(x)  # again, for their dependence on x
+        inv_std = (var + ctx.eps).rsqrt()
+        axes, m = _pooled(x), x.numel() // len(weight)
+
+        dbias = dweight = 0
+        for dy_tile, x_tile in _tiles(dy, x):
+            g = dy_tile.double()
+            dbias = dbias + g.sum(axes)
+            dweight = dweight + (g * _centered(x_tile, mean, rest)).sum(axes)
+        dweight = dweight * inv_std
+
+        factor = weight.double() * inv_std
+        shift, slope = -factor * dbias / m, -factor * inv_std * dweight / m
+
+        def step(x, dy):
+            dx = torch.addcmul(_column(shift, x), _column(factor, x), dy.double())
+            return torch.addcmul(dx, _column(slope, x), _centered(x, mean, rest))
+
+        return _by_tiles(step, x, dy, constants=(factor,)), dweight, dbias, None
 
 
 def batch_norm(x, weight, bias, eps=1e-5):
@@ -129,9 +136,13 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
             "a variance is zero or positive"
         )
     scale = weight.double() / (var.double() + _checks.epsilon(eps)).sqrt()
-    centered = x.double() - _column(mean.double(), x)
-    y = torch.addcmul(_column(bias.double(), x), _column(scale, x), centered)
-    return y.to(x.dtype)
+    bias, mean = bias.double(), mean.double()
+
+    def step(x):
+        centered = x.double() - _column(mean, x)
+        return torch.addcmul(_column(bias, x), _column(scale, x), centered)
+
+    return _by_tiles(step, x, constants=(bias, scale, mean))
 
 
 # ---------------------------------------------------------------------------
@@ -225,19 +236,79 @@ def _normalize_batch(x, weight, bias, eps):
             f"x has shape {tuple(x.shape)}, which holds {held}; "
             "batch statistics need at least two values per channel"
         )
-    y, _, _, mean, var = BatchNormalizingTransform.apply(
+    y, mean, _, var = BatchNormalizingTransform.apply(
         x, weight, bias, _checks.epsilon(eps)
     )
     return y, mean, var
 
 
-def _project(g, x_hat):
-    """g off the span of 1 and x_hat in each channel; and the sums of g, g * x_hat."""
-    axes = _pooled(x_hat)
-    m = x_hat.numel() // x_hat.shape[1]
-    total, along = g.sum(axes), (g * x_hat).sum(axes)
-    rest = g - _column(total / m, g) - x_hat * _column(along / m, g)
-    return rest, total, along
+def _moments(x):
+    """Mean, what its rounding to float64 took away, and biased variance, all (d,).
+
+    Those of the tiles, merged; each tile is read from memory once.
+    """
+    axes, tiles = _pooled(x), []
+    for (tile,) in _tiles(x):
+        tile = tile.double()
+        mean = tile.mean(axes)
+        centered = tile - _column(mean, x)
+        rest = torch.zeros_like(mean)
+        if x.dtype == torch.float64:
+            rest = centered.mean(axes)
+            centered = centered - _column(rest, x)
+        squares = centered.square().sum(axes)
+        tiles.append((tile.numel() // len(mean), mean, rest, squares))
+    if len(tiles) == 1:
+        count, mean, rest, squares = tiles[0]
+        return mean, rest, squares / count
+    counts, means, rests, squares = zip(*tiles, strict=True)
+    counts = mean.new_tensor(counts)[:, None]
+    off = torch.stack(means) - mean + torch.stack(rests)  # from the last tile's mean
+    off_mean = (counts * off).sum(0) / counts.sum()
+    var = (torch.stack(squares) + counts * (off - off_mean) ** 2).sum(0) / counts.sum()
+    total_mean = mean + off_mean
+    return total_mean, off_mean - (total_mean - mean), var
+
+
+def _centered(x, mean, rest):
+    """x - mean in float64; where x is itself float64, without the rounding of mean."""
+    centered = x.double() - _column(mean, x)
+    return centered - _column(rest, x) if x.dtype == torch.float64 else centered
+
+
+def _by_tiles(step, *tensors, constants):
+    """What the step makes of the tensors, tile by tile, in the dtype of the first."""
+    x = tensors[0]
+    tiles = _tiles(*tensors, constants=constants)
+    if len(tiles) == 1:
+        return step(*tensors).to(x.dtype)
+    result = torch.empty_like(x)
+    for (part,), tile in zip(_tiles(result), tiles, strict=True):
+        part.copy_(step(*tile))
+    return result
+
+
+def _tiles(*tensors, constants=()):
+    """Tensors of one shape, cut alike into tiles that stay in a core's cache.
+
+    In one piece where there is nothing to gain or cuts would be in the way: on an
+    accelerator, in a program that is traced or batched, and where autograd records
+    the steps, as each cut has a gradient of its own.
+    """
+    x = tensors[0]
+    if not _plain(*tensors, *constants) or x.numel() <= TILE:
+        return [tensors]
+    axis = max(_pooled(x), key=lambda axis: x.shape[axis])
+    size = max(1, TILE * x.shape[axis] // x.numel())
+    return list(zip(*(t.split(size, axis) for t in tensors), strict=True))
+
+
+def _plain(*tensors):
+    """Whether these are no more than values in the memory of the processor."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return not recorded and all(t.device.type == "cpu" for t in tensors)
 
 
 def _pooled(x):
