@@ -40,6 +40,8 @@ class Conv:
     """A convolution with stride 1 that keeps height and width.
 
     ``channels`` feature maps, an odd ``kernel``, ``padding`` "zeros" or "circular".
+
+    Raises ``ValueError`` for any other kernel or padding, or no channels.
     """
 
     channels: int
@@ -56,7 +58,10 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """Mean over squares of ``size`` × ``size`` pixels, side by side."""
+    """Mean over squares of ``size`` × ``size`` pixels, side by side.
+
+    Raises ``ValueError`` if the size is not a positive integer.
+    """
 
     size: int = 2
 
@@ -92,7 +97,8 @@ class Network:
     "after" it, BN(g(Wu + b)). The layer that normalization follows directly has no
     bias, since the mean would take it away again. ``eps`` is ε.
 
-    Raises ``ValueError`` that names the argument.
+    Raises ``ValueError`` if an argument is none of these, or if the layers do not fit
+    each other or the shape of the examples.
     """
 
     shape: tuple[int, ...]
@@ -252,6 +258,9 @@ def init_parameters(
     are 0, γ is 1. ``scale`` is a number or K of them; √2 is He's initialization. The
     output layer is drawn like the others. The same seed gives the same normal numbers
     at every scale.
+
+    Raises ``ValueError`` if there are no seeds, one is not an integer from 0 on, or
+    ``scale`` is neither one number from 0 on nor K of them.
     """
     seeds = _seeds(seeds)
     scale = _per_network("scale", scale, len(seeds))
@@ -273,8 +282,9 @@ def shuffled(
 ) -> np.ndarray:
     """Rows of the mini-batches, (steps, batch): every epoch in a new order.
 
-    The remainder of an epoch that does not fill a mini-batch is dropped. Raises
-    ``ValueError`` if there are fewer labels than ``batch``.
+    The remainder of an epoch that does not fill a mini-batch is dropped.
+
+    Raises ``ValueError`` if there are fewer labels than ``batch``.
     """
     if not 1 <= batch <= len(labels):
         raise ValueError(f"batch must be 1 to {len(labels)}, got {batch}")
@@ -619,6 +629,8 @@ def forward(
     Symbols: ``theta`` (K, P); ``x`` (n, d), the same for all, or (K, n, d), with images
     flattened or not; ``statistics`` (K, 2, D), or None to normalize by the statistics
     of ``x`` itself. Returns one ``LayerTrace`` per layer with weights.
+
+    Raises ``ValueError`` if ``theta``, ``x`` or ``statistics`` has another shape.
     """
     with torch.no_grad():
         tensor = torch.as_tensor(theta)
@@ -654,6 +666,8 @@ def gradient(
 
     Symbols: as in ``forward``; ``y`` (n,) or (K, n) integer classes. ``unpack`` gives
     the gradient layer by layer.
+
+    Raises ``ValueError`` if ``theta`` or ``x`` has another shape.
     """
     with torch.no_grad():
         tensor = torch.as_tensor(theta)
@@ -674,6 +688,8 @@ def batch_statistics(network: Network, theta: np.ndarray, x: np.ndarray) -> np.n
 
     With ``x`` the whole training set these are its exact population statistics. The
     paper's estimate is the average of this over mini-batches, variances times m/(m−1).
+
+    Raises ``ValueError`` if ``theta`` or ``x`` has another shape.
     """
     trace = forward(network, theta, x)
     means = [act.mean for act in trace if act.mean is not None]
@@ -707,6 +723,9 @@ def evaluate(
     normalize by the statistics of each run of ``batch`` consecutive examples (all of
     ``x`` if None), as a network does whose ``eval()`` was forgotten. An example whose
     logits are not finite counts as wrong.
+
+    Raises ``ValueError`` if ``theta``, ``x`` or ``statistics`` has another shape, or
+    ``batch`` is not a positive integer.
     """
     tensor = torch.as_tensor(theta)
     networks = len(tensor)
@@ -817,8 +836,11 @@ def train(
     on a ``State``; what it returns, (K, ...), is kept. ``every`` may also list the
     steps themselves.
 
-    Raises ``ValueError`` that names the argument. A network that diverges goes on as
-    NaN, without any effect on the others.
+    A network that diverges goes on as NaN, without any effect on the others.
+
+    Raises ``ValueError`` if an argument is none of these, if the data do not fit the
+    network, or a batch does not fit into the training part; ``batch`` is 2 or more
+    where it normalizes.
     """
     seeds = _seeds(seeds)
     networks = len(seeds)

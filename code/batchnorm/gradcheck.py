@@ -43,6 +43,7 @@ def best_step(x, dtype=np.float64):
     are all equal, their magnitude, or 1 at zero. The step is at least some spacings
     of numbers at x.
     Returns the step, a float.
+    Raises ValueError if x is not a real array.
     """
     x = _checks.real_array("x", x).astype(np.float64)
     eps = float(np.finfo(dtype).eps)

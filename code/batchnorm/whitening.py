@@ -1,18 +1,13 @@
 r"""Standardize, or whiten, the features of a data set.
 
-Each function ``fit_*`` looks at one data set and returns an affine map,
-:math:`x \mapsto (x - \mu) W`, which can then be applied to any other:
+Each function `fit_*` looks at one data set and returns an affine map, `Affine`, which
+can then be applied to any other. With the eigenvalues $\Lambda$ and the axes $U$ of the
+covariance (biased, as in batch normalization),
 
-========================  ================================  ======================
-fit                       :math:`W`                         covariance afterwards
-========================  ================================  ======================
-:func:`fit_standardize`   :math:`\mathrm{diag}(1/\sigma)`   ones on the diagonal
-:func:`fit_pca`           :math:`U \Lambda^{-1/2}`          the identity
-:func:`fit_zca`           :math:`U \Lambda^{-1/2} U^\top`   the identity
-========================  ================================  ======================
+$$\tfrac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top ,$$
 
-where :math:`\frac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top` (biased, as in
-batch normalization).
+they differ in the matrix of the map and in the covariance afterwards:
+`fit_standardize` leaves ones on its diagonal, `fit_pca` and `fit_zca` the identity.
 """
 
 from typing import NamedTuple
@@ -31,12 +26,14 @@ __all__ = [
 
 
 class Affine(NamedTuple):
-    r"""The map :math:`x \mapsto (x - \mu) W`.
+    r"""The map $x \mapsto (x - \mu) W$.
 
-    ``mean`` has shape (d,), ``matrix`` (d, k), and ``rank`` counts the
-    directions in which the fitted data varied. ``rank < d`` says that columns
-    were constant or linearly dependent: those directions are mapped to zero
-    (PCA leaves them out, so that k = rank), not divided by zero.
+    mean: (d,); matrix: W, (d, k); rank: the number of directions in which the fitted
+    data varied. A rank below d says that columns were constant or linearly dependent:
+    those directions are mapped to zero (PCA leaves them out, so that k = rank), not
+    divided by zero.
+    Called with x of shape (n, d) it returns (n, k).
+    Raises ValueError if x does not have the columns that the map was fitted to.
     """
 
     mean: np.ndarray
@@ -69,16 +66,22 @@ def _samples(x: np.ndarray) -> np.ndarray:
 
 
 def covariance(x: np.ndarray) -> np.ndarray:
-    r"""Return the biased covariance :math:`\frac1m (X-\mu)^\top (X-\mu)`, (d, d)."""
+    r"""Biased covariance of the columns, $\frac1m (X-\mu)^\top (X-\mu)$.
+
+    x: (m, d), finite. Returns (d, d).
+    Raises ValueError if x is not a matrix of finite real numbers.
+    """
     x = _samples(x)
     centered = x - x.mean(axis=0)
     return centered.T @ centered / len(x)
 
 
 def condition_number(matrix: np.ndarray) -> float:
-    r"""Return :math:`\lambda_{\max} / \lambda_{\min}` of a symmetric matrix.
+    r"""Condition number $\lambda_{\max} / \lambda_{\min}$ of a symmetric matrix.
 
-    Infinite where the smallest eigenvalue is zero up to rounding.
+    matrix: (d, d). Returns a float, infinite where the smallest eigenvalue is zero up
+    to rounding.
+    Raises ValueError if the matrix is not square, or empty.
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
@@ -105,9 +108,10 @@ def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_standardize(x: np.ndarray) -> Affine:
-    r"""Fit :math:`x_j \mapsto (x_j - \mu_j) / \sigma_j`, each column by itself.
+    r"""Fit $x_j \mapsto (x_j - \mu_j) / \sigma_j$, each column by itself.
 
-    x has shape (m, d). A constant column is mapped to zero.
+    x: (m, d), finite. Returns an `Affine`; a constant column is mapped to zero.
+    Raises ValueError if x is not a matrix of finite real numbers.
     """
     x = _samples(x)
     mean, std = x.mean(axis=0), x.std(axis=0)
@@ -117,11 +121,12 @@ def fit_standardize(x: np.ndarray) -> Affine:
 
 
 def fit_pca(x: np.ndarray) -> Affine:
-    r"""Fit PCA whitening, :math:`W = U \Lambda^{-1/2}`: rotate, then rescale.
+    r"""Fit PCA whitening, $W = U \Lambda^{-1/2}$: rotate, then rescale.
 
-    x has shape (m, d); the result has as many columns as x has directions in
-    which it varies, the widest first. The sign of each column is arbitrary and
-    is fixed here by making the largest entry of its axis positive.
+    x: (m, d), finite. Returns an `Affine` with as many columns as x has directions in
+    which it varies, the widest first. The sign of each column is arbitrary and is
+    fixed here by making the largest entry of its axis positive.
+    Raises ValueError if x is not a matrix of finite real numbers.
     """
     mean, std, axes = _spread(x)
     largest = np.abs(axes).argmax(axis=0)
@@ -130,30 +135,38 @@ def fit_pca(x: np.ndarray) -> Affine:
 
 
 def fit_zca(x: np.ndarray) -> Affine:
-    r"""Fit ZCA whitening, :math:`W = U \Lambda^{-1/2} U^\top`: rescale, rotate back.
+    r"""Fit ZCA whitening, $W = U \Lambda^{-1/2} U^\top$: rescale, rotate back.
 
-    x has shape (m, d). Of all maps that whiten, this one moves the data least.
+    x: (m, d), finite. Returns an `Affine`. Of all maps that whiten, it moves the data
+    least.
+    Raises ValueError if x is not a matrix of finite real numbers.
+    Source: Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018.
     """
     mean, std, axes = _spread(x)
     return Affine(mean, (axes / std) @ axes.T, len(std))
 
 
 def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
-    r"""Return the gradient through ``fit_zca(x)(x)``, mean and W included.
+    r"""Gradient through `fit_zca`, applied to the data it was fitted to.
 
-    With :math:`x_c` the centered data, :math:`\lambda` the eigenvalues and U the
-    axes of its covariance,
+    With $x_c$ the centered data, $\lambda$ the eigenvalues and U the axes of its
+    covariance,
 
-    .. math::
-        M &= U \bigl[ K \circ U^\top \mathrm{sym}(x_c^\top dy)\, U \bigr] U^\top,
-        \qquad K_{ij} = \frac{-1}{\sqrt{\lambda_i \lambda_j}
+    $$\begin{aligned}
+      K_{ij} &= \frac{-1}{\sqrt{\lambda_i \lambda_j}
         \,(\sqrt{\lambda_i} + \sqrt{\lambda_j})}, \\
-        dx_c &= dy\, W + \tfrac2m\, x_c M, \qquad dx = dx_c - \mathrm{mean}(dx_c).
+      M &= U \bigl[ K \circ U^\top \mathrm{sym}(x_c^\top dy)\, U \bigr] U^\top, \\
+      dx_c &= dy\, W + \tfrac2m\, x_c M, \qquad dx = dx_c - \mathrm{mean}(dx_c).
+      \end{aligned}$$
 
-    K is the divided difference of :math:`\lambda^{-1/2}` (the formula of
-    Daleckii and Krein), so equal eigenvalues do no harm. For d = 1 this is the
-    backward pass of batch normalization. dy and x have shape (m, d); x must
-    vary in all d directions, elsewhere W has no derivative.
+    K is the divided difference of $\lambda^{-1/2}$ (the formula of Daleckii and Krein),
+    so equal eigenvalues do no harm. For d = 1 this is the backward pass of batch
+    normalization.
+
+    dy: gradient with respect to the whitened data, (m, d); x: the data, (m, d).
+    Returns dx, (m, d).
+    Raises ValueError if dy does not have the shape of x, or x does not vary in all d
+    directions: elsewhere W has no derivative.
     """
     x = _samples(x)
     dy = np.asarray(dy, dtype=np.float64)

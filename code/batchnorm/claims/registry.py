@@ -209,7 +209,10 @@ def claims():
 
 
 def get(id):
-    """The claim of that id; ValueError, with the ids there are, if there is none."""
+    """The claim of that id.
+
+    Raises ValueError, with the ids there are, if there is none.
+    """
     if id not in _registry:
         raise ValueError(f"id is {id!r}; allowed are {', '.join(_registry)}")
     return _registry[id]

@@ -1,0 +1,376 @@
+r"""Sphinx extension: the pages at the back of the book that are made from other files.
+
+The evidence comes from the registry of claims and from ``chapters/evidence.json``, the
+API reference and the list of refusals from docstrings, the index from the terms that
+chapters link to the glossary. A page says where with a MyST comment, ``% claims`` or
+``% refusals``, which is replaced by Markdown when the page is read.
+
+Docstrings are Markdown: code between backticks, formulas between $ or $$. autodoc hands
+them on as reStructuredText, which `to_rst` writes.
+"""
+
+import html
+import importlib
+import inspect
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+from sphinx import addnodes
+
+from batchnorm import claims
+from batchnorm.claims.__main__ import DATA_FILE
+from booktools.notebooks import ROOT, notebooks, read
+
+MODULES = (
+    "reference",
+    "statistics",
+    "gradcheck",
+    "layer",
+    "folding",
+    "whitening",
+    "datasets",
+    "ensemble",
+    "claims",
+    "figures",
+    "accuracy",
+    "experiments.figure1",
+)
+
+# ---------------------------------------------------------------------------
+# Docstrings
+
+_TOKEN = re.compile(
+    r"\$\$(?P<block>.+?)\$\$|\$(?P<math>[^$]+?)\$|``(?P<literal>.+?)``|`(?P<code>[^`]+)`",
+    re.DOTALL,
+)
+_LEAD = re.compile(r"^(Returns|Raises|Source:) ", re.MULTILINE)
+
+
+def to_rst(docstring, known=lambda name: None):
+    """A docstring of this package as reStructuredText.
+
+    known: function of a name between single backticks to the full name of what it
+    documents, or None if that is nothing on these pages.
+    """
+    blocks = [_block(block, known) for block in _blocks(docstring)]
+    return "\n\n".join(blocks)
+
+
+def _blocks(docstring):
+    """Paragraphs; what is returned, raised and cited in paragraphs of their own."""
+    for block in re.split(r"\n\s*\n", docstring.strip("\n")):
+        yield from re.split(r"\n(?=(?:Returns|Raises|Source:) )", block)
+
+
+def _block(block, known):
+    if block.startswith(">>>"):
+        return block
+    if block.startswith("    "):
+        return f"::\n\n{block}"
+    return _LEAD.sub(r"**\1** ", _text(block, known)).strip()
+
+
+def _text(text, known):
+    parts, end = [], 0
+    for match in _TOKEN.finditer(text):
+        parts += [_escaped(text[end : match.start()]), _token(match, known)]
+        end = match.end()
+    return "".join([*parts, _escaped(text[end:])])
+
+
+def _escaped(text):
+    return re.sub(r"([\\*_|`])", r"\\\1", re.sub(r"\\([*_|])", r"\1", text))
+
+
+def _token(match, known):
+    if match["block"]:
+        lines = "\n".join(f"   {line.strip()}" for line in match["block"].splitlines())
+        return f"\n\n.. math::\n\n{lines}\n\n"
+    if match["math"]:
+        return f":math:`{' '.join(match['math'].split())}`\\ "
+    name = match["literal"] or match["code"]
+    target = known(name) if match["code"] else None
+    return f":py:obj:`{name} <{target}>`" if target else f"``{name}``"
+
+
+def members(module):
+    """Names and objects that a module of the package documents, in their order."""
+    module = importlib.import_module(f"batchnorm.{module}")
+    names = getattr(module, "__all__", None) or vars(module)
+    for name in names:
+        thing = getattr(module, name)
+        if name.startswith("_") or not _documented(thing):
+            continue
+        if hasattr(module, "__all__") or thing.__module__ == module.__name__:
+            yield name, thing
+
+
+def _documented(thing):
+    written = inspect.isclass(thing) or inspect.isfunction(thing)
+    return written and inspect.getdoc(thing)
+
+
+def known_names():
+    """Full names of all that the API reference documents, by what ends them."""
+    found = {}
+    for module in MODULES:
+        found[f"batchnorm.{module}"] = f"batchnorm.{module}"
+        for name, _ in members(module):
+            found[f"batchnorm.{module}.{name}"] = f"batchnorm.{module}.{name}"
+    return found
+
+
+def resolve(name, module, found):
+    """Full name of what a docstring of a module calls by a short name, or None."""
+    name = name.removesuffix("()")
+    for full in (name, f"{module}.{name}", f"batchnorm.{name}"):
+        if full in found:
+            return full
+    return None
+
+
+def process_docstring(app, what, name, thing, options, lines):
+    """For autodoc: rewrite the lines of a docstring in place."""
+    parts = name.split(".")
+    module = name if what == "module" else ".".join(parts[:-1])
+    if what in ("method", "property", "attribute"):
+        module = ".".join(parts[:-2])
+    found = known_names()
+    text = to_rst("\n".join(lines), lambda short: resolve(short, module, found))
+    lines[:] = [*text.split("\n"), ""]
+
+
+def skip_member(app, what, name, thing, skip, options):
+    """For autodoc: leave out fields of named tuples, which their class describes."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
+def refusals():
+    """Every documented refusal of the package, as Markdown tables, one a module."""
+    text = []
+    for module in MODULES:
+        rows = [
+            f"* - {{py:obj}}`{name} <batchnorm.{module}.{name}>`\n  - {said}"
+            for name, said in _refusals(module)
+        ]
+        if rows:
+            table = "\n".join(["```{list-table}", ":widths: 30 70", "", *rows, "```"])
+            text += [f"### {module}", table]
+    return "\n\n".join(text)
+
+
+def _refusals(module):
+    for name, thing in members(module):
+        documented = {name: thing}
+        if inspect.isclass(thing):
+            methods = inspect.getmembers(thing, inspect.isfunction)
+            documented |= {
+                f"{name}.{method}": function
+                for method, function in methods
+                if not method.startswith("_") and method in vars(thing)
+            }
+        for full, part in documented.items():
+            said = raised(part.__doc__ or "")
+            if said:
+                yield full, said
+
+
+def raised(docstring):
+    """What a docstring says after "Raises", as one line, or None."""
+    match = re.search(
+        r"^Raises (.+?)(?=\n\s*\n|\nSource:|\nReturns |\Z)",
+        inspect.cleandoc(docstring),
+        re.DOTALL | re.MULTILINE,
+    )
+    return " ".join(match[1].split()) if match else None
+
+
+# ---------------------------------------------------------------------------
+# Evidence
+
+
+def chapters():
+    """Label, title and cells of every chapter of the book, in reading order."""
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    for path in notebooks():
+        if f"chapters/{path.stem}" in contents:  # the template is not
+            cells = read(path).cells
+            head = re.match(r"\((ch-[\w-]+)\)=\n# (.+)", cells[0].source)
+            yield head[1], head[2], cells
+
+
+def shown():
+    """Where the claims are shown: id -> (label of the chapter, name of the figure).
+
+    The name is None where the chapter prints the verdict without a figure.
+    """
+    ids = {entry.id for entry in claims.claims()}
+    found = {}
+    for label, _, cells in chapters():
+        for cell in cells:
+            if cell.cell_type == "code":
+                figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+                for id in re.findall(r'"([\w-]+)"', cell.source):
+                    if id in ids:
+                        found.setdefault(id, (label, figure))
+    return found
+
+
+def evidence(data):
+    """All registered claims with what their record says, as Markdown.
+
+    data: what `claims.load` returns. Those that refute a common statement come first.
+    """
+    records = {record["id"]: record for record in data["claims"]}
+    old, where = set(claims.stale(data["claims"])), shown()
+    entries = claims.claims()
+    refuted = [entry for entry in entries if entry.kind == "refuted"]
+    rest = [entry for entry in entries if entry.kind != "refuted"]
+
+    def written(chosen):
+        return [
+            _claim(entry, records.get(entry.id), entry.id in old, where.get(entry.id))
+            for entry in chosen
+        ]
+
+    text = [_summary(data, entries, refuted, old)]
+    text += ["(evidence-refuted)=\n## Often said, and not so here", *written(refuted)]
+    for label, title, _ in chapters():
+        here = [entry for entry in rest if where.get(entry.id, ("",))[0] == label]
+        text += [f"## {title}", *written(here)] if here else []
+    nowhere = [entry for entry in rest if entry.id not in where]
+    text += ["## In no chapter", *written(nowhere)] if nowhere else []
+    return "\n\n".join(text)
+
+
+def _summary(data, entries, refuted, old):
+    versions = ", ".join(f"{name} {v}" for name, v in data["versions"].items())
+    hold = sum(record["holds"] for record in data["claims"])
+    text = (
+        f"{len(entries)} claims are registered. {len(refuted)} of them answer a common "
+        "statement that did not hold here; they come first. Recorded on "
+        f"{data['date']} ({versions}, {data['machine']}): "
+        f"{hold} of {len(data['claims'])} hold."
+    )
+    if old:
+        text += f" {len(old)} were changed since, and say so."
+    return text
+
+
+def _claim(entry, record, old, where):
+    """A definition list of one entry: the statement, and below it what was measured."""
+    said = [] if entry.claimed is None else [f"**Measured here.** {entry.statement}"]
+    if record is None:
+        said += ["Not recorded yet."]
+    else:
+        said += [strip(entry, record["effects"]), _outcome(entry, record, old)]
+    place = "in no chapter"
+    if where is not None:
+        label, figure = where
+        place = f"in {{ref}}`{label}`" + (f", {{numref}}`{figure}`" if figure else "")
+    setting = "; ".join(f"{k} {_short(v)}" for k, v in entry.setting.items())
+    said += [
+        f"*Shown* {place}. *Source:* {entry.source}. *Setting:* {setting}. "
+        f"*Id:* `{entry.id}`"
+    ]
+    below = "\n\n  ".join(said)
+    return f"(claim-{entry.id})=\n{entry.claimed or entry.statement}\n: {below}"
+
+
+def _outcome(entry, record, old):
+    effects = _numbers(record["effects"])
+    seeds, held = len(record["seeds"]), record["held"]
+    asked = "" if record["needed"] == seeds else f" ({record['needed']} asked)"
+    verdict = "**Held**" if record["holds"] else "**Did not hold:** only"
+    low, high = (_short(v) for v in (effects.min(), effects.max()))
+    text = (
+        f"{verdict} in {held} of {seeds} seeds{asked}. *Effect:* {entry.effect}; "
+        f"median {_short(np.median(effects))}, from {low} to {high}; "
+        f"asked {entry.condition}."
+    )
+    return text + (" *Recorded before the claim was last changed.*" if old else "")
+
+
+def _numbers(effects):
+    return np.array([np.nan if effect is None else effect for effect in effects])
+
+
+def _short(value):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_short, value))
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return text.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+
+
+def strip(entry, effects):
+    """One dot a seed on a line, the condition dashed, as an SVG that has no script."""
+    values, bounds = _numbers(effects), np.array(entry.condition.thresholds)
+    map_ = np.log10 if entry.scale == "log" else np.asarray
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dots, dashes = map_(values), map_(bounds)
+    finite = np.concatenate([dots, dashes])
+    finite = finite[np.isfinite(finite)]
+    low, high = finite.min(), finite.max()
+    width = (high - low) or 1.0
+
+    def at(value):
+        return f"{4 + 92 * (value - low) / width:.1f}%"
+
+    places = sorted({at(dot) for dot in dots if math.isfinite(dot)})
+    marks = "".join(f'<circle cx="{place}" cy="8" r="4"/>' for place in places)
+    lines = "".join(
+        f'<line x1="{at(dash)}" x2="{at(dash)}" y2="16" stroke-width="2" '
+        'stroke-dasharray="4 2"/>'
+        for dash in dashes
+    )
+    low, high = (_short(value) for value in (np.nanmin(values), np.nanmax(values)))
+    said = html.escape(
+        f"One dot for each seed, from {low} to {high}; asked {entry.condition}, dashed."
+    )
+    return (
+        f'<svg role="img" aria-label="{said}" width="100%" height="16" '
+        f'stroke="currentColor" fill="currentColor" fill-opacity=".45">{lines}{marks}'
+        "</svg>"
+    )
+
+
+# ---------------------------------------------------------------------------
+# Sphinx
+
+GENERATED = {
+    "back/evidence": ("% claims", lambda: evidence(claims.load(ROOT / DATA_FILE))),
+    "back/api": ("% refusals", refusals),
+}
+
+
+def read_page(app, docname, source):
+    """Put the generated part of a page where its comment stands."""
+    if docname not in GENERATED:
+        return
+    mark, generate = GENERATED[docname]
+    source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
+    code = Path(claims.__file__).parents[1]
+    for path in (ROOT / DATA_FILE, *notebooks(), *code.rglob("*.py")):
+        app.env.note_dependency(str(path))
+
+
+def index_terms(app, doctree):
+    """Enter each place where a chapter links a term of the glossary into the index."""
+    for number, link in enumerate(list(doctree.findall(addnodes.pending_xref))):
+        if link.get("reftype") == "term":
+            anchor = f"term-use-{number}"
+            entry = ("single", link["reftarget"], anchor, "", None)
+            link.parent.insert(link.parent.index(link), addnodes.index(entries=[entry]))
+            link["ids"].append(anchor)
+
+
+def setup(app):
+    app.connect("source-read", read_page)
+    app.connect("doctree-read", index_terms)
+    app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-skip-member", skip_member)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
