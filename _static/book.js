@@ -26,8 +26,8 @@ for (const pre of all(".cell_input pre, div[class*=highlight-]:not(.output) > di
   pre.after(copy);
 }
 
-// What scrolls sideways has to be reachable from the keyboard. (An observer, for to
-// ask about a section that is not laid out yet would lay it out.)
+// What may scroll sideways is a stop for the keyboard; what does not need not be. (An
+// observer, for to ask about a section that is not laid out yet would lay it out.)
 const reach = new ResizeObserver((boxes) => {
   for (const { target } of boxes) {
     if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;

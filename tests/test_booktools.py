@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from booktools import notebooks
+from booktools import build, notebooks, site
 from booktools.images import SHARE, difference
 
 ROOT = notebooks.ROOT
@@ -227,3 +229,67 @@ def test_set_up_does_not_delete_what_it_did_not_make(set_up, tmp_path):
     assert done.returncode != 0
     assert "in the way" in done.stderr
     assert (tmp_path / "venv/thesis.tex").read_text() == "mine"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book of one page with our settings; return the page, and what builds it."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    ours = config["sphinx"]["config"]
+    ours["extensions"] = [
+        name
+        for name in ours["extensions"]
+        if not name.startswith("booktools.") or name == "booktools.site"
+    ]
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (tmp_path / "references.bib").touch()
+    for folder in ("_static", "_templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    return tmp_path / "index.md", lambda: build.build(tmp_path)
+
+
+@pytest.mark.parametrize("faults", [(), ("missing.md", "nosuchmacro")])
+def test_build_fails_on_a_warning_and_says_where(book, faults):
+    page, make = book
+    planted = "[nowhere](missing.md) $\\nosuchmacro$" if faults else ""
+    page.write_text(f"# A book\n\nA formula, $x^2$.\n\n{planted}\n")
+    clean, output = make()
+    assert clean is not bool(faults), output
+    assert (page.parent / "_build" / "html").is_dir() is clean
+    warnings = [line for line in output.splitlines() if "WARNING" in line]
+    assert len(warnings) == len(faults), output
+    for fault, line in zip(faults, warnings, strict=True):
+        assert "index" in line
+        assert fault in line
+
+
+LATE = (
+    "import socket, time; s = socket.socket(socket.AF_UNIX); time.sleep(0.2); "
+    "s.bind('katex.sock'); time.sleep(0.2); s.listen(); s.accept(); time.sleep(60)"
+)
+
+
+def node(monkeypatch, program):
+    """Put a Python program in the place of KaTeX's node."""
+    command = [sys.executable, "-c", program]
+    server = site.katex.KaTeXServer
+    monkeypatch.setattr(server, "build_command", lambda socket: command)
+
+
+@posix
+def test_node_that_listens_late_is_reached(tmp_path, monkeypatch):
+    node(monkeypatch, LATE)
+    process, client = site.start_katex(tmp_path, 30)
+    with client:
+        process.kill()
+        # Its own pipes: were they ours, who reads them would wait as long as it lives.
+        assert process.communicate() == (b"", b"")
+    assert client.family == socket.AF_UNIX
+
+
+@posix
+def test_node_that_dies_says_why(tmp_path, monkeypatch):
+    node(monkeypatch, "raise SystemExit('no library for node')")
+    with pytest.raises(site.katex.KaTeXError, match="no library for node"):
+        site.start_katex(tmp_path, 30)

