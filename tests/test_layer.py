@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from batchnorm import accuracy, reference
+from batchnorm import layer as layer_module
 from batchnorm.layer import BatchNorm, batch_norm, inference
 from batchnorm.statistics import RunningStatistics
 
@@ -169,6 +170,65 @@ def test_torch_func():
         batches[0], weights, biases
     )
     assert_close(one_batch[2], batch_norm(batches[0], weights[2], biases), 1e-6)
+
+
+TILED = [(50, 3), (2, 3, 40), (4, 3, 5, 6), (1, 2, 3, 11), (2, 3, 2, 3, 7)]
+
+
+@pytest.mark.parametrize("layout", ["in order", "transposed", "channels last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", TILED)
+def test_tiles_do_not_show(shape, dtype, layout, monkeypatch):
+    """In tiles of about 20 values, which is many, and whole; also far from zero."""
+    x, weight, bias = (t.detach() for t in case(shape, dtype))
+    x, dy = 1e4 + x, torch.randn(shape, dtype=dtype)
+    if layout == "transposed":
+        x = x.transpose(0, -1).contiguous().transpose(0, -1)
+    elif layout == "channels last":
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    leaves = [t.requires_grad_() for t in (x, weight, bias)]
+    mean, var = torch.randn(shape[1]), torch.rand(shape[1])
+
+    def results():
+        y = batch_norm(*leaves)
+        gradients = torch.autograd.grad(y, leaves, dy)
+        with torch.no_grad():
+            z = inference(*leaves, mean, var)
+        assert y.stride() == z.stride() == x.stride()
+        return [y.detach(), *gradients, z]
+
+    whole = results()
+    monkeypatch.setattr(layer_module, "TILE", 20)
+    tiles = layer_module._tiles(x.detach())
+    assert len(tiles) >= 3
+    assert sum(tile.numel() for (tile,) in tiles) == x.numel()
+    for a, b in zip(results(), whole, strict=True):
+        size = b.abs().max().item()
+        assert_close(a / size, b / size, 4 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "make_input", [accuracy.drifting, accuracy.steps_of_an_ulp, accuracy.fine_steps]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_accuracy_in_tiles(make_input, dtype, monkeypatch):
+    monkeypatch.setattr(layer_module, "TILE", 32)
+    row = accuracy.measure(
+        make_input, dtype, draws=1, implementations={"layer": layer_passes}
+    )
+    assert max(row.y["layer"], row.dx["layer"]) <= (8 if dtype == np.float32 else 32)
+
+
+def test_derivatives_and_transforms_are_the_same_in_tiles(monkeypatch):
+    monkeypatch.setattr(layer_module, "TILE", 4)
+    test_gradcheck_and_gradgradcheck((4, 3), EPS)
+    test_torch_func()
+    x, weight, bias = case((6, 2))
+    dys = torch.randn(3, 6, 2, dtype=torch.float64)
+    y = batch_norm(x, weight, bias)
+    (together,) = torch.autograd.grad(y, x, dys, True, is_grads_batched=True)
+    for k in range(3):
+        assert_close(together[k], torch.autograd.grad(y, x, dys[k], True)[0])
 
 
 def test_arguments_are_not_written_to():

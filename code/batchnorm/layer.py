@@ -249,13 +249,13 @@ def _moments(x):
     """
     axes, tiles = _pooled(x), []
     for (tile,) in _tiles(x):
-        tile = tile.double()
-        mean = tile.mean(axes)
-        centered = tile - _column(mean, x)
+        centered = tile.to(torch.float64, copy=True)
+        mean = centered.mean(axes)
+        centered -= _column(mean, x)
         rest = torch.zeros_like(mean)
         if x.dtype == torch.float64:
             rest = centered.mean(axes)
-            centered = centered - _column(rest, x)
+            centered -= _column(rest, x)
         squares = centered.square().sum(axes)
         tiles.append((tile.numel() // len(mean), mean, rest, squares))
     if len(tiles) == 1:
@@ -272,8 +272,9 @@ def _moments(x):
 
 def _centered(x, mean, rest):
     """x - mean in float64; where x is itself float64, without the rounding of mean."""
-    centered = x.double() - _column(mean, x)
-    return centered - _column(rest, x) if x.dtype == torch.float64 else centered
+    if x.dtype == torch.float64:
+        return (x - _column(mean, x)).sub_(_column(rest, x))
+    return x.double().sub_(_column(mean, x))
 
 
 def _by_tiles(step, *tensors, constants):
@@ -296,7 +297,8 @@ def _tiles(*tensors, constants=()):
     the steps, as each cut has a gradient of its own.
     """
     x = tensors[0]
-    if not _plain(*tensors, *constants) or x.numel() <= TILE:
+    traced = torch.compiler.is_compiling()  # then sizes are symbols
+    if traced or x.numel() <= TILE or not _plain(*tensors, *constants):
         return [tensors]
     axis = max(_pooled(x), key=lambda axis: x.shape[axis])
     size = max(1, TILE * x.shape[axis] // x.numel())
@@ -305,10 +307,12 @@ def _tiles(*tensors, constants=()):
 
 def _plain(*tensors):
     """Whether these are no more than values in the memory of the processor."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
-    recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    return not recorded and all(t.device.type == "cpu" for t in tensors)
+    try:
+        return all(t.is_cpu and t.data_ptr() for t in tensors)
+    except RuntimeError:  # torch.func's tensors, batched ones among them, have none
+        return False
 
 
 def _pooled(x):
