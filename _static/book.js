@@ -5,7 +5,6 @@ const all = (selector) => document.querySelectorAll(selector);
 // Light or dark: the reader's choice outlives the page, the system's is the default.
 const root = document.documentElement;
 const button = document.querySelector("button.theme");
-button.hidden = false;
 button.addEventListener("click", () => {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   const now = ["light", "dark"].includes(root.dataset.theme) ? root.dataset.theme : system;

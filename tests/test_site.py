@@ -238,17 +238,6 @@ def test_page_keeps_only_the_files_that_it_uses():
     assert not any("KaTeX" in font for font in context["fonts"])
 
 
-def test_fonts_go_into_the_style_sheet(tmp_path):
-    (tmp_path / "fonts").mkdir()
-    (tmp_path / "fonts" / "a-1.woff2").write_bytes(b"font")
-    style = tmp_path / "book.css"
-    style.write_text("@font-face { src: url(fonts/a-1.woff2); } p { color: red }")
-    site.embed_fonts(style)
-    assert style.read_text() == (
-        "@font-face { src: url(data:font/woff2;base64,Zm9udA==); } p { color: red }"
-    )
-
-
 def test_plain_tokens_of_code_lose_their_element_and_keywords_keep_theirs():
     code = '<span class="k">for</span> <span class="n">x</span><span class="p">(</span>'
     context = {"body": f"<pre>{code}</pre>", "css_files": [], "script_files": []}

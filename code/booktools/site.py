@@ -8,7 +8,6 @@ anywhere: where the book is published, ``BOOK_URL`` is the address of the site a
 addresses, social cards and links that need them.
 """
 
-import base64
 import html
 import io
 import os
@@ -29,8 +28,10 @@ LOGGER = logging.getLogger(__name__)
 REFUSED = re.compile(
     r'mathcolor="#cc0000"><mtext>([^<]*)|class="katex-error" title="([^"]*)'
 )
-# Fonts of every formula: asked for before the style sheet is read.
+# Fonts of every formula, of every page: asked for before the style sheet is read, in
+# this order, for a formula moves when its font comes late, and text goes without.
 MATH_FONTS = ("Main-Regular", "Math-Italic")
+TEXT_FONTS = ("400-normal", "400-italic", "600-normal")
 PLAIN_TOKEN = r'<span class="(?:n|nb|nn|o|p|si|vm|w|bp)">([^<]*)</span>'
 FIGURE_BYTES = 60 * 1024
 # Color words for which an inverted figure would make its text untrue.
@@ -186,10 +187,10 @@ def page(app, pagename, templatename, context, doctree) -> None:
     context["body"] = body
 
     used = {"_static/book.css", "_static/book.js"}
-    context["fonts"] = []
+    context["fonts"] = [f"fonts/source-serif-4-latin-{f}.woff2" for f in TEXT_FONTS]
     if 'class="katex' in body:
         used.add("_static/katex/katex.min.css")
-        context["fonts"] = [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
+        context["fonts"][:0] = [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
     if 'class="sd-' in body:
         used.add("_static/sphinx-design.min.css")
     for kind in ("css_files", "script_files"):
@@ -234,27 +235,10 @@ def shrink(path: Path, limit: int = FIGURE_BYTES) -> None:
         path.write_bytes(packed.getvalue())
 
 
-def embed_fonts(style: Path) -> None:
-    """Put the fonts that a style sheet names into it.
-
-    A page then never shows, and never has to lay out, any other font: on a slow line,
-    on its first visit, and from a disk, where browsers refuse to load fonts.
-    """
-
-    def data(match):
-        font = (style.parent / match[1]).read_bytes()
-        return f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
-
-    text = style.read_text(encoding="utf-8")
-    text = re.sub(r"url\(([\w./-]+\.woff2)\)", data, text)
-    style.write_text(text, encoding="utf-8")
-
-
-def finish(app, exception) -> None:
+def shrink_all(app, exception) -> None:
     if exception is None:
         for path in Path(app.outdir, "_images").glob("*.png"):
             shrink(path)
-        embed_fonts(Path(app.outdir, "_static", "book.css"))
 
 
 def start_katex(folder: Path, timeout: float):
@@ -294,5 +278,5 @@ def setup(app):
     app.connect("config-inited", published)
     app.connect("doctree-resolved", fold)
     app.connect("html-page-context", page, priority=900)
-    app.connect("build-finished", finish)
+    app.connect("build-finished", shrink_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
