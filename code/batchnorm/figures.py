@@ -524,3 +524,67 @@ def shared_means(panels: Mapping[str, np.ndarray]) -> None:
         ax.grid(False)
     axes[0].set_ylabel("example")
     plt.show()
+
+
+def arms(
+    panels: Mapping[str, Mapping[str, np.ndarray]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    x: np.ndarray,
+    ylim: tuple[float, float],
+) -> None:
+    """Draw arms over x, two panels in a row: the median over seeds, and their range.
+
+    panels maps a title to arms, each of shape (seeds, len(x)); the first two have the
+    colors of without and with batch normalization.
+    """
+    lines = -(-len(panels) // 2)
+    _, axes = plt.subplots(
+        lines, 2, figsize=(7, 0.3 + 2.7 * lines), sharex=True, sharey=True
+    )
+    for ax, (title, bands) in zip(np.ravel(axes), panels.items(), strict=True):
+        for (label, values), color, dash in zip(
+            bands.items(), (WITHOUT, WITH), ("--", "-"), strict=True
+        ):
+            ax.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.25)
+            ax.plot(x, np.median(values, axis=0), dash, color=color, label=label)
+        ax.set(title=title, ylim=ylim)
+    for ax in np.atleast_2d(axes)[-1]:
+        ax.set_xlabel(xlabel)
+        ax.locator_params(axis="x", nbins=4)
+    for ax in np.atleast_2d(axes)[:, 0]:
+        ax.set_ylabel(ylabel)
+    np.ravel(axes)[0].legend(loc="lower right")
+    plt.show()
+
+
+def share_maps(
+    panels: Mapping[str, np.ndarray],
+    rows: Sequence[float],
+    columns: Sequence[float],
+    xlabel: str,
+    ylabel: str,
+    label: str,
+) -> None:
+    """Draw shares between 0 and 1, each cell with its percentage, side by side.
+
+    panels maps a title to a matrix of shape (len(rows), len(columns)). NaN counts
+    as 0.
+    """
+    height = 1.5 + 0.42 * len(rows)
+    fig, axes = plt.subplots(1, len(panels), figsize=(7, height), sharey=True)
+    for ax, (title, matrix) in zip(axes, panels.items(), strict=True):
+        shares = np.nan_to_num(matrix)
+        image = ax.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (row, column), share in np.ndenumerate(shares):
+            ink = "black" if share > 0.55 else "white"
+            text = f"{100 * share:.0f}"
+            ax.text(column, row, text, ha="center", va="center", size=11, color=ink)
+        ax.set(title=title, xlabel=xlabel)
+        ax.set_xticks(range(len(columns)), [f"{c:g}" for c in columns])
+        ax.set_yticks(range(len(rows)), [f"{r:g}" for r in rows])
+        ax.grid(False)
+    axes[0].set_ylabel(ylabel)
+    fig.colorbar(image, ax=axes, label=label, ticks=[0, 0.5, 1], aspect=25)
+    plt.show()

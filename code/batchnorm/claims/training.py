@@ -135,15 +135,12 @@ def figure_1a_tuned(seeds, *, without, normalized, **net):
 # ---------------------------------------------------------------------------
 # Steps to an accuracy, both arms tuned
 
-STEPS = {
-    "width": 50,
-    "target": 0.95,
-    "steps": 400,
-    "every": 10,
-}
+STEPS = {"width": 50, "target": 0.95, "steps": 300, "fewer": 150, "every": 10}
 
 
-def choose(seeds, *, target, steps, every, rates, scales, without, normalized, **net):
+def choose(
+    seeds, *, target, steps, fewer, every, rates, scales, without, normalized, **net
+):
     """Rate and scale that reach the target in the fewest steps, mean over the seeds.
 
     A run that does not reach it counts as one of `steps` steps. Both arms have the
@@ -160,17 +157,16 @@ def choose(seeds, *, target, steps, every, rates, scales, without, normalized, *
     return {"without": best(None), "normalized": best("batch")}
 
 
-def speedup(seeds, *, target, steps, without, normalized, rates, scales, **net):
+def speedup(seeds, *, target, steps, fewer, without, normalized, rates, scales, **net):
     """Steps to the target without normalization over those with it.
 
-    A run that does not reach it counts as one of `steps` steps.
+    To save time the normalized run stops after `fewer` steps; one that has not reached
+    the target by then counts as one that never does, so the ratio is 0. Without
+    normalization it counts as one of `steps` steps, so the ratio is a lower bound.
     """
-
-    def to_target(norm, best):
-        run = _train(seeds, norm, best, steps=steps, **net)
-        return np.minimum(run.steps_to(target), steps)
-
-    return to_target(None, without) / to_target("batch", normalized)
+    plain = _train(seeds, None, without, steps=steps, **net).steps_to(target)
+    normed = _train(seeds, "batch", normalized, steps=fewer, **net).steps_to(target)
+    return np.minimum(plain, steps) / normed
 
 
 @claim(
@@ -184,6 +180,7 @@ def speedup(seeds, *, target, steps, without, normalized, rates, scales, **net):
     setting={
         **STEPS,
         **SIGMOIDS,
+        "steps": 400,
         **BEST_SIGMOIDS,
         "rates": (0.3, 1.0, 3.0, 10.0),
         "scales": (1.0, 2.0, 4.0, 6.0),
@@ -206,7 +203,6 @@ def sigmoid_steps(seeds, **setting):
     source=f"{PAPER}, section 4",
     setting={
         **STEPS,
-        "steps": 300,
         "nonlinearity": "relu",
         "depth": 6,
         "without": (0.1, 1.7),
@@ -232,7 +228,6 @@ def relu_steps(seeds, **setting):
     source=f"{PAPER}, section 4",
     setting={
         **STEPS,
-        "steps": 250,
         "nonlinearity": "tanh",
         "depth": 6,
         "without": (0.3, 1.4),
@@ -246,6 +241,33 @@ def relu_steps(seeds, **setting):
     tuning=choose,
 )
 def tanh_steps(seeds, **setting):
+    return speedup(seeds, **setting)
+
+
+@claim(
+    id="adam-steps",
+    statement=(
+        "With Adam, too, six ReLU layers reach 95 % on the digits in fewer steps with "
+        "batch normalization, learning rate and initial scale tuned for both."
+    ),
+    source=f"{PAPER}, section 4, with another optimizer",
+    setting={
+        **STEPS,
+        "steps": 200,
+        "nonlinearity": "relu",
+        "depth": 6,
+        "optimizer": "adam",
+        "without": (0.003, 1.4),
+        "normalized": (0.01, 1.4),
+        "rates": (0.001, 0.003, 0.01, 0.03),
+        "scales": (0.5, 1.0, 1.4, 2.0),
+    },
+    effect="steps to 95 % with Adam, without over with",
+    condition=above(1),
+    share=0.9,
+    tuning=choose,
+)
+def adam_steps(seeds, **setting):
     return speedup(seeds, **setting)
 
 
@@ -279,11 +301,11 @@ RANGE = {"nonlinearity": "relu", "depth": 5, "width": 32, "steps": 150, "batch":
 @claim(
     id="rates-that-train",
     statement=(
-        "Of six learning rates from 0.01 to 3, at least two more train a network of "
-        "five ReLU layers with batch normalization (80 % within 150 steps)."
+        "Of the learning rates 0.1, 0.3 and 1, at least two more train a network of "
+        "ten ReLU layers with batch normalization (80 % within 150 steps)."
     ),
     source=f"{PAPER}, section 3.3; Bjorck et al. 2018",
-    setting={**RANGE, "rates": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), "scale": 2**0.5},
+    setting={**RANGE, "depth": 10, "rates": (0.1, 0.3, 1.0), "scale": 2**0.5},
     effect="rates that train with, less those without",
     condition=above(1.5),
 )
@@ -300,13 +322,14 @@ def rates_that_train(seeds, *, rates, scale, **net):
 @claim(
     id="scales-that-train",
     statement=(
-        "Of six initial scales from 0.03 to 10, at least three more train the network "
-        "with batch normalization, at one learning rate (80 % within 150 steps)."
+        "Of the initial scales 0.1, 0.3, 3 and 10, at least three more train a network "
+        "of five ReLU layers with batch normalization, at one learning rate (80 % "
+        "within 150 steps)."
     ),
     source=f"{PAPER}, section 3.3",
     setting={
         **RANGE,
-        "scales": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        "scales": (0.1, 0.3, 3.0, 10.0),
         "without": 0.1,
         "normalized": 0.3,
     },

@@ -33,7 +33,7 @@ from batchnorm import datasets
 from batchnorm._files import write_records
 from batchnorm.ensemble import Network, forward, train
 
-DATA_FILE = Path("chapters/figure1.json")
+DATA_FILE = Path(__file__).with_suffix(".json")
 STEPS, BATCH, SEEDS = 50_000, 60, range(10)
 ARMS = {"none": None, "batch": "batch"}
 PROBE = 1000  # training images whose inputs to a sigmoid the percentiles are of
@@ -114,7 +114,7 @@ def _mnist() -> datasets.Split:
     return datasets.mnist(binary=True)
 
 
-def load(file: Path) -> dict:
+def load(file: Path = DATA_FILE) -> dict:
     """The result file as a dict: "steps" (T,), "settings", "runs", "versions", "date".
 
     Raises ValueError if there is no such file, or it is not a whole one.
@@ -176,10 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(table(load(file)))
         return 0
     if not file.parent.is_dir():
-        raise SystemExit(
-            f"--output is {file}, in a folder that does not exist; "
-            "run the command at the root of the repository"
-        )
+        raise SystemExit(f"--output is {file}, in a folder that does not exist")
     try:
         _mnist()  # so that a missing file is told once, before anything starts
     except datasets.DataUnavailableError as error:
