@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve check-site test lint unit notebooks run lab claims bench lock newest clean
+.PHONY: help setup book serve check-site test lint unit notebooks run lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ claims: $(READY)  ## check every empirical claim on fresh seeds; rewrite the evi
 
 bench: $(READY)  ## speed, as ratios measured side by side
 	@$(RUN) booktools.bench
+
+matrix: $(READY)  ## chapters and claims on other CPUs, threads, versions; takes hours
+	@$(RUN) booktools.matrix
 
 lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; \

@@ -140,6 +140,25 @@ def test_nbval_finds_the_planted_fault(nbval, cells, says):
     assert any(word in done.stdout for word in says.split("|")), done.stdout
 
 
+DOWNLOAD = """\
+import socket
+socket.create_connection(("192.0.2.1", 80), timeout=1)"""
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (DOWNLOAD, "chapters run without a network; one asked for 192.0.2.1"),
+        ("_ = open('stray.txt', 'w').write('x')", "left behind"),
+    ],
+    ids=["network", "stray file"],
+)
+def test_nbval_refuses_what_fails_on_the_next_machine(nbval, source, says):
+    done = nbval(notebook([(source, [])]), png(curve()))
+    assert done.returncode == 1, done.stdout
+    assert says in done.stdout
+
+
 def test_normal_form_is_stable_and_keeps_what_counts():
     nb = notebook([("print(42)", printed("42\n"))])
     cell = nb.cells[0]

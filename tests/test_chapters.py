@@ -80,6 +80,68 @@ def test_outputs_are_plain(path):
             assert kinds <= PLAIN, f"{kinds - PLAIN} in the output of\n{cell.source}"
 
 
+#: Draws that differ with the vector width or the version: all but NumPy's Generator.
+FOREIGN_DRAW = re.compile(
+    r"torch\.(?:rand|normal|bernoulli|multinomial|manual_seed)"
+    r"|np\.random\.(?!default_rng|Generator)\w+|random_state=|import random\b"
+)
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*\d)")
+
+
+def fragile_numbers(text):
+    """Numbers that another processor may print otherwise.
+
+    More than four significant digits, a rounding error (unless it is the bound of a
+    verdict, "below 1e-13"), or a zero with a sign.
+    """
+    found = []
+    for match in NUMBER.finditer(text):
+        number = match[0]
+        if "." not in number and "e" not in number:
+            continue  # an integer is exact
+        mantissa, _, exponent = number.partition("e")
+        digits = mantissa.replace(".", "").lstrip("-0")
+        bound = re.search(r"(?:below|to|<|≤) $", text[: match.start()])
+        tiny = exponent and int(exponent) < -12 and not bound
+        if len(digits) > 4 or tiny or re.fullmatch(r"-0\.?0*", mantissa):
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("loss 2.302585", ["2.302585"]),  # a float32 loss
+        ("mean: 1.3e-17", ["1.3e-17"]),
+        ("[0.5 -0.0]", ["-0.0"]),
+        ("20 of 20, ratio 3.454, below 1e-13: True, 50000 steps, v2.13.0", []),
+    ],
+)
+def test_fragile_numbers_are_found(text, found):
+    assert fragile_numbers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("x = torch.randn(3)", True),
+        ("np.random.seed(0)", True),
+        ("rng = np.random.default_rng(0)", False),
+    ],
+)
+def test_foreign_draws_are_found(source, found):
+    assert bool(FOREIGN_DRAW.search(source)) == found
+
+
+@each_notebook
+def test_outputs_come_out_the_same_on_another_processor(path):
+    for cell in code_cells(path):
+        assert not FOREIGN_DRAW.search(cell.source), cell.source
+        for output in cell.outputs:
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            assert fragile_numbers(text) == [], text
+
+
 @each_notebook
 def test_nothing_is_hidden_from_nbval(path):
     for cell in code_cells(path):

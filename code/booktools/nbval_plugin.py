@@ -1,12 +1,19 @@
-"""What strict nbval leaves out: figures compared by pixels, seconds per chapter.
+"""What strict nbval leaves out: figures, the network, stray files, seconds per chapter.
 
 Load it with ``pytest -p booktools.nbval_plugin --nbval chapters``. nbval itself
-never compares PNG, so a figure that is missing, stale or swapped would pass.
+never compares PNG, so a figure that is missing, stale or swapped would pass. And a
+cell that downloads, or leaves a file beside the notebooks, would pass here and fail
+on the next machine.
 """
 
 import base64
+import os
+import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from nbval.plugin import IPyNbCell
 
 from booktools.images import SHARE, difference
@@ -40,6 +47,58 @@ def _compare(self, test, ref, skip_compare=None):
 
 
 IPyNbCell.compare_outputs = _compare
+
+
+# What every kernel runs first. Kernels themselves talk over the loopback interface.
+OFFLINE = """
+import socket
+
+_connect = socket.socket.connect
+
+
+def _refuse(self, address):
+    if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in (
+        "127.0.0.1", "::1", "localhost"
+    ):
+        raise OSError(f"chapters run without a network; one asked for {address[0]}")
+    return _connect(self, address)
+
+
+socket.socket.connect = _refuse
+"""
+
+
+def pytest_configure(config):
+    """Give kernels a profile of their own: no network, nobody's settings."""
+    config.kernel_profile = tempfile.mkdtemp(prefix="nbval-")
+    startup = Path(config.kernel_profile, "profile_default", "startup")
+    startup.mkdir(parents=True)
+    (startup / "offline.py").write_text(OFFLINE)
+    os.environ["IPYTHONDIR"] = config.kernel_profile
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.kernel_profile, ignore_errors=True)
+
+
+def _files(config) -> set[Path]:
+    """What lies in the folders in which the notebooks run."""
+    paths = [Path(argument.split("::")[0]) for argument in config.args]
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    return {file for folder in folders for file in folder.rglob("[!.]*")}
+
+
+def pytest_sessionstart(session):
+    session.config.files_before = _files(session.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """Fail if running the notebooks left a file behind."""
+    strays = _files(session.config) - session.config.files_before
+    if strays and not hasattr(session.config, "workerinput"):
+        print(f"\nleft behind: {', '.join(sorted(map(str, strays)))}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter):

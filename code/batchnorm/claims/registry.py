@@ -46,12 +46,12 @@ class Condition:
 
     def __str__(self):
         if self.low == self.high:
-            return f"= {self.low:g}"
+            return f"= {self.low:.4g}"
         if math.isinf(self.low):
-            return f"{'≤' if self.closed else '<'} {self.high:g}"
+            return f"{'≤' if self.closed else '<'} {self.high:.4g}"
         if math.isinf(self.high):
-            return f"{'≥' if self.closed else '>'} {self.low:g}"
-        return f"between {self.low:g} and {self.high:g}"
+            return f"{'≥' if self.closed else '>'} {self.low:.4g}"
+        return f"between {self.low:.4g} and {self.high:.4g}"
 
     @property
     def thresholds(self):
