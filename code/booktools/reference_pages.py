@@ -1,9 +1,9 @@
 r"""Sphinx extension: the pages at the back of the book that are made from other files.
 
 The evidence comes from the registry of claims and from ``chapters/evidence.json``, the
-API reference and the list of refusals from docstrings, the index from the terms that
-chapters link to the glossary. A page says where with a MyST comment, ``% claims`` or
-``% refusals``, which is replaced by Markdown when the page is read.
+API reference and the list of refusals from docstrings, the index from the glossary and
+from what chapters say. A page says where by a MyST comment such as ``% claims``, which
+is replaced when the page is read, or, in the index, when all pages have been.
 
 Docstrings are Markdown: code between backticks, formulas between $ or $$. autodoc hands
 them on as reStructuredText, which `to_rst` writes.
@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from sphinx import addnodes
+from docutils import nodes
 
 from batchnorm import claims
 from batchnorm.claims.__main__ import DATA_FILE
@@ -288,7 +288,7 @@ def _outcome(entry, record, old):
     text = (
         f"{verdict} in {held} of {seeds} seeds{asked}. *Effect:* {entry.effect}; "
         f"median {_short(np.median(effects))}, from {low} to {high}; "
-        f"asked {entry.condition}."
+        f"asked {record['condition']}."
     )
     return text + (" *Recorded before the claim was last changed.*" if old else "")
 
@@ -339,6 +339,121 @@ def strip(entry, effects):
 
 
 # ---------------------------------------------------------------------------
+# Index
+
+MOST = 5  # sections listed for an entry: those that say the word most often
+ENDS = ("Summary", "Exercises", "Further reading")  # repeat what others say
+
+
+def fill_index(app, doctree, docname):
+    """Fill the two lists of the index page: words of the glossary, names in code."""
+    if docname != "back/subjects":
+        return
+    chapters = sorted(d for d in app.env.found_docs if d.startswith("chapters/"))
+    sections = [
+        (chapter, section)
+        for chapter in chapters
+        for section in app.env.get_doctree(chapter).findall(_is_listed)
+    ]
+
+    def uri(target, anchor):
+        return f"{app.builder.get_relative_uri(docname, target)}#{anchor}"
+
+    objects = app.env.get_domain("std").objects
+    prose = [_own_text(section, nodes.Text) for _, section in sections]
+    words = nodes.bullet_list()
+    for word in sorted((n for kind, n in objects if kind == "term"), key=str.lower):
+        pattern = rf"\b{re.escape(word)}(s|es)?\b"
+        counts = [len(re.findall(pattern, text, re.I)) for text in prose]
+        home = uri(*objects["term", word])
+        words += _entry(nodes.Text(word), home, _most(counts, sections), uri)
+
+    python = app.env.get_domain("py").objects
+    code = [_own_text(section, nodes.literal_block) for _, section in sections]
+    imported = {chapter: _imports(app.env.get_doctree(chapter)) for chapter in chapters}
+    names = nodes.bullet_list()
+    for full in sorted(known_names(), key=str.lower):
+        module, _, name = full.removeprefix("batchnorm.").rpartition(".")
+        if not module or module == "figures":  # what draws is in every section
+            continue
+        counts = []
+        for (chapter, _), text in zip(sections, code, strict=True):
+            pattern = rf"\b{re.escape(module)}\.{name}\("
+            if full in imported[chapter]:
+                pattern += rf"|(?<![\w.]){name}\("
+            counts.append(len(re.findall(pattern, text)))
+        if any(counts):
+            home, word = (
+                uri(python[full].docname, full),
+                nodes.literal("", f"{module}.{name}"),
+            )
+            names += _entry(word, home, _most(counts, sections), uri)
+
+    for mark in list(doctree.findall(nodes.comment)):
+        mark.replace_self({"words": words, "names": names}[mark.astext()])
+
+
+def _imports(doctree):
+    """Full names that the code of a chapter imports from the package."""
+    found = set()
+    for block in doctree.findall(nodes.literal_block):
+        for module, names in re.findall(
+            r"^from (batchnorm[\w.]*) import (\([^)]*\)|.*)$", block.astext(), re.M
+        ):
+            found |= {f"{module}.{name}" for name in re.findall(r"\w+", names)}
+    return found
+
+
+def _most(counts, sections):
+    """The sections with the highest counts, in reading order."""
+    floor = max(sorted(counts, reverse=True)[:MOST][-1], 1)
+    pairs = zip(counts, sections, strict=True)
+    return [section for count, section in pairs if count >= floor][:MOST]
+
+
+def _is_section(node):
+    """Whether a node is a section of the page; exercises hold some without a title."""
+    return isinstance(node, nodes.section) and isinstance(node[0], nodes.title)
+
+
+def _is_listed(node):
+    return _is_section(node) and node[0].astext() not in ENDS
+
+
+def _own_text(section, kind):
+    """Text of a section without its subsections; of Text nodes, what is not code."""
+    parts = []
+    for child in section.children:
+        if not _is_section(child):
+            for node in child.findall(kind):
+                within = node.parent
+                if not (isinstance(within, nodes.literal_block) or _is_math(within)):
+                    parts.append(node.astext())
+    return "".join(parts).replace("’", "'").replace("\n", " ")
+
+
+def _entry(word, home, sections, uri):
+    line = nodes.paragraph("", "", nodes.reference("", "", word, refuri=home))
+    for number, (chapter, section) in enumerate(sections):
+        line += nodes.Text(": " if number == 0 else "; ")
+        address = uri(chapter, section["ids"][0])
+        line += nodes.reference("", _title(chapter, section), refuri=address)
+    return nodes.list_item("", line)
+
+
+def _title(chapter, section):
+    """Title of a section without its formulas, and the number of the chapter."""
+    words = [t for t in section[0].findall(nodes.Text) if not _is_math(t.parent)]
+    number = re.search(r"/0*(\d+)", chapter)[1]
+    title = re.sub(r"[ ,]+,", ",", "".join(words)).strip(" ,")
+    return f"{title} ({number})"
+
+
+def _is_math(node):
+    return isinstance(node, nodes.math)
+
+
+# ---------------------------------------------------------------------------
 # Sphinx
 
 GENERATED = {
@@ -349,28 +464,19 @@ GENERATED = {
 
 def read_page(app, docname, source):
     """Put the generated part of a page where its comment stands."""
-    if docname not in GENERATED:
+    if docname in GENERATED:
+        mark, generate = GENERATED[docname]
+        source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
+    elif docname != "back/subjects":
         return
-    mark, generate = GENERATED[docname]
-    source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
     code = Path(claims.__file__).parents[1]
     for path in (ROOT / DATA_FILE, *notebooks(), *code.rglob("*.py")):
         app.env.note_dependency(str(path))
 
 
-def index_terms(app, doctree):
-    """Enter each place where a chapter links a term of the glossary into the index."""
-    for number, link in enumerate(list(doctree.findall(addnodes.pending_xref))):
-        if link.get("reftype") == "term":
-            anchor = f"term-use-{number}"
-            entry = ("single", link["reftarget"], anchor, "", None)
-            link.parent.insert(link.parent.index(link), addnodes.index(entries=[entry]))
-            link["ids"].append(anchor)
-
-
 def setup(app):
     app.connect("source-read", read_page)
-    app.connect("doctree-read", index_terms)
+    app.connect("doctree-resolved", fill_index)
     app.connect("autodoc-process-docstring", process_docstring)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,357 @@
+"""The back of the book: what is generated, and what its pages and chapters share."""
+
+import ast
+import re
+from collections import Counter
+from functools import cache
+
+import pytest
+import yaml
+
+from batchnorm import claims
+from batchnorm.claims.__main__ import DATA_FILE
+from booktools import reference_pages as pages
+from booktools.notebooks import ROOT, notebooks, read
+
+CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+BACK = sorted((ROOT / "back").glob("*.md"))
+PACKAGE = ROOT / "code" / "batchnorm"
+
+
+def prose(path):
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    cells = read(path).cells
+    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def captions(path):
+    for cell in read(path).cells:
+        meta = cell.metadata.get("mystnb", {})
+        yield meta.get("figure", {}).get("caption", "")
+        yield meta.get("image", {}).get("alt", "")
+
+
+def code(path):
+    return [c.source for c in read(path).cells if c.cell_type == "code"]
+
+
+def terms():
+    text = prose(ROOT / "back" / "glossary.md")
+    glossary = re.search(r"```\{glossary\}\n:sorted:\n\n(.*?)```", text, re.DOTALL)[1]
+    return re.findall(r"^(\S.*)$", glossary, re.MULTILINE)
+
+
+# ---------------------------------------------------------------------------
+# Docstrings
+
+
+def test_a_docstring_becomes_restructured_text():
+    written = pages.to_rst(
+        "Mean of `x`, |x|_1, for $m > 1$.\n\n$$\\mu =\n  x$$\n\n"
+        "x: (N, C, \\*spatial).\nReturns ``y``, 2**3.\nRaises ValueError if bad.\n\n"
+        "    python -m this"
+    )
+    assert written.split("\n\n") == [
+        "Mean of ``x``, \\|x\\|\\_1, for :math:`m > 1`\\ .",
+        ".. math::",
+        "   \\mu =\n   x",
+        "x: (N, C, \\*spatial).",
+        "**Returns** ``y``, 2\\*\\*3.",
+        "**Raises** ValueError if bad.",
+        "::",
+        "    python -m this",
+    ]
+
+
+def test_names_between_backticks_link_to_what_is_documented():
+    found = pages.known_names()
+    assert pages.resolve("batch_mean", "batchnorm.reference", found) == (
+        "batchnorm.reference.batch_mean"
+    )
+    assert pages.resolve("reference", "batchnorm.layer", found) == "batchnorm.reference"
+    assert pages.resolve("gamma", "batchnorm.reference", found) is None
+    link = pages.to_rst("`f`", lambda name: "batchnorm.f")
+    assert link == ":py:obj:`f <batchnorm.f>`"
+
+
+def test_every_module_has_a_page_and_every_page_is_in_the_contents():
+    stems = [module.split(".")[-1] for module in pages.MODULES]
+    assert sorted(path.stem for path in (ROOT / "back" / "api").glob("*.md")) == sorted(
+        stems
+    )
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    back = contents["parts"][-1]["chapters"]
+    (api,) = [entry for entry in back if entry["file"] == "back/api"]
+    assert [s["file"] for s in api["sections"]] == [f"back/api/{s}" for s in stems]
+    assert sorted(entry["file"] for entry in back) == [f"back/{p.stem}" for p in BACK]
+    for module, stem in zip(pages.MODULES, stems, strict=True):
+        page = prose(ROOT / "back" / "api" / f"{stem}.md")
+        assert f".. automodule:: batchnorm.{module}\n   :members:" in page
+
+
+# What can raise ValueError without handing the arguments to another public function:
+# a function that raises it, and one that calls a private function that can.
+
+
+def definitions():
+    """(module, name) -> (node, what the names in it mean)."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        local = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and "batchnorm" in (node.module or ""):
+                source = node.module.removeprefix("batchnorm").lstrip(".")
+                for name in node.names:
+                    local[name.asname or name.name] = (source, name.name)
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                local[node.name] = (module, node.name)
+                found[module, node.name] = (node, local)
+    return found
+
+
+def bodies(node):
+    """The code of a function, or of the methods of a class, without annotations."""
+    if isinstance(node, ast.FunctionDef):
+        return node.body
+    methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+    return [statement for method in methods for statement in method.body]
+
+
+def names_in(node, local):
+    for part in (n for b in bodies(node) for n in ast.walk(b)):
+        if isinstance(part, ast.Name) and part.id in local:
+            yield local[part.id]
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            source, name = local.get(part.value.id, (None, None))
+            if source is not None:
+                yield f"{source}.{name}".lstrip("."), part.attr
+
+
+def raises(node):
+    return any(
+        isinstance(part, ast.Raise)
+        and isinstance(part.exc, ast.Call)
+        and getattr(part.exc.func, "id", None) == "ValueError"
+        for body in bodies(node)
+        for part in ast.walk(body)
+    )
+
+
+@cache
+def can_refuse():
+    found = definitions()
+    can = {key for key, (node, _) in found.items() if raises(node)}
+
+    def private(key):
+        return key[1].startswith("_") or key[0].startswith("_")
+
+    while True:
+        more = {
+            key
+            for key, (node, local) in found.items()
+            if key not in can
+            and any(k in can and private(k) for k in names_in(node, local))
+        }
+        if not more:
+            return can
+        can |= more
+
+
+@pytest.mark.parametrize("module", pages.MODULES)
+def test_what_can_refuse_says_when(module):
+    can = can_refuse()
+    for name, thing in pages.members(module):
+        home = thing.__module__.removeprefix("batchnorm.")
+        if (home, name) in can:
+            said = (
+                [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
+            )
+            documented = [pages.raised(part.__doc__ or "") for part in said]
+            assert any("ValueError" in d for d in documented if d), f"{home}.{name}"
+
+
+def test_the_refusals_are_listed():
+    listed = pages.refusals()
+    for full in (
+        "reference.forward",
+        "statistics.RunningStatistics.update",
+        "claims.run",
+    ):
+        module, name = full.split(".", 1)
+        assert f"{{py:obj}}`{name} <batchnorm.{full}>`" in listed, module
+    assert "ValueError if x has no channel axis, or too few values." in listed
+
+
+# ---------------------------------------------------------------------------
+# Evidence
+
+
+@pytest.fixture(scope="module")
+def data():
+    return claims.load(ROOT / DATA_FILE)
+
+
+def test_every_claim_is_on_the_page_once_and_refuted_ones_first(data):
+    page = pages.evidence(data)
+    order = re.findall(r"^\(claim-([\w-]+)\)=$", page, re.MULTILINE)
+    assert sorted(order) == sorted(entry.id for entry in claims.claims())
+    refuted = [entry.id for entry in claims.claims() if entry.kind == "refuted"]
+    assert order[: len(refuted)] == refuted
+    for entry in claims.claims():
+        assert entry.statement in page
+        assert entry.claimed is None or f"{entry.claimed}\n: " in page
+
+
+def test_the_page_says_what_was_recorded(data):
+    page = pages.evidence(data)
+    for record in data["claims"]:
+        text = page[page.index(f"(claim-{record['id']})=") :].split("\n(", 1)[0]
+        assert f"in {record['held']} of {len(record['seeds'])} seeds" in text
+        assert f"asked {record['condition']}" in text
+        assert record["source"] in text
+
+
+def test_an_old_or_missing_record_is_called_so(data):
+    first, second = (dict(record) for record in data["claims"][:2])
+    first["fingerprint"] = "0" * 16
+    page = pages.evidence({**data, "claims": [first]})
+    assert "Recorded before the claim was last changed" in page
+    assert page.count("Recorded before") == 1
+    assert page.count("Not recorded yet.") == len(claims.claims()) - 1
+    text = page[page.index(f"(claim-{second['id']})=") :].split("\n(", 1)[0]
+    assert "Not recorded yet." in text
+
+
+def test_a_claim_is_in_no_chapter_only_if_no_chapter_names_it(data):
+    where, sources = pages.shown(), "\n".join(c for p in CHAPTERS for c in code(p))
+    for entry in claims.claims():
+        assert (entry.id in where) == (f'"{entry.id}"' in sources), entry.id
+    assert where["identity-not-recovered"] == ("ch-transform", "fig-claim-identity")
+    page = pages.evidence(data)
+    assert page.count("*Shown* in no chapter") == len(claims.claims()) - len(where)
+
+
+def test_the_dots_stand_on_their_side_of_the_bound():
+    entry = claims.get("importance-weights-repair")
+    drawn = pages.strip(entry, [0.25, 0.5, 0.5])
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)%"', drawn)]
+    (bound,) = (float(x) for x in re.findall(r'x1="([\d.]+)%"', drawn))
+    assert dots == [4.0, 50.0]
+    assert bound == 96.0
+    assert "from 0.25 to 0.5; asked &lt; 0.75" in drawn
+
+
+# ---------------------------------------------------------------------------
+# Pages and chapters
+
+
+def test_every_term_is_explained_once_and_linked_from_a_chapter():
+    named = terms()
+    assert len(named) >= 40
+    assert not [term for term, count in Counter(named).items() if count > 1]
+    links = re.findall(
+        r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", "\n".join(map(prose, CHAPTERS))
+    )
+    assert set(links) == set(named)
+
+
+def test_chapters_are_referred_to_by_label_and_by_their_number():
+    number = {}
+    for path in CHAPTERS:
+        label = re.match(r"\((ch-[\w-]+)\)=", prose(path))[1]
+        number[label] = str(int(path.stem[:2]))
+    for path in [*CHAPTERS, *BACK]:
+        text = prose(path)
+        for said, label in re.findall(
+            r"\{ref\}`[^`<]*[Cc]hapter\s+(\d+)\s*<(ch-[\w-]+)>`", text
+        ):
+            assert number[label] == said, f"{path.name}: chapter {said} <{label}>"
+        bare = re.sub(r"\{ref\}`[^`]*`", "", text)
+        # In sources of the literature a chapter is not one of ours.
+        bare = re.sub(r"\{cite:t\}`[^`]*`[^.]*\.", "", bare)
+        assert not re.search(r"[Cc]hapters?\s+\d", bare), path.name
+
+
+def test_cannot_is_one_word():
+    for path in [*CHAPTERS, *BACK, ROOT / "README.md"]:
+        assert not re.search(r"\bcan\s+not\b", prose(path)), path.name
+    for path in CHAPTERS:
+        assert not any(re.search(r"\bcan\s+not\b", c) for c in captions(path)), path
+
+
+def test_every_erratum_has_its_source_and_a_place_that_shows_it():
+    text = prose(ROOT / "back" / "errata.md")
+    entries = re.findall(
+        r'^"[^"\n]+"\n: (.*?)(?=\n\n)', text + "\n\n", re.M | re.DOTALL
+    )
+    assert len(entries) == len(re.findall(r'^"', text, re.MULTILINE)) >= 20
+    for entry in entries:
+        source, shown = re.search(
+            r"\*Source:\*(.*?)\*Shown[^*]*:?\*(.*)", entry, re.DOTALL
+        ).groups()
+        assert source.strip(), entry
+        assert re.search(r"\{(ref|eq|numref)\}`", shown), entry
+
+
+def test_readme_says_how_long_a_chapter_takes():
+    readme = prose(ROOT / "README.md")
+    for path in CHAPTERS:
+        said = re.search(r"\*\*Time:\*\* (an hour|\d+ minutes)", prose(path))[1]
+        minutes = "60" if said == "an hour" else said.split()[0]
+        assert re.search(rf"\(chapters/{path.name}\).*\| {minutes} \|$", readme, re.M)
+
+
+def test_readme_counts_what_there_is():
+    readme = prose(ROOT / "README.md")
+    assert "every claim about training over twenty seeds" in " ".join(readme.split())
+    assert len(claims.CHAPTER_SEEDS) == 20
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (least,) = re.findall(r'requires-python = ">=([\d.]+)"', project)
+    assert f"Python {least} or newer" in readme
+
+
+def test_no_function_has_the_body_of_another_chapters():
+    seen = {}
+    for path in CHAPTERS:
+        for source in code(path):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.FunctionDef):
+                    body = "\n".join(map(ast.dump, node.body))
+                    if len(body) > 200:  # a line or two is not a copy
+                        where = seen.setdefault(body, (path.stem, node.name))
+                        assert where[0] == path.stem, (where, path.stem, node.name)
+
+
+# ---------------------------------------------------------------------------
+# Bibliography
+
+
+def entries():
+    text = (ROOT / "references.bib").read_text(encoding="utf-8")
+    for entry in re.split(r"\n(?=@)", text):
+        key = re.match(r"@\w+\{(\S+),", entry)[1]
+        fields = re.findall(r"^  (\w+) *= \{(.*?)\},?$", entry, re.MULTILINE)
+        yield key, dict(fields)
+
+
+def test_every_source_can_be_found():
+    for key, fields in entries():
+        check_source(key, fields)
+
+
+def check_source(key, fields):
+    assert {"author", "title", "year"} <= set(fields), key
+    authors = fields["author"].split(" and ")
+    assert "others" not in authors
+    for author in authors:
+        assert re.fullmatch(r"[^,]+, [^,]+", author), author
+    doi, arxiv, url = (fields.get(name) for name in ("doi", "eprint", "url"))
+    assert doi or arxiv or url
+    assert doi is None or re.fullmatch(r"10\.\d{4,5}/\S+", doi)
+    assert arxiv is None or re.fullmatch(r"\d{4}\.\d{4,5}", arxiv)
+    assert arxiv is None or fields["archiveprefix"] == "arXiv"
+    assert url is None or url.startswith("https://")
