@@ -375,7 +375,8 @@ def _affine_backward(
     """``dW = dz uᵀ`` and ``db = Σ dz`` into ``gradient``; returns ``du = Wᵀ dz``."""
     # Not straight into the gradient's rows: torch multiplies a batch at once only if
     # the result is contiguous.
-    dw = space.take((part, "dw"), u, len(u), dz.shape[1], u.shape[1])
+    shape = len(u), dz.shape[1], u.shape[1]
+    dw = space.take(("dw", shape), u, *shape)
     gradient.weight.flatten(2).copy_(torch.bmm(dz, u.mT, out=dw))
     if layer.bias is not None:
         gradient.bias.copy_(dz.sum(-1))
@@ -477,7 +478,7 @@ def _batch_norm(
         centered = x.sub_(mean)
     inverse = (var + eps).rsqrt_()
     scale = layer.gamma.unsqueeze(-1) * inverse
-    torch.mul(centered, scale, out=out).add_(layer.beta.unsqueeze(-1))
+    torch.addcmul(layer.beta.unsqueeze(-1), centered, scale, out=out)
     return _Normalized(mean, var, centered, inverse, scale)
 
 
@@ -496,8 +497,10 @@ def _batch_norm_backward(
     dgamma = product.sum(-1, keepdim=True).mul_(cache.inverse)
     gradient.beta.copy_(dbeta.squeeze(-1))
     gradient.gamma.copy_(dgamma.squeeze(-1))
-    torch.mul(cache.centered, dgamma.mul_(cache.inverse).div_(m), out=product)
-    return dy.sub_(product).sub_(dbeta.div_(m)).mul_(cache.scale)
+    # dx = shift + scale·dy + slope·(x − μ), in two passes
+    shift = dbeta.mul_(cache.scale).div_(-m)
+    slope = dgamma.mul_(cache.inverse).mul_(cache.scale).div_(-m)
+    return torch.addcmul(shift, dy, cache.scale, out=dy).addcmul_(cache.centered, slope)
 
 
 class _Activations(NamedTuple):
@@ -927,7 +930,7 @@ def train(
 
 
 def _sgd(theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]:
-    return lambda: theta.sub_(lr * gradient)
+    return lambda: theta.addcmul_(lr, gradient, value=-1)
 
 
 def _momentum(theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]:
@@ -935,7 +938,7 @@ def _momentum(theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]
 
     def update():
         velocity.mul_(0.9).add_(gradient)
-        theta.sub_(lr * velocity)
+        theta.addcmul_(lr, velocity, value=-1)
 
     return update
 
