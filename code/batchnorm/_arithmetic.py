@@ -59,9 +59,9 @@ def moments(maps, near=None):
     """
     scale = np.ones(maps.shape[1])
     result = _moments(maps, scale, _estimate(maps) if near is None else near)
-    if maps.dtype == np.float64:
+    if maps.dtype == np.float64 and not _within(result.var, 2.0**-800, np.inf):
         scale = _range_scale(maps, result.var)
-        if np.any(scale != 1):
+        if not (scale == 1).all():
             maps = scaled(maps, scale)
             result = _moments(maps, scale, _estimate(maps))
     return result
@@ -97,8 +97,8 @@ def gradient_totals(dy, maps, moments):
 def gradient_scale(dy, sums):
     """Powers of two that bring sums over float64 gradients into their range."""
     scale = np.ones(dy.shape[1])
-    if dy.dtype == np.float64:
-        sizes = np.abs(sums)
+    sizes = np.abs(sums)
+    if dy.dtype == np.float64 and not _within(sizes, 2.0**-800, 2.0**960):
         scale[~np.all(sizes < 2.0**960, axis=0)] = 2.0**-530
         low = np.flatnonzero(np.all(sizes < 2.0**-800, axis=0))
         scale[low[_largest(dy, low) < 2.0**-400]] = 2.0**400
@@ -119,7 +119,7 @@ def _moments(maps, scale, near, again=True):
     off, mean_square = result / (maps.shape[0] * maps.shape[2])
     var = mean_square - off**2
     mean = near + off
-    if again and np.any(off**2 > 4 * var):
+    if again and (off**2 > 4 * var).any():
         return _moments(maps, scale, mean, again=False)
     origin = mean.astype(maps.dtype).astype(np.float64)
     offset = np.where(np.isfinite(origin), (near - origin) + off, 0.0)
@@ -141,6 +141,11 @@ def _range_scale(maps, var):
     low = np.flatnonzero(var < 2.0**-800)
     scale[low[_largest(maps, low) < 2.0**-400]] = 2.0**200
     return scale
+
+
+def _within(values, low, high):
+    """Whether low <= value < high throughout, which NaN is not."""
+    return ((low <= values) & (values < high)).all()
 
 
 def _largest(maps, channels):
@@ -207,7 +212,7 @@ def residual(dy, maps, moments, intercept, slope, factor):
 
 def scaled(maps, scale):
     """scale·maps; maps themselves where the scale is 1 throughout."""
-    return maps if np.all(scale == 1) else maps * scale[:, None]
+    return maps if (scale == 1).all() else maps * scale[:, None]
 
 
 def _difference(values, origin):
@@ -225,7 +230,7 @@ def _working_dtype(dtype, *vectors):
         return np.float64
     sizes = np.abs(np.concatenate(vectors))
     moderate = (sizes == 0) | ((sizes > 2.0**-100) & (sizes < 2.0**100))
-    return np.float32 if np.all(moderate) else np.float64
+    return np.float32 if moderate.all() else np.float64
 
 
 # ---------------------------------------------------------------------------
@@ -246,8 +251,9 @@ class Block(NamedTuple):
         are fastest along long contiguous rows.
         """
         samples, _, pixels = self.shape
-        values = vector[self.channels].astype(dtype)[:, None]
-        return np.repeat(values, pixels, axis=1) if samples >= 8 else values
+        values = vector[self.channels, None].astype(dtype, copy=False)
+        repeat = samples >= 8 and pixels > 1
+        return values.repeat(pixels, axis=1) if repeat else values
 
 
 def blocks(shape):

@@ -434,7 +434,7 @@ def _parameter_gradients(dy, x, stats, inv_std):
     maps = as_maps(x)
     sums = gradient_totals(dy, maps, stats)
     scale = gradient_scale(dy, sums)
-    if np.any(scale != 1):
+    if not (scale == 1).all():
         dy = scaled(dy, scale)
         sums = gradient_totals(dy, maps, stats)
     return dy, scale, sums[1] * inv_std, sums[0]
