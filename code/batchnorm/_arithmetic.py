@@ -182,10 +182,11 @@ def affine(maps, moments, slope, shift):
         a, b = block.spread(slope, dtype), block.spread(shift, dtype)
         origin = block.spread(moments.origin, dtype)
         for tile in block.tiles:
-            step = _difference(values[tile], origin)
+            step = _difference(values[tile], origin, result[tile])
             step *= a
             step += b
-            result[tile] = step
+            if step.dtype != maps.dtype:
+                result[tile] = step
     return result
 
 
@@ -201,12 +202,13 @@ def residual(dy, maps, moments, intercept, slope, factor):
         a, b = block.spread(slope, dtype), block.spread(intercept, dtype)
         c, origin = block.spread(factor, dtype), block.spread(moments.origin, dtype)
         for tile in block.tiles:
-            step = _difference(values[tile], origin)
+            step = _difference(values[tile], origin, result[tile])
             step *= a
             step += b
             np.subtract(dy[tile], step, out=step)
             step *= c
-            result[tile] = step
+            if step.dtype != maps.dtype:
+                result[tile] = step
     return result
 
 
@@ -215,13 +217,18 @@ def scaled(maps, scale):
     return maps if (scale == 1).all() else maps * scale[:, None]
 
 
-def _difference(values, origin):
-    """values − origin, in the dtype of the origin and, for later sums, in C order."""
+def _difference(values, origin, out=None):
+    """values − origin, in the dtype of the origin; in `out` if it has that dtype.
+
+    For later sums, a new array is in C order.
+    """
+    if out is None or out.dtype != origin.dtype:
+        out = np.empty(values.shape, origin.dtype)
     if values.dtype == origin.dtype:
-        return np.subtract(values, origin, order="C")
-    values = values.astype(origin.dtype, order="C")
-    values -= origin
-    return values
+        return np.subtract(values, origin, out=out)
+    out[...] = values
+    out -= origin
+    return out
 
 
 def _working_dtype(dtype, *vectors):
