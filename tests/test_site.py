@@ -244,3 +244,22 @@ def test_plain_tokens_of_code_lose_their_element_and_keywords_keep_theirs():
     app = SimpleNamespace(builder=SimpleNamespace(images={}), srcdir="")
     site.page(app, "search", "search.html", context, None)
     assert context["body"] == '<pre tabindex="0"><span class="k">for</span> x(</pre>'
+
+
+def test_punctuation_stays_with_its_formula():
+    long = nodes.math("", r"\hat x = (x - \mu) / \sigma")
+    parts = [
+        "of (",
+        nodes.math("", "x"),
+        "), ",
+        nodes.math("", "y"),
+        " and ",
+        long,
+        ".",
+    ]
+    parts = [nodes.Text(part) if isinstance(part, str) else part for part in parts]
+    paragraph = nodes.paragraph("", "", *parts)
+    site.join(None, paragraph, "page")
+    assert paragraph.astext() == r"of (x), y and \hat x = (x - \mu) / \sigma."
+    (joined,) = paragraph.findall(nodes.inline)
+    assert joined.astext() == "(x),"

@@ -33,6 +33,8 @@ REFUSED = re.compile(
 MATH_FONTS = ("Main-Regular", "Math-Italic")
 TEXT_FONTS = ("400-normal", "400-italic", "600-normal")
 PLAIN_TOKEN = r'<span class="(?:n|nb|nn|o|p|si|vm|w|bp)">([^<]*)</span>'
+SHORT_FORMULA = 12  # characters of TeX
+OPENING, CLOSING = re.compile(r"[(\[“‘]*$"), re.compile(r"[,.;:!?)\]’”]*")
 FIGURE_BYTES = 60 * 1024
 # Color words for which an inverted figure would make its text untrue.
 NAMED_SHADE = re.compile(r"\b(black|white|dark|darker|light|lighter|pale|gr[ae]y)\b")
@@ -67,6 +69,30 @@ def fold(app, doctree, docname) -> None:
             *content,
             _raw("</details>"),
         ]
+
+
+def join(app, doctree, docname) -> None:
+    """Put a short formula and its punctuation into an element of class ``joined``.
+
+    Browsers break a line at a formula even where they would not break it at a word. In
+    such an element they do not; a long formula has to be broken somewhere.
+    """
+    for formula in list(doctree.findall(nodes.math)):
+        if len(formula.astext()) > SHORT_FORMULA:
+            continue
+        parent, at = formula.parent, formula.parent.index(formula)
+        near = {
+            i: part for i, part in enumerate(parent) if isinstance(part, nodes.Text)
+        }
+        before, after = near.get(at - 1, ""), near.get(at + 1, "")
+        opening, closing = OPENING.search(before)[0], CLOSING.match(after)[0]
+        if opening or closing:
+            around = nodes.Text(opening), formula.deepcopy(), nodes.Text(closing)
+            parent[at] = nodes.inline("", "", *around, classes=["joined"])
+            if closing:
+                parent[at + 1] = nodes.Text(after[len(closing) :])
+            if opening:
+                parent[at - 1] = nodes.Text(before[: -len(opening)])
 
 
 def _raw(text: str) -> nodes.raw:
@@ -277,6 +303,7 @@ def setup(app):
         app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", published)
     app.connect("doctree-resolved", fold)
+    app.connect("doctree-resolved", join)
     app.connect("html-page-context", page, priority=900)
     app.connect("build-finished", shrink_all)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
