@@ -20,15 +20,14 @@ from batchnorm.layer import BatchNorm, batch_norm, inference
 from batchnorm.statistics import RunningStatistics
 
 # Torch's test code loads a hypothesis profile of its own when it is imported, which
-# would change the property tests of the whole session.
-profile = hypothesis.settings.get_current_profile_name()
+# would change the property tests of the whole session: conftest's is loaded again.
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 from torch.testing._internal.common_modules import (  # noqa: E402
     ModuleErrorEnum,
     module_db,
 )
 
-hypothesis.settings.load_profile(profile)
+hypothesis.settings.load_profile("book")
 
 # Importing ONNX's module for the operator is what makes its cases.
 from onnx.backend.test.case.node import batch_normalization  # noqa: E402, F401
