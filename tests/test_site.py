@@ -199,6 +199,11 @@ PLANTED = {
         "",
         "color-contrast dark",
     ),
+    "contrast, first of its color unseen": (
+        "<style>i { color: #bbb; display: block }</style>",
+        '<i hidden>No.</i><i style="position: fixed; top: -9rem">No.</i><i>Yes.</i>',
+        "color-contrast light",
+    ),
     "alt": ("", '<img src="drawing.png">', "image-alt"),
     "wide": ("", '<div style="width: 3000px">x</div>', "scrolls sideways"),
 }

@@ -146,12 +146,15 @@ def find_browser() -> str | None:
 
 
 # One element for each pair of colors and size of type: contrast is the same for all
-# the others, and a page has thousands.
+# the others, and a page has thousands. It has to be one that axe sees.
 SAMPLE = """() => {
   const clear = "rgba(0, 0, 0, 0)", style = getComputedStyle, found = new Map();
   for (const e of document.querySelectorAll("body *")) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
     if (!own || e.closest(".katex-mathml")) continue;
+    if (!e.checkVisibility({checkVisibilityCSS: true})) continue;
+    const box = e.getBoundingClientRect();
+    if (box.bottom <= 0 || box.right <= 0) continue;
     let under = e;
     while (under && style(under).backgroundColor === clear) under = under.parentElement;
     const s = style(e), ground = under && style(under).backgroundColor;
