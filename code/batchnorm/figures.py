@@ -473,6 +473,7 @@ def percentiles(
         ax.plot(x, low, ":", x, high, ":", color=BLUE, linewidth=1.5)
         ax.plot(x, middle, color=BLUE)
         ax.set(title=title, xlabel=xlabel)
+        ax.locator_params(axis="x", nbins=4)
     axes[0].set_ylabel(ylabel)
     plt.show()
 
