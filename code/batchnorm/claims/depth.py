@@ -85,7 +85,7 @@ def saturation_at_large_scale(seeds, *, scale, saturated, **net):
     source="Glorot and Bengio 2010; He et al. 2015",
     setting={**DEEP, "scales": (("tanh", 1.0), ("relu", 2**0.5))},
     effect="gradient of layer 1 over that of layer 10 (the smaller of tanh and ReLU)",
-    condition=above(0.25),
+    condition=between(0.25, 4),
 )
 def gradients_survive(seeds, *, scales, **net):
     def ratio(nonlinearity, scale):
@@ -259,8 +259,8 @@ def _weight_norms(network, g):
     claimed="Batch normalization prevents exploding gradients.",
     statement=(
         "At initialization it causes them in ReLU networks: backward through each "
-        "normalized layer the gradient grows by √(π/(π − 1)) = 1.21, a factor of some "
-        "200 over thirty layers."
+        "normalized layer the gradient grows by about 1.2, close to the √(π/(π − 1)) = "
+        "1.21 of theory, some 200-fold from the last of thirty layers to the first."
     ),
     source="Yang et al. 2019",
     setting={"depth": 30, "width": 256, "batch": 256},

@@ -175,12 +175,11 @@ def drift_from_below(seeds, **setting):
     id="drift-is-the-layers-own",
     claimed=(
         "That the percentiles of a sigmoid's input wander (the paper's figure 1 b) "
-        "shows internal covariate shift."
+        "shows that the layers below move a layer's inputs."
     ),
     statement=(
         "In three layers of sigmoids, freezing the layers below does not make the "
-        "inputs of the last drift less, but more: it is the layer's own weights that "
-        "move them."
+        "inputs of the last drift less, but more: no learning below is needed for it."
     ),
     source="Ioffe and Szegedy 2015, figure 1 (b, c)",
     setting=PAPERS,
