@@ -266,7 +266,7 @@ def test_the_landing_figure_is_one_that_a_chapter_draws():
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert min(difference(landing, figure) for figure in drawn) <= SHARE
+    assert any(difference(landing, figure) <= SHARE for figure in drawn)
 
 
 def test_readme_names_every_chapter():

@@ -15,17 +15,17 @@ import torch
 from onnx import numpy_helper
 from onnx.backend.test.case import node as onnx_node
 
-from batchnorm import reference
-from batchnorm.layer import BatchNorm, batch_norm, inference
-from batchnorm.statistics import RunningStatistics
-
 # Torch's test code loads a hypothesis profile of its own when it is imported, which
 # would change the property tests of the whole session: conftest's is loaded again.
-from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
-from torch.testing._internal.common_modules import (  # noqa: E402
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import (
     ModuleErrorEnum,
     module_db,
 )
+
+from batchnorm import reference
+from batchnorm.layer import BatchNorm, batch_norm, inference
+from batchnorm.statistics import RunningStatistics
 
 hypothesis.settings.load_profile("book")
 
