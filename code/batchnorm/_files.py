@@ -1,4 +1,4 @@
-"""Result files: written whole or not at all."""
+"""Result files: written whole or not at all, read back or refused."""
 
 import json
 import os
@@ -27,3 +27,19 @@ def write_records(file: Path, head: dict, key: str, records: Iterable[dict]) -> 
         except BaseException:
             os.unlink(out.name)
             raise
+
+
+def read_records(file: Path, key: str) -> dict:
+    """The contents of a file that ``write_records`` wrote.
+
+    Raises ValueError if the file is not there, or is not such a file.
+    """
+    try:
+        data = json.loads(Path(file).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"file is {file}, which does not exist") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"file is {file}, which is not whole: {error}") from error
+    if not isinstance(data, dict) or key not in data:
+        raise ValueError(f"file is {file}, which holds no {key}")
+    return data

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
+
+from batchnorm._files import read_records
 
 # Settings are chosen on the first, chapters report the second, `make claims`
 # the third: no seed serves two purposes.
@@ -291,15 +292,7 @@ def load(file):
 
     Raises ValueError if the file is not there, or is not such a file.
     """
-    try:
-        data = json.loads(Path(file).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"file is {file}, which does not exist") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"file is {file}, which is not whole: {error}") from error
-    if not isinstance(data, dict) or "claims" not in data:
-        raise ValueError(f"file is {file}, which holds no claims")
-    return data
+    return read_records(file, "claims")
 
 
 def stale(records):

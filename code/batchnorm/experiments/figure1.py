@@ -15,7 +15,6 @@ Source: Ioffe and Szegedy (2015), section 4.1 and figure 1.
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import sys
@@ -30,7 +29,7 @@ import torch
 from tqdm import tqdm
 
 from batchnorm import datasets
-from batchnorm._files import write_records
+from batchnorm._files import read_records, write_records
 from batchnorm.ensemble import Network, forward, train
 
 DATA_FILE = Path(__file__).with_suffix(".json")
@@ -119,15 +118,7 @@ def load(file: Path = DATA_FILE) -> dict:
 
     Raises ValueError if there is no such file, or it is not a whole one.
     """
-    try:
-        data = json.loads(Path(file).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"file is {file}, which does not exist") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"file is {file}, which is not whole: {error}") from error
-    if "runs" not in data:
-        raise ValueError(f"file is {file}, which holds no runs of figure 1")
-    return data
+    return read_records(file, "runs")
 
 
 def select(data: dict, key: str, setting: str, arm: str) -> np.ndarray:
