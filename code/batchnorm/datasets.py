@@ -143,10 +143,10 @@ def colored_digits(
 ) -> Shift:
     """Digits of some colors to learn from, the same kind of digits in others to meet.
 
-    The cats of the textbook: a classifier that has seen black ones alone meets all
-    the others. ``p(x)`` changes; ``P(y | x)``, read off the shape, does not: this is
-    covariate shift. Each example's color is drawn from ``source`` (train, test) or
-    ``target`` (target); the target shows the test images once more, recolored.
+    A classifier that has seen one color alone meets the others. ``p(x)`` changes;
+    ``P(y | x)``, read off the shape, does not: this is covariate shift. Each example's
+    color is drawn from ``source`` (train, test) or ``target`` (target); the target
+    shows the test images once more, recolored.
 
     Returns a ``Shift`` of shape (3, 8, 8): red, green and blue channels.
     Raises ``ValueError`` for a color that is not in ``COLORS``.
@@ -260,10 +260,10 @@ def cubic(x: np.ndarray) -> np.ndarray:
 
 
 def density_ratio(x: np.ndarray) -> np.ndarray:
-    """Target density over source density of ``cubic_shift``, ``q₁(x) / q₀(x)``.
+    """Density ratio of ``cubic_shift``, ``r(x) = p_target(x) / p_source(x)``.
 
     These are the weights that make the source sample an unbiased stand-in for the
-    target: ``E₁[f(x)] = E₀[f(x) q₁(x)/q₀(x)]``.
+    target: ``E_target[f(x)] = E_source[r(x) f(x)]``.
     """
     (m0, s0), (m1, s1) = SOURCE, TARGET
     return s0 / s1 * np.exp(((x - m0) / s0) ** 2 / 2 - ((x - m1) / s1) ** 2 / 2)
@@ -331,7 +331,7 @@ def mnist(*, binary: bool = False) -> Split:
     (packed or not), or else in the cache, or else downloaded from a public mirror
     and cached. Their sha256 is checked every time.
 
-    Raises ``DataUnavailableError``, which says what to do, if a file can not be had
+    Raises ``DataUnavailableError``, which says what to do, if a file cannot be had
     or its contents are not those of MNIST.
 
     Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten

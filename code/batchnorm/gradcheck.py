@@ -3,10 +3,11 @@ r"""Numerical gradients: central differences, in float64.
 $$\frac{\partial\ell}{\partial x_i} \approx
     \frac{\ell(x + h e_i) - \ell(x - h e_i)}{2h}$$
 
-The formula leaves out a term of size h²|ℓ‴|/6, and rounding ℓ to a relative ε/2 adds
-up to ε|ℓ|/(2h). Their sum is smallest at h = (3ε|ℓ|/(2|ℓ‴|))^(1/3), that is
+The formula leaves out a term of size h²|ℓ‴|/6, and rounding each ℓ to a relative u
+adds up to u|ℓ|/h, with u the unit roundoff, 2⁻⁵³ in float64 and 2⁻²⁴ in float32.
+Their sum is smallest at h = (3u|ℓ|/|ℓ‴|)^(1/3), that is
 
-$$h = \epsilon^{1/3} L, \qquad \text{error} \sim \epsilon^{2/3}$$
+$$h = (2u)^{1/3} L, \qquad \text{error} \sim (2u)^{2/3}$$
 
 with L the length over which ℓ bends, (|ℓ|/|ℓ‴|)^(1/3) up to a factor near 1. It is
 6e-6 L in float64 and 5e-3 L in float32. L is taken to be the standard deviation of
@@ -36,12 +37,12 @@ class GradientError(NamedTuple):
 
 
 def best_step(x, dtype=np.float64):
-    r"""Step of the central difference: $h = \epsilon^{1/3} L$.
+    r"""Step of the central difference: $h = (2u)^{1/3} L$.
 
-    x: the argument, any shape; dtype: of the arithmetic of the loss, whose spacing
-    of numbers at 1 is ε. L is the standard deviation of the entries of x; where they
-    are all equal, their magnitude, or 1 at zero. The step is at least some spacings
-    of numbers at x.
+    x: the argument, any shape; dtype: of the arithmetic of the loss, with unit
+    roundoff u, so that numbers at 1 are spaced by 2u. L is the standard deviation of
+    the entries of x; where they are all equal, their magnitude, or 1 at zero. The step
+    is at least some spacings of numbers at x.
     Returns the step, a float.
     Raises ValueError if x is not a real array.
     """

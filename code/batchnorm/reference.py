@@ -318,8 +318,8 @@ def graph_forward(x, gamma, beta, *, eps=1e-5):
     $$\mu = \tfrac 1m \textstyle\sum_i x_i, \quad
       c_i = x_i - \mu, \quad s_i = c_i^2, \quad
       \sigma^2 = \tfrac 1m \sum_i s_i, \quad
-      \sigma = \sqrt{\sigma^2 + \epsilon}, \quad
-      v = 1 / \sigma, \quad \hat x_i = c_i v, \quad
+      \sigma_\epsilon = \sqrt{\sigma^2 + \epsilon}, \quad
+      v = 1 / \sigma_\epsilon, \quad \hat x_i = c_i v, \quad
       z_i = \gamma \hat x_i, \quad y_i = z_i + \beta$$
 
     x: (m, d); gamma, beta: (d,). All arithmetic is in float64.

@@ -6,7 +6,7 @@ covariance (biased, as in batch normalization),
 
 $$\tfrac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top ,$$
 
-they differ in the matrix of the map and in the covariance afterwards:
+they differ in the matrix of the map and in the covariance afterward:
 `fit_standardize` leaves ones on its diagonal, `fit_pca` and `fit_zca` the identity.
 """
 
@@ -149,19 +149,19 @@ def fit_zca(x: np.ndarray) -> Affine:
 def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     r"""Gradient through `fit_zca`, applied to the data it was fitted to.
 
-    With $x_c$ the centered data, $\lambda$ the eigenvalues and U the axes of its
-    covariance,
+    With $X_c$ the centered data, $\lambda$ the eigenvalues and U the axes of its
+    covariance C, and $G_C$ the gradient with respect to C,
 
     $$\begin{aligned}
       K_{ij} &= \frac{-1}{\sqrt{\lambda_i \lambda_j}
         \,(\sqrt{\lambda_i} + \sqrt{\lambda_j})}, \\
-      M &= U \bigl[ K \circ U^\top \mathrm{sym}(x_c^\top dy)\, U \bigr] U^\top, \\
-      dx_c &= dy\, W + \tfrac2m\, x_c M, \qquad dx = dx_c - \mathrm{mean}(dx_c).
+      G_C &= U \bigl[ K \circ U^\top \mathrm{sym}(X_c^\top dy)\, U \bigr] U^\top, \\
+      dX_c &= dy\, W + \tfrac2m\, X_c\, G_C, \qquad dx = dX_c - \mathrm{mean}(dX_c).
       \end{aligned}$$
 
-    K is the divided difference of $\lambda^{-1/2}$ (the formula of Daleckii and Krein),
-    so equal eigenvalues do no harm. For d = 1 this is the backward pass of batch
-    normalization.
+    with $\mathrm{sym}(A) = (A + A^\top)/2$. K is the divided difference of
+    $\lambda^{-1/2}$ (the formula of Daleckii and Krein), so equal eigenvalues do no
+    harm. For d = 1 this is the backward pass of batch normalization.
 
     dy: gradient with respect to the whitened data, (m, d); x: the data, (m, d).
     Returns dx, (m, d).
