@@ -207,8 +207,10 @@ def test_every_claim_is_on_the_page_once_and_refuted_ones_first(data):
 
 
 def test_the_page_says_what_was_recorded(data):
-    page = pages.evidence(data)
-    for record in data["claims"]:
+    page, stale = pages.evidence(data), claims.stale(data["claims"])
+    recorded = [record for record in data["claims"] if record["id"] not in stale]
+    assert f"{len(recorded)} are recorded as they stand" in page
+    for record in recorded:
         text = page[page.index(f"(claim-{record['id']})=") :].split("\n(", 1)[0]
         assert f"in {record['held']} of {len(record['seeds'])} seeds" in text
         assert f"asked {record['condition']}" in text
@@ -219,11 +221,14 @@ def test_an_old_or_missing_record_is_called_so(data):
     first, second = (dict(record) for record in data["claims"][:2])
     first["fingerprint"] = "0" * 16
     page = pages.evidence({**data, "claims": [first]})
-    assert "Recorded before the claim was last changed" in page
-    assert page.count("Recorded before") == 1
-    assert page.count("Not recorded yet.") == len(claims.claims()) - 1
-    text = page[page.index(f"(claim-{second['id']})=") :].split("\n(", 1)[0]
-    assert "Not recorded yet." in text
+    said = "Changed since it was recorded.", "Not recorded yet."
+    assert [page.count(words) for words in said] == [1, len(claims.claims()) - 1]
+    for record, words in zip((first, second), said, strict=True):
+        text = page[page.index(f"(claim-{record['id']})=") :].split("\n(", 1)[0]
+        assert words in text
+        assert "<svg" not in text
+        assert "median" not in text
+    assert "1 were changed since they were recorded" in page
 
 
 def test_a_claim_is_in_no_chapter_only_if_no_chapter_names_it(data):

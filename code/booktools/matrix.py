@@ -96,7 +96,7 @@ def dispatched(features: str) -> str:
 def interpreter(name: str, packages: str, folder: Path) -> Path:
     """The Python to run with; one of its own, made first, unless packages are pinned.
 
-    Raises subprocess.CalledProcessError if the packages can not be installed.
+    Raises subprocess.CalledProcessError if the packages cannot be installed.
     """
     if packages == "pinned":
         return Path(sys.executable)

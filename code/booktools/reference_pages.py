@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from docutils import nodes
+from sphinx import addnodes
 
 from batchnorm import claims
 from batchnorm.claims.__main__ import DATA_FILE
@@ -222,20 +223,22 @@ def evidence(data):
     """All registered claims with what their record says, as Markdown.
 
     data: what `claims.load` returns. Those that refute a common statement come first.
+    A record that is older than its claim is named, and its effects are left out.
     """
-    records = {record["id"]: record for record in data["claims"]}
-    old, where = set(claims.stale(data["claims"])), shown()
+    stale, where = set(claims.stale(data["claims"])), shown()
+    records = {r["id"]: r for r in data["claims"] if r["id"] not in stale}
+    changed = {r["id"] for r in data["claims"]} & stale
     entries = claims.claims()
     refuted = [entry for entry in entries if entry.kind == "refuted"]
     rest = [entry for entry in entries if entry.kind != "refuted"]
 
     def written(chosen):
         return [
-            _claim(entry, records.get(entry.id), entry.id in old, where.get(entry.id))
-            for entry in chosen
+            _claim(c, records.get(c.id), c.id in changed, where.get(c.id))
+            for c in chosen
         ]
 
-    text = [_summary(data, entries, refuted, old)]
+    text = [_summary(data, records.values(), refuted, len(changed), len(stale))]
     text += ["(evidence-refuted)=\n## Often said, and not so here", *written(refuted)]
     for label, title, _ in chapters():
         here = [entry for entry in rest if where.get(entry.id, ("",))[0] == label]
@@ -245,27 +248,28 @@ def evidence(data):
     return "\n\n".join(text)
 
 
-def _summary(data, entries, refuted, old):
+def _summary(data, records, refuted, changed, stale):
     versions = ", ".join(f"{name} {v}" for name, v in data["versions"].items())
-    hold = sum(record["holds"] for record in data["claims"])
-    text = (
-        f"{len(entries)} claims are registered. {len(refuted)} of them answer a common "
-        "statement that did not hold here; they come first. Recorded on "
-        f"{data['date']} ({versions}, {data['machine']}): "
-        f"{hold} of {len(data['claims'])} hold."
+    held = sum(record["holds"] for record in records)
+    return (
+        f"{len(records) + stale} claims are registered. {len(refuted)} of them answer "
+        "a common statement that did not hold here; they come first. "
+        f"{len(records)} are recorded as they stand, last on {data['date']} "
+        f"({versions}, {data['machine']}), and {held} of these hold. "
+        f"{changed} were changed since they were recorded, and {stale - changed} are "
+        "not recorded: no effect is given there."
     )
-    if old:
-        text += f" {len(old)} were changed since, and say so."
-    return text
 
 
-def _claim(entry, record, old, where):
+def _claim(entry, record, changed, where):
     """A definition list of one entry: the statement, and below it what was measured."""
     said = [] if entry.claimed is None else [f"**Measured here.** {entry.statement}"]
-    if record is None:
+    if changed:
+        said += ["Changed since it was recorded."]
+    elif record is None:
         said += ["Not recorded yet."]
     else:
-        said += [strip(entry, record["effects"]), _outcome(entry, record, old)]
+        said += [strip(entry, record["effects"]), _outcome(entry, record)]
     place = "in no chapter"
     if where is not None:
         label, figure = where
@@ -279,18 +283,17 @@ def _claim(entry, record, old, where):
     return f"(claim-{entry.id})=\n{entry.claimed or entry.statement}\n: {below}"
 
 
-def _outcome(entry, record, old):
+def _outcome(entry, record):
     effects = _numbers(record["effects"])
     seeds, held = len(record["seeds"]), record["held"]
     asked = "" if record["needed"] == seeds else f" ({record['needed']} asked)"
     verdict = "**Held**" if record["holds"] else "**Did not hold:** only"
     low, high = (_short(v) for v in (effects.min(), effects.max()))
-    text = (
+    return (
         f"{verdict} in {held} of {seeds} seeds{asked}. *Effect:* {entry.effect}; "
         f"median {_short(np.median(effects))}, from {low} to {high}; "
         f"asked {record['condition']}."
     )
-    return text + (" *Recorded before the claim was last changed.*" if old else "")
 
 
 def _numbers(effects):
@@ -353,23 +356,23 @@ def fill_index(app, doctree, docname):
     sections = [
         (chapter, section)
         for chapter in chapters
-        for section in app.env.get_doctree(chapter).findall(_is_listed)
+        for section in app.env.get_doctree(chapter).findall(_is_section)
     ]
+    listed = [pair for pair in sections if _is_listed(pair[1])]
 
     def uri(target, anchor):
         return f"{app.builder.get_relative_uri(docname, target)}#{anchor}"
 
     objects = app.env.get_domain("std").objects
-    prose = [_own_text(section, nodes.Text) for _, section in sections]
+    prose = {id(s): (_own_text(s, nodes.Text), _terms(s)) for _, s in sections}
     words = nodes.bullet_list()
     for word in sorted((n for kind, n in objects if kind == "term"), key=str.lower):
-        pattern = rf"\b{re.escape(word)}(s|es)?\b"
-        counts = [len(re.findall(pattern, text, re.I)) for text in prose]
-        home = uri(*objects["term", word])
-        words += _entry(nodes.Text(word), home, _most(counts, sections), uri)
+        found = _most(_uses(word, listed, prose), listed)
+        found = found or _most(_uses(word, sections, prose), sections)
+        words += _entry(nodes.Text(word), uri(*objects["term", word]), found, uri)
 
     python = app.env.get_domain("py").objects
-    code = [_own_text(section, nodes.literal_block) for _, section in sections]
+    code = [_own_text(section, nodes.literal_block) for _, section in listed]
     imported = {chapter: _imports(app.env.get_doctree(chapter)) for chapter in chapters}
     names = nodes.bullet_list()
     for full in sorted(known_names(), key=str.lower):
@@ -377,7 +380,7 @@ def fill_index(app, doctree, docname):
         if not module or module == "figures":  # what draws is in every section
             continue
         counts = []
-        for (chapter, _), text in zip(sections, code, strict=True):
+        for (chapter, _), text in zip(listed, code, strict=True):
             pattern = rf"\b{re.escape(module)}\.{name}\("
             if full in imported[chapter]:
                 pattern += rf"|(?<![\w.]){name}\("
@@ -387,7 +390,7 @@ def fill_index(app, doctree, docname):
                 uri(python[full].docname, full),
                 nodes.literal("", f"{module}.{name}"),
             )
-            names += _entry(word, home, _most(counts, sections), uri)
+            names += _entry(word, home, _most(counts, listed), uri)
 
     for mark in list(doctree.findall(nodes.comment)):
         mark.replace_self({"words": words, "names": names}[mark.astext()])
@@ -420,16 +423,39 @@ def _is_listed(node):
     return _is_section(node) and node[0].astext() not in ENDS
 
 
-def _own_text(section, kind):
-    """Text of a section without its subsections; of Text nodes, what is not code."""
-    parts = []
+def _own_nodes(section, kind):
+    """Nodes of a section that are not in a section below it."""
     for child in section.children:
         if not _is_section(child):
-            for node in child.findall(kind):
-                within = node.parent
-                if not (isinstance(within, nodes.literal_block) or _is_math(within)):
-                    parts.append(node.astext())
+            yield from child.findall(kind)
+
+
+def _own_text(section, kind):
+    """Text of a section without its subsections; of Text nodes, what is not code."""
+    parts, last = [], None
+    for node in _own_nodes(section, kind):
+        within = node.parent
+        if not (isinstance(within, nodes.literal_block) or _is_math(within)):
+            block = within
+            while isinstance(block, nodes.Inline):
+                block = block.parent
+            # Words of two paragraphs are two words.
+            parts += [node.astext()] if block is last else [" ", node.astext()]
+            last = block
     return "".join(parts).replace("’", "'").replace("\n", " ")
+
+
+def _terms(section):
+    """The terms of the glossary that a section links to, under whatever words."""
+    links = _own_nodes(section, addnodes.pending_xref)
+    return [link["reftarget"] for link in links if link["reftype"] == "term"]
+
+
+def _uses(word, sections, prose):
+    """How often each section says a word or links to it."""
+    pattern = re.compile(rf"\b{re.escape(word)}(s|es)?\b", re.IGNORECASE)
+    own = [prose[id(section)] for _, section in sections]
+    return [len(pattern.findall(text)) + terms.count(word) for text, terms in own]
 
 
 def _entry(word, home, sections, uri):
