@@ -7,6 +7,8 @@ from functools import cache
 
 import pytest
 import yaml
+from docutils import nodes
+from sphinx import addnodes
 
 from batchnorm import claims
 from batchnorm.claims.__main__ import DATA_FILE
@@ -248,6 +250,39 @@ def test_the_dots_stand_on_their_side_of_the_bound():
     assert dots == [4.0, 50.0]
     assert bound == 96.0
     assert "from 0.25 to 0.5; asked &lt; 0.75" in drawn
+
+
+# ---------------------------------------------------------------------------
+# Index
+
+
+def test_a_word_is_found_across_a_title_and_under_the_text_of_its_link():
+    link = addnodes.pending_xref("", reftype="term", reftarget="folding")
+    link += nodes.inline("", "fold")
+    section = nodes.section("", nodes.title("", "In half precision"))
+    section += nodes.paragraph(
+        "", "", nodes.Text("Folding: "), link, nodes.Text("s it")
+    )
+    section += nodes.section("", nodes.title("", "Folding below"))
+    prose = {id(section): (pages._own_text(section, nodes.Text), pages._terms(section))}
+    here = [("chapters/09", section)]
+    words = " ".join(prose[id(section)][0].split())
+    assert words == "In half precision Folding: folds it"
+    assert pages._uses("half precision", here, prose) == [1]
+    assert pages._uses("folding", here, prose) == [2]
+    assert pages._uses("fold", here, prose) == [1]
+
+
+def test_the_symptoms_lead_to_sections_of_chapters():
+    text = prose(ROOT / "back" / "subjects.md")
+    (table,) = re.findall(r"\(symptoms\)=.*?```\{list-table\}(.*?)```", text, re.DOTALL)
+    rows = re.findall(r"^\* - (.*)\n  - (.*)$", table, re.MULTILINE)[1:]
+    assert len(rows) >= 16
+    known = re.findall(r"^\((ch\d-[\w-]+)\)=$", "\n".join(map(prose, CHAPTERS)), re.M)
+    for symptom, places in rows:
+        labels = re.findall(r"\{ref\}`(?:[^`<]*<)?([\w-]+)>?`", places)
+        assert labels, symptom
+        assert set(labels) <= set(known), symptom
 
 
 # ---------------------------------------------------------------------------
