@@ -123,7 +123,7 @@ def image_rows(rows: Mapping[str, np.ndarray]) -> None:
     """Draw rows of small images, each row on a gray scale of its own.
 
     rows maps a label to images of shape (n, height, width), n alike in all. The
-    scale leaves out the most extreme hundredth, so that one pixel can not make a
+    scale leaves out the most extreme hundredth, so that one pixel cannot make a
     whole row gray.
     """
     n = len(next(iter(rows.values())))
