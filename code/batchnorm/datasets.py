@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -389,10 +390,16 @@ def _verified(name: str, data: bytes | None) -> bytes | None:
     return data
 
 
-def _cache_dir() -> Path:
-    import pooch
+def _pooch():
+    """pooch, imported late and without the remark that tqdm makes in notebooks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import pooch
+    return pooch
 
-    return Path(pooch.os_cache("batchnorm")) / "mnist"
+
+def _cache_dir() -> Path:
+    return Path(_pooch().os_cache("batchnorm")) / "mnist"
 
 
 def _mnist_local(name: str) -> bytes | None:
@@ -423,10 +430,9 @@ def _mnist_bytes(name: str) -> bytes:
 
 def _download(name: str) -> bytes:
     """Fetch one file from the first mirror that has it whole, and cache it unpacked."""
-    import pooch
     import requests
 
-    cache_dir = _cache_dir()
+    pooch, cache_dir = _pooch(), _cache_dir()
     cache_dir.mkdir(parents=True, exist_ok=True)
     failures = []
     for mirror in MIRRORS:

@@ -323,6 +323,7 @@ def _called(function):
         used = [f.__globals__.get(name) for name in names]
         for module in filter(inspect.ismodule, used.copy()):
             used += [getattr(module, name, None) for name in names]
+        used = [inspect.unwrap(g) for g in used if callable(g)]  # from their caches
         todo += [
             g
             for g in used
