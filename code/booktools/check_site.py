@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -104,6 +104,11 @@ class Compressing(SimpleHTTPRequestHandler):
     """Serve files as a static host does: text compressed."""
 
     packed = (".html", ".css", ".js", ".svg", ".ipynb")
+
+    def handle(self):
+        # A browser that leaves a page hangs up on what it was still fetching.
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self):
         path = Path(self.translate_path(self.path))
