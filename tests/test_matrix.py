@@ -20,7 +20,7 @@ def test_failed_cells_are_counted_by_chapter():
 
 def test_a_run_without_a_report_fails_every_chapter(tmp_path, monkeypatch):
     monkeypatch.setattr(matrix.subprocess, "run", lambda *_, **__: None)
-    failed = matrix.run_notebooks("python", {}, tmp_path / "x.log")
+    failed = matrix.run_notebooks("python", {}, tmp_path / "x.log", "1")
     assert set(failed) == {path.stem for path in matrix.notebooks()}
     assert min(failed.values()) == 1
 
@@ -42,7 +42,7 @@ def test_only_features_that_numpy_dispatches_on_are_switched_off():
 def test_every_red_cell_and_nothing_else_makes_the_command_fail(monkeypatch, tmp_path):
     calls = []
 
-    def run(python, variables, log):
+    def run(python, variables, log, workers):
         calls.append(variables["OMP_NUM_THREADS"])
         return Counter(red)
 

@@ -34,12 +34,15 @@ class Environment:
     """Environment variables, and the packages to run with.
 
     packages: "pinned", those of this Python, or uv's word for what to resolve to
-    within the bounds of pyproject.toml, "lowest-direct" or "highest".
+    within the bounds of pyproject.toml, "lowest-direct" or "highest"; workers: chapters
+    that run side by side, fewer where each has several threads, which would wait for
+    each other.
     """
 
     why: str
     variables: dict[str, str] = field(default_factory=dict)
     packages: str = "pinned"
+    workers: str = "auto"
 
 
 # NumPy's own loops, OpenBLAS (NumPy's products), ATen, oneDNN and MKL (torch's), each
@@ -47,7 +50,7 @@ class Environment:
 AVX512 = "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
 ENVIRONMENTS = {
     "plain": Environment("this machine as it is", threads(1)),
-    "threads": Environment("two threads", threads(2)),
+    "threads": Environment("two threads", threads(2), workers="1"),
     "avx2": Environment(
         "no AVX-512",
         {
@@ -112,7 +115,9 @@ def interpreter(name: str, packages: str, folder: Path) -> Path:
     return python
 
 
-def run_notebooks(python: Path, variables: dict[str, str], log: Path) -> Counter:
+def run_notebooks(
+    python: Path, variables: dict[str, str], log: Path, workers: str
+) -> Counter:
     """Failed cells of each chapter under strict nbval -> counts by stem.
 
     A run that dies before it has a result counts as a failure of every chapter.
@@ -120,7 +125,7 @@ def run_notebooks(python: Path, variables: dict[str, str], log: Path) -> Counter
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
     command = [str(python), "-m", "pytest", "-q", "-p", "booktools.nbval_plugin"]
-    command += ["--nbval", "-n", "auto", "--dist", "loadscope", f"--junitxml={report}"]
+    command += ["--nbval", "-n", workers, "--dist", "loadscope", f"--junitxml={report}"]
     with log.open("w") as out:
         environment = {**os.environ, **variables}
         command.append("chapters")
@@ -201,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"  could not be set up: {error}", flush=True)
             results[name] = Counter(dict.fromkeys(columns, 1))
             continue
-        results[name] = run_notebooks(python, variables, log)
+        results[name] = run_notebooks(python, variables, log, environment.workers)
         if not options.no_claims:
             claims_log = log.with_name(f"{name}-claims.log")
             results[name]["claims"] = run_claims(python, variables, claims_log)
