@@ -160,3 +160,20 @@ def test_the_beginning_of_a_recorded_run_comes_out_again(setting, arm):
     np.testing.assert_allclose(again["correct"], recorded, atol=2)
     recorded = figure1.select(data, "percentiles", setting, arm)[0, kept]
     np.testing.assert_allclose(again["percentiles"], recorded, atol=0.011)
+
+
+def test_the_lead_after_1000_steps_is_what_the_landing_page_says():
+    """Tens of points at the careless settings, one or two at the others."""
+    data = figure1.load()
+    at = data["steps"].index(1000)
+    lead = {
+        name: np.median(
+            figure1.select(data, "correct", name, "batch")[:, at]
+            - figure1.select(data, "correct", name, "none")[:, at]
+        )
+        / 100
+        for name in figure1.SETTINGS
+    }
+    assert min(lead["A"], lead["B"]) > 20
+    assert min(lead["C"], lead["D"]) > 0.5
+    assert max(lead["C"], lead["D"]) < 2.5

@@ -19,7 +19,8 @@ def test_failed_cells_are_counted_by_chapter():
 
 
 def test_a_run_without_a_report_fails_every_chapter(tmp_path, monkeypatch):
-    monkeypatch.setattr(matrix.subprocess, "run", lambda *_, **__: None)
+    died = matrix.subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(matrix.subprocess, "run", lambda *_, **__: died)
     failed = matrix.run_notebooks("python", {}, tmp_path / "x.log", "1")
     assert set(failed) == {path.stem for path in matrix.notebooks()}
     assert min(failed.values()) == 1
@@ -69,3 +70,40 @@ def test_an_unknown_environment_is_refused(capsys):
     with pytest.raises(SystemExit):
         matrix.main(["mainframe"])
     assert "there are: plain, threads" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_without_a_failed_cell_fails_every_chapter(
+    tmp_path, monkeypatch
+):
+    def run(command, **_):
+        (tmp_path / "x.xml").write_text("<testsuites/>")
+        return matrix.subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(matrix.subprocess, "run", run)
+    failed = matrix.run_notebooks("python", {}, tmp_path / "x.log", "1")
+    assert set(failed) == {path.stem for path in matrix.notebooks()}
+
+
+def test_a_chapter_that_cannot_be_read_is_counted():
+    report = (
+        '<testsuites><testcase classname="" name="chapters.05_graph.ipynb">'
+        "<error/></testcase></testsuites>"
+    )
+    assert matrix.failures(report) == {"05_graph": 1}
+
+
+def test_verdicts_of_an_earlier_run_do_not_stand_for_one_that_died(
+    tmp_path, monkeypatch
+):
+    record = (matrix.ROOT / matrix.DATA_FILE).read_text("utf-8")
+
+    def run(command, **_):
+        if done:
+            (tmp_path / "x.json").write_text(record, "utf-8")
+        return matrix.subprocess.CompletedProcess(command, int(not done))
+
+    monkeypatch.setattr(matrix.subprocess, "run", run)
+    done = True
+    assert matrix.run_claims("python", {}, tmp_path / "x.log") == 0
+    done = False
+    assert matrix.run_claims("python", {}, tmp_path / "x.log") == 1

@@ -14,6 +14,7 @@ import importlib
 import inspect
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,7 @@ def _documented(thing):
     return written and inspect.getdoc(thing)
 
 
+@cache  # asked for with every docstring
 def known_names():
     """Full names of all that the API reference documents, by what ends them."""
     found = {}

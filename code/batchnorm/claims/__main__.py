@@ -11,7 +11,6 @@ started again. It exits with 1 if a claim does not hold.
 
 import argparse
 import datetime
-import json
 import platform
 import sys
 from pathlib import Path
@@ -114,7 +113,7 @@ def _selected(options, recorded):
 
 def _run_all(todo, partial):
     """Run the claims, keeping each record in the partial file -> all records."""
-    kept = json.loads(partial.read_text("utf-8"))["claims"] if partial.exists() else []
+    kept = claims.load(partial)["claims"] if partial.exists() else []
     kept = {(r["id"], r["fingerprint"]): r for r in kept}
     # Taken before the first is run: an edit meanwhile must not date an older run.
     keys = [(entry.id, entry.fingerprint) for entry in todo]
