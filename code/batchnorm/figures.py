@@ -26,6 +26,7 @@ BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GRAY = PALETTE = (
     "#56B4E9",
     "#555555",
 )
+DASHES = ("-", "--", ":", "-.")  # never color alone
 #: Without and with batch normalization, wherever the two are compared.
 WITHOUT, WITH = VERMILION, BLUE
 
@@ -105,11 +106,15 @@ def curves(
 
     log names the axes, "x", "y" or "xy", that are logarithmic.
     """
-    dashes = ["-", "--", ":", "-."]
     _, ax = plt.subplots()
     for i, (label, values) in enumerate(lines.items()):
         at = np.arange(1, len(values) + 1) if x is None else x
-        ax.plot(at, values, dashes[i % 4], color=PALETTE[i], label=label)
+        ax.plot(at, values, DASHES[i % 4], color=PALETTE[i], label=label)
+    _show_one(ax, xlabel, ylabel, log)
+
+
+def _show_one(ax, xlabel, ylabel, log) -> None:
+    """Label the axes of a figure of one panel, make them logarithmic, and show it."""
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if "x" in log:
         ax.set_xscale("log")
@@ -169,15 +174,9 @@ def seeds_against(
     colors = dict(zip(bands, (*pair, *PALETTE[2:]), strict=False))
     for label, values in bands.items():
         ax.plot(x, np.transpose(values), color=colors[label], alpha=0.25, linewidth=0.8)
-        dash = ["-", "--", ":", "-."][list(bands).index(label) % 4]
+        dash = DASHES[list(bands).index(label) % 4]
         ax.plot(x, np.median(values, axis=0), dash, color=colors[label], label=label)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    if "x" in log:
-        ax.set_xscale("log")
-    if "y" in log:
-        ax.set_yscale("log")
-    ax.legend()
-    plt.show()
+    _show_one(ax, xlabel, ylabel, log)
 
 
 def claim_plot(
@@ -224,13 +223,12 @@ def curve_panels(
     dash in all of them, and stands in the legend of the first. The vertical axes
     include zero.
     """
-    dashes = ["-", "--", ":", "-."]
     order = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     _, axes = plt.subplots(1, len(panels), figsize=(7, 3.0))
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         for label, values in lines.items():
             i = order.index(label)
-            ax.plot(x, values, dashes[i % 4], color=PALETTE[i], label=label)
+            ax.plot(x, values, DASHES[i % 4], color=PALETTE[i], label=label)
         ax.set(title=title, xlabel=xlabel)
         low, high = np.min([0, *map(np.min, lines.values())]), np.max([*lines.values()])
         ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
