@@ -163,7 +163,7 @@ def cnn_early_accuracy(
 
 @claim(
     id="per-map-accuracy",
-    claimed=(
+    question=(
         "Statistics per feature map make a convolutional network more accurate than "
         "statistics per activation."
     ),
@@ -197,7 +197,7 @@ def choose_order_rates(seeds, *, rates, before, after, **net):
 
 @claim(
     id="order-with-nonlinearity",
-    claimed="Batch normalization has to stand before the nonlinearity.",
+    question="Batch normalization has to stand before the nonlinearity.",
     statement=(
         "It learns in either place: after 60 steps a small convolutional network with "
         "it before the ReLU and one with it after are within 5 points of each other."

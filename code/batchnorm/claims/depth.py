@@ -41,7 +41,7 @@ def sigmoid_vanishes(seeds, *, scale, **net):
 
 @claim(
     id="vanishing-without-saturation",
-    claimed="Gradients vanish in deep sigmoid networks because the units saturate.",
+    question="Gradients vanish in deep sigmoid networks because the units saturate.",
     statement=(
         "They vanish without it: where fewer than one input in a thousand lies beyond "
         "±4, each layer still shrinks the gradient by at least the factor 4 that "
@@ -76,7 +76,7 @@ def saturation_at_large_scale(seeds, *, scale, saturated, **net):
 
 @claim(
     id="gradients-survive-without-normalization",
-    claimed="Without batch normalization, the gradients of a deep network vanish.",
+    question="Without batch normalization, the gradients of a deep network vanish.",
     statement=(
         "Not with the initialization made for the nonlinearity: ten tanh layers at "
         "Xavier's scale, and ten ReLU layers at He's, keep the first layer's gradient "
@@ -97,7 +97,7 @@ def gradients_survive(seeds, *, scales, **net):
 
 @claim(
     id="saturating-nonlinearities-train",
-    claimed="Sigmoid and tanh cannot be used in deep networks.",
+    question="Sigmoid and tanh cannot be used in deep networks.",
     statement=(
         "They can: ten tanh layers at Xavier's scale, and ten sigmoid layers that "
         "start as the same function, read more than half of the digits after 300 steps "
@@ -256,7 +256,7 @@ def _weight_norms(network, g):
 
 @claim(
     id="normalized-relu-gradients-grow",
-    claimed="Batch normalization prevents exploding gradients.",
+    question="Batch normalization prevents exploding gradients.",
     statement=(
         "At initialization it causes them in ReLU networks: backward through each "
         "normalized layer the gradient grows by about 1.2, close to the √(π/(π − 1)) = "
@@ -309,7 +309,7 @@ def jacobian_scale(seeds, *, nonlinearity, scales, **net):
 
 @claim(
     id="jacobian-spectrum",
-    claimed=(
+    question=(
         "Batch normalization may lead the layer Jacobians to have singular values "
         "close to 1 (a conjecture of the paper)."
     ),

@@ -129,7 +129,7 @@ def bessel_first(seeds, *, layer, batch, **net):
 
 @claim(
     id="bessel-third-layer",
-    claimed=(
+    question=(
         "The factor m/(m − 1) makes the averaged variances of the mini-batches an "
         "unbiased estimate of the population's."
     ),

@@ -60,7 +60,7 @@ def steps_follow_condition(seeds, *, cars, tolerance):
 
 @claim(
     id="standardizing-is-not-whitening",
-    claimed="Standardizing the inputs whitens them.",
+    question="Standardizing the inputs whitens them.",
     statement=(
         "Standardizing leaves the correlation of the inputs, and with it a condition "
         "number well above 1: for age and kilometers, more than 3."
@@ -257,7 +257,7 @@ def feature_alone(seeds, *, width, batch):
         "an untrained ReLU layer falls by less than half, for the units have much "
         "the same scale to begin with."
     ),
-    claimed="Standardizing the inputs of a layer takes most of their ill-conditioning.",
+    question="Standardizing the inputs of a layer takes most of their ill-conditioning.",
     source="the reading of LeCun et al. (1998) that tutorials carry to hidden layers",
     setting={"width": 100},
     effect="condition number before standardizing over after",

@@ -23,7 +23,7 @@ from batchnorm._files import read_records
 # the third: no seed serves two purposes.
 TUNING_SEEDS = tuple(range(100, 110))
 CHAPTER_SEEDS = tuple(range(20))
-FRESH_SEEDS = tuple(range(1000, 1020))
+FRESH_SEEDS = tuple(range(3000, 3020))
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,14 @@ class Claim:
     """A checked empirical statement.
 
     id: its name; statement: one sentence, in wording that holds; source: where
-    it goes back to; measure: function (seeds, **setting) -> one effect a seed;
-    setting: the numbers behind it; effect: what the effect is, in words;
-    condition: what an effect has to satisfy; share: of the seeds that must
-    satisfy it, in (0, 1]; claimed: for a statement of the literature that does
-    not hold here, that statement; scale: "linear" or "log", for the figure;
+    it goes back to, keys of references.bib, each with its place: "ioffe2015batch,
+    section 3.3; he2015delving, section 2.2"; measure: function (seeds, **setting) ->
+    one effect a seed; setting: the numbers behind it; effect: what the effect is, in
+    words; condition: what an effect has to satisfy; share: of the seeds that must
+    satisfy it, in (0, 1]; claimed: what somebody wrote that the claim answers, word
+    for word, in at most 25 words; claimed_by: where it stands, in the form of source;
+    question: what the claim answers, where there is nobody to quote; scale: "linear"
+    or "log", for the figure;
     floor: effects below it are rounding error, which differs from one processor
     to the next, and are reported as the floor; tuning: for a comparison, function
     (seeds, **setting) -> the entries of the setting that a sweep over its grid
@@ -105,14 +108,11 @@ class Claim:
     condition: Condition
     share: float = 1.0
     claimed: str | None = None
+    claimed_by: str | None = None
+    question: str | None = None
     scale: str = "linear"
     floor: float | None = None
     tuning: Callable | None = None
-
-    @property
-    def kind(self):
-        """ "confirmed", or "refuted" if it answers a claim that does not hold."""
-        return "confirmed" if self.claimed is None else "refuted"
 
     @cached_property
     def fingerprint(self):
@@ -122,7 +122,8 @@ class Claim:
         claims that it calls, so a record made before a change is seen to be old.
         """
         definition = [
-            (self.id, self.statement, self.source, self.effect, self.claimed),
+            (self.id, self.statement, self.source, self.effect),
+            (self.claimed, self.claimed_by, self.question),
             (str(self.condition), self.share, self.floor),
             sorted(self.setting.items()),
             [inspect.getsource(f) for f in _called(self.measure)],
@@ -160,7 +161,9 @@ class Result:
         claim = self.claim
         said = [("Claim", claim.statement)]
         if claim.claimed is not None:
-            said = [("Often said", claim.claimed), ("Measured", claim.statement)]
+            said = [("Written", f"“{claim.claimed}”"), ("Measured", claim.statement)]
+        elif claim.question is not None:
+            said = [("Question", claim.question), ("Measured", claim.statement)]
         asked = "" if self.needed == len(self.seeds) else f" ({self.needed} asked)"
         outcome = (
             f"{claim.effect} {claim.condition} "
@@ -192,6 +195,15 @@ def claim(**fields):
             raise ValueError(f"share is {entry.share!r}; allowed is more than 0 to 1")
         if entry.scale not in ("linear", "log"):
             raise ValueError(f"scale is {entry.scale!r}; allowed are linear and log")
+        if (entry.claimed is None) != (entry.claimed_by is None):
+            raise ValueError(
+                f"claimed of {entry.id!r} needs claimed_by, and the other way round"
+            )
+        if entry.claimed is not None and len(entry.claimed.split()) > 25:
+            raise ValueError(
+                f"claimed of {entry.id!r} has {len(entry.claimed.split())} words; "
+                "allowed are 25 at most"
+            )
         try:
             inspect.signature(measure).bind((), **entry.setting)
         except TypeError as error:
@@ -270,9 +282,10 @@ def record(result):
     entry = result.claim
     return {
         "id": entry.id,
-        "kind": entry.kind,
         "statement": entry.statement,
         "claimed": entry.claimed,
+        "claimed_by": entry.claimed_by,
+        "question": entry.question,
         "source": entry.source,
         "setting": json.loads(json.dumps(entry.setting)),
         "effect": entry.effect,

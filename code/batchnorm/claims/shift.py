@@ -39,7 +39,7 @@ def covariate_shift_slant(seeds, *, style, **net):
 
 @claim(
     id="covariate-shift-ink",
-    claimed="A model fails when the distribution of its inputs changes.",
+    question="A model fails when the distribution of its inputs changes.",
     statement=(
         "It may not. From the third of the digits with the least ink to the third "
         "with the most, the same network loses fewer than 15 points."
@@ -96,7 +96,7 @@ def importance_weights_repair(seeds, **setting):
 
 @claim(
     id="importance-weights-not-needed",
-    claimed="Under covariate shift, examples have to be weighted.",
+    question="Under covariate shift, examples have to be weighted.",
     statement=(
         "Not if the model can express the rule: a cubic fitted to a cubic without "
         "weights is as good on the target, within 5 percent, or better."
@@ -173,7 +173,7 @@ def drift_from_below(seeds, **setting):
 
 @claim(
     id="drift-is-the-layers-own",
-    claimed=(
+    question=(
         "That the percentiles of a sigmoid's input wander (the paper's figure 1 b) "
         "shows that the layers below move a layer's inputs."
     ),
@@ -306,7 +306,7 @@ PROBE = {"depth": 10, "width": 100, "probe": 100, "size": 0.01}
 
 @claim(
     id="small-change-passes",
-    claimed="Small changes of early parameters amplify as the network becomes deeper.",
+    question="Small changes of early parameters amplify as the network becomes deeper.",
     statement=(
         "Not in a well-scaled network: ten tanh layers at Xavier's scale pass a small "
         "change of the first layer's weights on at its size, within a factor 2."
@@ -339,7 +339,7 @@ def small_change_amplifies(seeds, **setting):
 
 @claim(
     id="normalized-small-change",
-    claimed="Batch normalization stops small changes of parameters from amplifying.",
+    question="Batch normalization stops small changes of parameters from amplifying.",
     statement=(
         "At initialization it does not: a small change of the first of ten ReLU layers "
         "grows more than 1.5 times as much on its way up as without normalization."

@@ -235,7 +235,7 @@ def relu_steps(seeds, **setting):
 
 @claim(
     id="tanh-steps",
-    claimed="Batch normalization trains networks many times faster.",
+    question="Batch normalization trains networks many times faster.",
     statement=(
         "By how much depends on what it is compared with: four tanh layers with tuned "
         "rate and scale need fewer than 4 times the steps to 95 % without it."
@@ -291,7 +291,7 @@ def adam_steps(seeds, **setting):
 
 @claim(
     id="final-accuracy",
-    claimed="Batch normalization makes networks more accurate.",
+    question="Batch normalization makes networks more accurate.",
     statement=(
         "Sooner, yes; but trained for 400 steps with rate and scale tuned for both, "
         "three sigmoid layers end within 3 points of each other, with it and without."
@@ -369,7 +369,7 @@ def scales_that_train(seeds, *, scales, without, normalized, **net):
 
 @claim(
     id="scale-still-matters",
-    claimed="With batch normalization, the initial scale of the weights is irrelevant.",
+    question="With batch normalization, the initial scale of the weights is irrelevant.",
     statement=(
         "The loss does not depend on it, training does: normalized weights 30 times "
         "too large learn as at a rate 900 times too small, and are more than 5 points "

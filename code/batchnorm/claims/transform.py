@@ -117,7 +117,7 @@ def _descend(seeds, samples, rate, steps, constants):
 
 @claim(
     id="identity-not-recovered",
-    claimed=(
+    question=(
         "By setting γ to the standard deviation and β to the mean of the activations, "
         "batch normalization recovers the identity."
     ),
