@@ -9,6 +9,8 @@ import nbformat
 import pytest
 import yaml
 
+from batchnorm import claims
+from batchnorm.claims.registry import references
 from booktools.images import SHARE, difference
 from booktools.notebooks import CHAPTERS, KERNELSPEC, ROOT, normalize, notebooks, read
 
@@ -248,11 +250,15 @@ def test_no_function_is_defined_in_two_chapters():
 
 
 def test_every_source_is_cited_and_the_list_is_complete():
-    text = "\n".join(map(prose, NUMBERED))
+    pages = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
+    text = "\n".join([*map(prose, NUMBERED), *pages])
     entries = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
     cited = set()
     for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text):
         cited |= {key.strip() for key in keys.split(",")}
+    for entry in claims.claims():
+        for source in filter(None, (entry.source, entry.claimed_by)):
+            cited |= {key for key, _ in references(source)}
     assert sorted(entries) == entries, "references.bib is sorted by key"
     assert cited == set(entries)
 
