@@ -538,7 +538,7 @@ def test_readme_says_that_bars_had_moved_and_where_they_are_listed():
     readme = " ".join(prose(ROOT / "README.md").split())
     trust = readme[readme.index("## How far you can trust it") :].split("## ", 2)[1]
     assert "bars were moved" in trust
-    assert "(back/evidence.md#evidence-moved)" in trust
+    assert "(back/evidence.md) ends with a list of all that was moved" in trust
 
 
 def test_the_evidence_page_names_the_seeds_of_the_registry():

@@ -275,7 +275,7 @@ def test_command_writes_the_file_prints_a_table_and_succeeds(
     table = capsys.readouterr().out
     assert "first   20/20" in table
     assert "second  0/20 FAILS" in table
-    assert "1.01e+03 [1e+03, 1.02e+03]" in table
+    assert "3.01e+03 [3e+03, 3.02e+03]" in table
     data = claims.load(file)
     assert data["versions"]["numpy"] == np.__version__
     assert [r["id"] for r in data["claims"]] == ["first", "second"]
