@@ -234,7 +234,8 @@ def test_an_entry_opens_with_the_quotation_the_question_or_the_statement(data):
             key, place = references(entry.claimed_by)[0]
             assert f"*Written:* {{cite:t}}`{key}`, {place}" in part(page, entry.id)
         else:
-            assert title == (entry.question or entry.statement)
+            asked = entry.question and f"*Question:* {entry.question}"
+            assert title == (asked or entry.statement)
             assert "*Written:*" not in part(page, entry.id)
         assert entry.statement in part(page, entry.id)
 
@@ -361,11 +362,14 @@ def test_the_bars_that_the_history_shows_as_moved_are_listed(id, commit, before,
 def test_all_changes_are_on_the_page():
     assert "\n% changes\n" in prose(ROOT / "back" / "evidence.md")
     said = evidence_page.changes()
-    for move in moved.MOVED:
-        for words in (f"{move.date}, {move.commit}", move.before, move.after, move.why):
-            assert f"  - {words}\n" in said, move
+    for m in moved.MOVED:
+        line = (
+            f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
+        )
+        entry = said[said.index(f"`{m.id} <claim-{m.id}>`\n: ") :].split("\n\n{ref}")[0]
+        assert line in entry, m
     for again in moved.RETESTED:
-        assert f"<claim-{again.id}>`: {again.held} of {again.seeds}\n" in said
+        assert f"<claim-{again.id}>`: {again.held} of {again.seeds}" in said
 
 
 # Words that promise more than the record keeps.

@@ -88,7 +88,7 @@ def _summary(data, records, changed, stale):
 
 def _claim(entry, record, changed, where):
     """A definition list of one entry: what it answers, then what was measured."""
-    asked = entry.question
+    asked = f"*Question:* {entry.question}"
     said = [f"**Measured here.** {entry.statement}"]
     if entry.claimed is not None:
         asked = f"“{entry.claimed}”"
@@ -183,30 +183,27 @@ def changes():
     Returns
     -------
     str
-        Markdown: a table of all changes, a list of what did not hold on new seeds, and
-        one of what is no longer registered.
+        Markdown: all changes by claim, what did not hold on new seeds, and what is no
+        longer registered.
     """
-    heads = "* - claim\n  - when\n  - from\n  - to\n  - why"
-    rows = [
-        f"* - {_link(m.id)}\n  - {m.date}, {m.commit}\n  - {m.before}\n"
-        f"  - {m.after}\n  - {m.why}"
-        for m in moved.MOVED
-    ]
-    options = "```{list-table}\n:header-rows: 1\n:widths: 24 12 23 23 18\n"
+    ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
+    text = [_changes_of(id) for id in ids]
     again = [f"- {_link(r.id)}: {r.held} of {r.seeds}" for r in moved.RETESTED]
+    text += ["On 59 new seeds these did not hold as put. They ask for all:"]
+    text += ["\n".join(again)]
     dropped = [f"- `{id}`: {why}" for id, why in moved.DROPPED.items()]
-    return "\n".join(
-        [
-            *(options, heads, *rows, "```", ""),
-            *(
-                "Held on fewer of 59 new seeds than asked, which was all:",
-                "",
-                *again,
-                "",
-            ),
-            *("No longer registered:", "", *(dropped or ["- none"])),
-        ]
-    )
+    text += ["No longer registered:", "\n".join(dropped)] if dropped else []
+    return "\n\n".join(text)
+
+
+def _changes_of(id):
+    """A definition list of one entry: the claim, and below it each of its changes."""
+    said = [
+        f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
+        for m in moved.MOVED
+        if m.id == id
+    ]
+    return f"{_link(id)}\n: " + "\n\n  ".join(said)
 
 
 def _link(id):
