@@ -470,17 +470,26 @@ def errata():
         yield title, " ".join(body.split())
 
 
+WRITTEN = re.compile(
+    r"\*Written:\* (?:\{cite:t\}`(\w+)`, \w|[^.]*\[[^\]]+\]\(https://[^)\s]+\))"
+)
+
+
 def faults_of_quotation(title, body):
-    """What is wrong with who is quoted in an entry, as a list."""
+    """What is wrong with who is quoted in an entry, as a list.
+
+    Quotation marks around a title say that somebody wrote it: the entry then begins
+    with the source, by key and place or as a link.
+    """
     quoted = re.fullmatch(r"[“\"]([^“”\"]+)[”\"]", title)
-    written = re.match(r"\*Written:\* \{cite:t\}`([\w]+)`, (.+?)\. ", body)
     if not quoted:
         faults = ["quotation marks in a title that is no quotation"]
         faults = faults * bool(re.search('["“”]', title))
         return faults + ["*Written:* without a quotation"] * ("*Written:*" in body)
+    written = WRITTEN.match(body)
     if not written:
-        return ["no *Written:* {cite:t}`key`, place. behind a quotation"]
-    faults = ["an unknown key"] * (written[1] not in dict(entries()))
+        return ["no *Written:* with source and place behind a quotation"]
+    faults = ["an unknown key"] * (written[1] not in {None, *dict(entries())})
     return faults + ["more than 25 words"] * (len(quoted[1].split()) > 25)
 
 
@@ -512,6 +521,8 @@ def test_an_erratum_in_quotation_marks_is_a_quotation_with_its_place():
         ('"A b."', "No.", 1),
         ("“A b.”", "No. *Source:* {cite:t}`ioffe2015batch`, abstract.", 1),
         ("“A b.”", "*Written:* {cite:t}`ioffe2015batch`. No.", 1),
+        ("“A b.”", "*Written:* in [notes](https://a.org/b), of c. No.", 0),
+        ("“A b.”", "*Written:* in some notes. See [them](https://a.org/b).", 1),
         ("“A b.”", "*Written:* {cite:t}`nobody2020`, section 1. No.", 1),
         (f"“{'a ' * 26}”", "*Written:* {cite:t}`ioffe2015batch`, abstract. No.", 1),
         ("A b.", "*Written:* {cite:t}`ioffe2015batch`, abstract. No.", 1),
