@@ -188,8 +188,10 @@ def changes():
     """
     ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
     text = [_changes_of(id) for id in ids]
-    again = [f"- {_link(r.id)}: {r.held} of {r.seeds}" for r in moved.RETESTED]
-    text += ["On 59 new seeds these did not hold as put. They ask for all:"]
+    again = [
+        f"- {_link(r.id)}: {r.held} of {r.of}, on {r.seeds}" for r in moved.RETESTED
+    ]
+    text += ["Claims that ask for all seeds, and did not hold on all new ones:"]
     text += ["\n".join(again)]
     dropped = [f"- `{id}`: {why}" for id, why in moved.DROPPED.items()]
     text += ["No longer registered:", "\n".join(dropped)] if dropped else []
