@@ -1,7 +1,6 @@
 """The registry, the command that runs it, and a few measures against other oracles."""
 
 import json
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,8 +21,9 @@ from batchnorm.claims.registry import (
     record,
 )
 from batchnorm.whitening import fit_standardize
+from booktools.notebooks import CHAPTERS
 
-EVIDENCE = Path(__file__).parent.parent / "chapters" / "evidence.json"
+EVIDENCE = CHAPTERS / "evidence.json"
 
 
 @pytest.fixture
