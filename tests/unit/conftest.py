@@ -1,10 +1,12 @@
-"""What the tests of figures share."""
+"""What the tests of the code share."""
+
+import os
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
-from batchnorm import figures
+from batchnorm import datasets, figures
 from batchnorm.figures import style
 
 
@@ -33,3 +35,14 @@ def draw(monkeypatch):
         figures.use_style()
         yield run
         plt.close("all")
+
+
+@pytest.fixture
+def needs_mnist():
+    """Skip, and say so, where there is no MNIST; fail where it is named in vain."""
+    if datasets.mnist_available():
+        return
+    folder = os.environ.get(datasets.MNIST_DIR)
+    if folder:
+        pytest.fail(f"{datasets.MNIST_DIR} is {folder!r}, which does not hold MNIST")
+    pytest.skip(f"no MNIST, so nothing was compared: {datasets.MNIST_DIR} is not set")

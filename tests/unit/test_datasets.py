@@ -444,13 +444,9 @@ def test_a_file_missing_in_the_directory_is_an_error(
         mnist()
 
 
-@pytest.mark.skipif(
-    datasets.MNIST_DIR not in os.environ,
-    reason=f"{datasets.MNIST_DIR} does not name a directory with the four files",
-)
+@pytest.mark.usefixtures("needs_mnist")
 def test_the_real_files():
     """Against the facts on the files' own page, and the historical md5s."""
-    assert mnist_available()
     md5s = [
         hashlib.md5(datasets._mnist_bytes(name)).hexdigest() for name in datasets.SHA256
     ]
