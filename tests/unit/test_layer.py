@@ -115,11 +115,15 @@ def test_gradcheck_and_gradgradcheck(shape, eps):
     assert torch.autograd.gradgradcheck(function, arguments)
 
 
-def test_gradcheck_without_parameters():
-    x = leaf(4, 3)
-    for arguments in ((None, None), (leaf(3), None), (None, leaf(3))):
-        assert torch.autograd.gradcheck(batch_norm, (x, *arguments))
-        assert torch.autograd.gradgradcheck(batch_norm, (x, *arguments))
+@pytest.mark.parametrize(
+    ("scaled", "shifted"),
+    [(False, False), (True, False), (False, True)],
+    ids=["neither", "weight alone", "bias alone"],
+)
+def test_gradcheck_without_parameters(scaled, shifted):
+    arguments = leaf(4, 3), leaf(3) if scaled else None, leaf(3) if shifted else None
+    assert torch.autograd.gradcheck(batch_norm, arguments)
+    assert torch.autograd.gradgradcheck(batch_norm, arguments)
 
 
 def test_third_derivative():
@@ -152,8 +156,10 @@ def test_parameters_may_be_frozen():
     assert not batch_norm(*(t.detach() for t in (x, weight, bias))).requires_grad
 
 
-def test_torch_func():
+@pytest.mark.parametrize("tile", [layer_module.TILE, 4], ids=["whole", "in tiles"])
+def test_torch_func(tile, monkeypatch):
     """grad and vmap: every model of an ensemble with its own parameters and batch."""
+    monkeypatch.setattr(layer_module, "TILE", tile)
 
     def loss(x, weight, bias):
         return batch_norm(x, weight, bias).sin().sum()
@@ -219,10 +225,10 @@ def test_accuracy_in_tiles(make_input, dtype, monkeypatch):
     assert max(row.y["layer"], row.dx["layer"]) <= (8 if dtype == np.float32 else 32)
 
 
-def test_derivatives_and_transforms_are_the_same_in_tiles(monkeypatch):
+def test_derivatives_are_the_same_in_tiles(monkeypatch):
     monkeypatch.setattr(layer_module, "TILE", 4)
-    test_gradcheck_and_gradgradcheck((4, 3), EPS)
-    test_torch_func()
+    assert torch.autograd.gradcheck(batch_norm, case((4, 3)))
+    assert torch.autograd.gradgradcheck(batch_norm, case((4, 3)))
     x, weight, bias = case((6, 2))
     dys = torch.randn(3, 6, 2, dtype=torch.float64)
     y = batch_norm(x, weight, bias)
@@ -231,15 +237,15 @@ def test_derivatives_and_transforms_are_the_same_in_tiles(monkeypatch):
         assert_close(together[k], torch.autograd.grad(y, x, dys[k], True)[0])
 
 
-def test_arguments_are_not_written_to():
-    for dtype in (torch.float32, torch.float64):
-        tensors = [t.detach() for t in case((5, 3, 2), dtype)]
-        tensors += [torch.randn(3), torch.rand(3)]
-        before = [t.clone() for t in tensors]
-        batch_norm(*tensors[:3])
-        inference(*tensors)
-        for tensor, copied in zip(tensors, before, strict=True):
-            assert torch.equal(tensor, copied)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_arguments_are_not_written_to(dtype):
+    tensors = [t.detach() for t in case((5, 3, 2), dtype)]
+    tensors += [torch.randn(3), torch.rand(3)]
+    before = [t.clone() for t in tensors]
+    batch_norm(*tensors[:3])
+    inference(*tensors)
+    for tensor, copied in zip(tensors, before, strict=True):
+        assert torch.equal(tensor, copied)
 
 
 # ---------------------------------------------------------------------------
@@ -436,19 +442,19 @@ def test_running_statistics_equal_ours_in_numpy(momentum):
     np.testing.assert_allclose(layer.running_var, statistics.var, rtol=1e-13)
 
 
+@pytest.mark.parametrize("to_torch", [True, False], ids=["to torch", "from torch"])
 @pytest.mark.parametrize("ndim", [2, 4, 5])
-def test_state_dict_moves_both_ways(ndim):
+def test_state_dict_moves_both_ways(ndim, to_torch):
     x = torch.randn(6, 3, *[2] * (ndim - 2))
-    ours, theirs = BatchNorm(3), TORCH[ndim](3)
-    for source, target in ((ours, theirs), (theirs, ours)):
-        for _ in range(3):
-            source(x + torch.randn(()))
-        target.load_state_dict(source.state_dict())
-        assert_same_state(source, target)
-        assert target.num_batches_tracked == source.num_batches_tracked
-        assert_close(target.eval()(x), source.eval()(x), 1e-6)
-        source.train()
-        target.train()
+    source, target = BatchNorm(3), TORCH[ndim](3)
+    if not to_torch:
+        source, target = target, source
+    for _ in range(3):
+        source(x + torch.randn(()))
+    target.load_state_dict(source.state_dict())
+    assert_same_state(source, target)
+    assert target.num_batches_tracked == source.num_batches_tracked == 3
+    assert_close(target.eval()(x), source.eval()(x), 1e-6)
 
 
 def test_state_dict_without_a_counter_loads():
@@ -664,27 +670,34 @@ def test_inference_refuses_activations(x, message):
 
 
 @pytest.mark.parametrize(("vector", "message"), list(bad_vectors()))
-def test_functions_refuse_vectors(vector, message):
-    x, good = torch.randn(4, 3), torch.ones(3)
-    for position, name in enumerate(("weight", "bias", "mean", "var")):
-        arguments = [good] * 4
-        arguments[position] = vector
-        with pytest.raises(ValueError, match=f"{name} {message}"):
-            inference(x, *arguments)
-        if name in ("weight", "bias"):
-            with pytest.raises(ValueError, match=f"{name} {message}"):
-                batch_norm(x, *arguments[:2])
+@pytest.mark.parametrize("name", ["weight", "bias", "mean", "var"])
+def test_inference_refuses_vectors(name, vector, message):
+    vectors = dict.fromkeys(("weight", "bias", "mean", "var"), torch.ones(3))
+    with pytest.raises(ValueError, match=f"{name} {message}"):
+        inference(torch.randn(4, 3), **(vectors | {name: vector}))
+
+
+@pytest.mark.parametrize(("vector", "message"), list(bad_vectors()))
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_batch_norm_refuses_vectors(name, vector, message):
+    vectors = dict.fromkeys(("weight", "bias"), torch.ones(3))
+    with pytest.raises(ValueError, match=f"{name} {message}"):
+        batch_norm(torch.randn(4, 3), **(vectors | {name: vector}))
 
 
 @pytest.mark.parametrize("eps", BAD_EPS)
-def test_eps_is_refused(eps):
-    x, ones = torch.randn(4, 3), torch.ones(3)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, ones, eps: batch_norm(x, None, None, eps),
+        lambda x, ones, eps: inference(x, None, None, ones, ones, eps),
+        lambda x, ones, eps: BatchNorm(3, eps=eps),
+    ],
+    ids=["batch_norm", "inference", "BatchNorm"],
+)
+def test_eps_is_refused(call, eps):
     with pytest.raises(ValueError, match="eps is"):
-        batch_norm(x, None, None, eps)
-    with pytest.raises(ValueError, match="eps is"):
-        inference(x, None, None, ones, ones, eps)
-    with pytest.raises(ValueError, match="eps is"):
-        BatchNorm(3, eps=eps)
+        call(torch.randn(4, 3), torch.ones(3), eps)
 
 
 @pytest.mark.parametrize("momentum", BAD_MOMENTUM)
