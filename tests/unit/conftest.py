@@ -5,6 +5,7 @@ import os
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from batchnorm import datasets, figures
 from batchnorm.figures import style
@@ -46,3 +47,9 @@ def needs_mnist():
     if folder:
         pytest.fail(f"{datasets.MNIST_DIR} is {folder!r}, which does not hold MNIST")
     pytest.skip(f"no MNIST, so nothing was compared: {datasets.MNIST_DIR} is not set")
+
+
+@pytest.fixture
+def seeded():
+    """The same draws from torch in every run."""
+    torch.manual_seed(0)
