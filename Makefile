@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve check-site test lint unit notebooks run lab claims bench matrix lock newest clean
+.PHONY: help setup book serve check-site test lint unit notebooks run landing lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ notebooks: $(READY)  ## run every chapter and compare all outputs with the store
 
 run: $(READY)  ## run every notebook again and store its outputs in normal form
 	@$(WORKERS) $(RUN) booktools.notebooks
+
+landing: $(READY)  ## take the figure of the first page from its chapter again
+	@$(RUN) booktools.landing
 
 lab: $(READY)  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab --notebook-dir=chapters

@@ -311,7 +311,14 @@ def show(id, seeds=CHAPTER_SEEDS):
 
     result = run(id, seeds)
     entry = result.claim
-    figures.claim_plot(result.effects, entry.condition, entry.effect, scale=entry.scale)
+    figures.claim_plot(
+        result.effects,
+        entry.condition(result.effects),
+        entry.effect,
+        asked=str(entry.condition),
+        thresholds=entry.condition.thresholds,
+        scale=entry.scale,
+    )
     print(result.verdict)
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,8 +24,9 @@ from batchnorm.claims.registry import (
     references,
 )
 from batchnorm.whitening import fit_standardize
+from booktools.notebooks import CHAPTERS
 
-EVIDENCE = Path(__file__).parent.parent / "chapters" / "evidence.json"
+EVIDENCE = CHAPTERS / "evidence.json"
 
 
 @pytest.fixture
