@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from booktools import build, notebooks, site
+from booktools import katex, notebooks
 from booktools.images import SHARE, difference
 
 ROOT = notebooks.ROOT
@@ -262,17 +263,26 @@ def book(tmp_path):
     """A book of one page with our settings; return the page, and what builds it."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     ours = config["sphinx"]["config"]
-    ours["extensions"] = [
-        name
-        for name in ours["extensions"]
-        if not name.startswith("booktools.") or name == "booktools.site"
-    ]
+    ours["extensions"].remove("booktools.reference_pages")
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     (tmp_path / "references.bib").touch()
     for folder in ("_static", "_templates"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    return tmp_path / "index.md", lambda: build.build(tmp_path)
+
+    def make():
+        # The recipe is ours, the environment the one that runs the tests.
+        here = f"BIN={sysconfig.get_path('scripts')}"
+        return subprocess.run(
+            ["make", "-f", ROOT / "Makefile", "-C", tmp_path, "READY=", here, "book"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return tmp_path / "index.md", make
 
 
 @pytest.mark.parametrize("faults", [(), ("missing.md", "nosuchmacro")])
@@ -280,11 +290,12 @@ def test_build_fails_on_a_warning_and_says_where(book, faults):
     page, make = book
     planted = "[nowhere](missing.md) $\\nosuchmacro$" if faults else ""
     page.write_text(f"# A book\n\nA formula, $x^2$.\n\n{planted}\n")
-    clean, output = make()
-    assert clean is not bool(faults), output
+    done = make()
+    clean = done.returncode == 0
+    assert clean is not bool(faults), done.stdout
     assert (page.parent / "_build" / "html").is_dir() is clean
-    warnings = [line for line in output.splitlines() if "WARNING" in line]
-    assert len(warnings) == len(faults), output
+    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
+    assert len(warnings) == len(faults), done.stdout
     for fault, line in zip(faults, warnings, strict=True):
         assert "index" in line
         assert fault in line
@@ -299,14 +310,14 @@ LATE = (
 def node(monkeypatch, program):
     """Put a Python program in the place of KaTeX's node."""
     command = [sys.executable, "-c", program]
-    server = site.katex.KaTeXServer
+    server = katex.katex.KaTeXServer
     monkeypatch.setattr(server, "build_command", lambda socket: command)
 
 
 @posix
 def test_node_that_listens_late_is_reached(tmp_path, monkeypatch):
     node(monkeypatch, LATE)
-    process, client = site.start_katex(tmp_path, 30)
+    process, client = katex.start(tmp_path, 30)
     with client:
         process.kill()
         # Its own pipes: were they ours, who reads them would wait as long as it lives.
@@ -317,5 +328,5 @@ def test_node_that_listens_late_is_reached(tmp_path, monkeypatch):
 @posix
 def test_node_that_dies_says_why(tmp_path, monkeypatch):
     node(monkeypatch, "raise SystemExit('no library for node')")
-    with pytest.raises(site.katex.KaTeXError, match="no library for node"):
-        site.start_katex(tmp_path, 30)
+    with pytest.raises(katex.katex.KaTeXError, match="no library for node"):
+        katex.start(tmp_path, 30)
