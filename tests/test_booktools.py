@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import shutil
 import socket
 import stat
@@ -21,6 +22,7 @@ from booktools import katex, notebooks
 from booktools.images import SHARE, difference
 
 ROOT = notebooks.ROOT
+PINNED = r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"
 
 
 def png(pixels):
@@ -36,6 +38,22 @@ def curve(shift=0):
     for thick in range(4):
         paper[y + thick, x] = [0, 114, 178]
     return paper
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    sorted((ROOT / ".github/workflows").glob("*.yml")),
+    ids=lambda path: path.name,
+)
+def test_actions_are_pinned_to_a_commit_whose_version_is_said(workflow):
+    text = workflow.read_text(encoding="utf-8")
+    used = re.findall(r"\buses: *(.*)", text)
+    assert used
+    for action in used:
+        assert re.fullmatch(
+            r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action
+        )
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
 
 
 def test_code_is_the_standard_librarys():
