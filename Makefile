@@ -28,8 +28,14 @@ setup: $(READY)  ## make .venv with the exact versions in requirements.txt
 $(READY): requirements.txt
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)"
 
+# From nothing, because Sphinx keeps the pages of chapters that are gone, and warns of a
+# page only when it reads it. The site is there only if it was built without a warning.
 book: $(READY)  ## build the site into _build/html; a warning is an error
-	@$(RUN) booktools.build
+	@rm -rf _build && mkdir _build
+	@$(BIN)/jupyter-book build . -n -W --keep-going --quiet >_build/log 2>&1 || \
+	  { cat _build/log >&2; rm -rf _build/html; \
+	    echo "the book was not built; the lines above say why" >&2; exit 1; }
+	@echo "the book is at $(CURDIR)/_build/html/index.html"
 
 serve: book  ## build the site and serve it on 127.0.0.1
 	@echo "the book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C"
@@ -67,7 +73,7 @@ bench: $(READY)  ## speed, as ratios measured side by side
 	@$(RUN) booktools.bench
 
 matrix: $(READY)  ## chapters and claims on other CPUs, threads, versions; takes hours
-	@$(RUN) booktools.matrix
+	@$(RUN) tox
 
 lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; \
@@ -79,4 +85,4 @@ newest:    ## make .venv with the newest versions that pyproject.toml admits
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)" newest
 
 clean:     ## remove what the other verbs made, the environment too
-	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis code/*.egg-info
+	rm -rf _build $(VENV) .tox .pytest_cache .ruff_cache .hypothesis code/*.egg-info
