@@ -127,8 +127,8 @@ BEHIND = {**OUTSIDE, "steps": 4000, "batch": 16}
     id="weight-grows-behind-gamma-and-beta",
     question="Does the growth stop once γ and β are learned behind the normalization?",
     statement=(
-        "On the full batch it does. On mini-batches of 16 the weight grows on, as "
-        "derived, like the square root of the number of steps."
+        "On mini-batches of 16 it does not: the weight grows on, as derived, like the "
+        "square root of the number of steps."
     ),
     source="ioffe2015batch, section 2",
     setting=BEHIND,
