@@ -99,7 +99,7 @@ def weights_grow(seeds, *, steps, rate, eps, **net):
         "1e-4, about a fifth of all steps of units shorten their weights."
     ),
     source="arora2019theoretical, lemma 2.4",
-    setting={**NET, "steps": 100, "rate": 1e-4, "eps": 1e-5},
+    setting={**NET, "steps": 50, "rate": 1e-4, "eps": 1e-5},
     effect="share of the steps of units that shortened their weights",
     condition=above(0.1),
 )
