@@ -169,7 +169,7 @@ def test_every_claim_of_the_book_is_well_formed():
         assert entry.source, entry.id
         assert not entry.effect.endswith("."), entry.id
         assert json.loads(json.dumps(entry.setting)), entry.id
-        assert entry.claimed is None or entry.claimed.endswith("."), entry.id
+        assert entry.question is None or entry.question[-1] in "?.", entry.id
 
 
 def test_no_seed_serves_two_purposes():
