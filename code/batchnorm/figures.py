@@ -306,7 +306,7 @@ def heat_maps(
     plt.show()
 
 
-#: The nodes of `batchnorm.reference.graph_forward`, where they stand, in inches.
+#: The nodes of `batchnorm.graph`, where they stand, in inches.
 _NODES = {
     "x": (1.0, 8.3, "$x$"),
     "mean": (4.3, 8.3, r"$\mu=\frac{1}{m}\sum x_i$"),
@@ -322,30 +322,30 @@ _NODES = {
     "y": (1.0, 1.2, r"$y=z+\beta$"),
     "loss": (1.0, 0.25, r"$\ell$"),
 }
-#: Its edges, each with the field of `GraphGradients` that comes back along it.
+#: Its edges, each with the gradient, of `graph.Gradients`, that comes back along it.
 _EDGES = {
-    ("x", "mean"): "x_from_mean",
-    ("x", "centered"): "x_from_centered",
-    ("mean", "centered"): "mean",
-    ("centered", "squared"): "centered_from_squared",
-    ("centered", "x_hat"): "centered_from_x_hat",
-    ("squared", "var"): "squared",
-    ("var", "std"): "var",
-    ("std", "inv_std"): "std",
-    ("inv_std", "x_hat"): "inv_std",
-    ("x_hat", "scaled"): "x_hat",
-    ("gamma", "scaled"): "gamma",
-    ("scaled", "y"): "scaled",
-    ("beta", "y"): "beta",
-    ("y", "loss"): "y",
+    ("x", "mean"): "d_x_from_mean",
+    ("x", "centered"): "d_x_from_centered",
+    ("mean", "centered"): "d_mean",
+    ("centered", "squared"): "d_centered_from_squared",
+    ("centered", "x_hat"): "d_centered_from_x_hat",
+    ("squared", "var"): "d_squared",
+    ("var", "std"): "d_var",
+    ("std", "inv_std"): "d_std",
+    ("inv_std", "x_hat"): "d_inv_std",
+    ("x_hat", "scaled"): "d_x_hat",
+    ("gamma", "scaled"): "d_gamma",
+    ("scaled", "y"): "d_scaled",
+    ("beta", "y"): "d_beta",
+    ("y", "loss"): "d_y",
 }
 
 
 def computational_graph(values, gradients=None) -> None:
     """Draw the graph of batch normalization with its numbers on the edges.
 
-    values, gradients: of one feature, from `reference.graph_forward` and
-    `graph_backward`. On an edge stands the value that flows along it; below, in
+    values, gradients: of one feature, from `graph.forward` and `graph.backward`. On
+    an edge stands the value that flows along it; below, in
     bold, behind a ∂, the gradient that comes back. The gradient of x is below x.
     """
     fig = plt.figure(figsize=(7, 8.9), layout="none")
@@ -382,7 +382,7 @@ def computational_graph(values, gradients=None) -> None:
         )
     if gradients is not None:
         x, y, _ = _NODES["x"]
-        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.x)
+        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.d_x)
     plt.show()
 
 

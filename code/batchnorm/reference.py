@@ -11,12 +11,11 @@ Source: Ioffe and Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from batchnorm import _checks
-from batchnorm._arithmetic import (
+from batchnorm._exact import (
     Moments,
     affine,
     as_maps,
@@ -259,158 +258,6 @@ def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
         dx.reshape(x.shape),
         _like(dgamma / scale, gamma),
         _like(dbeta / scale, gamma),
-    )
-
-
-# ---------------------------------------------------------------------------
-# The computational graph, node by node: the second route to the gradients
-
-
-class GraphValues(NamedTuple):
-    """Values of the graph's nodes in the forward pass, in the order of computation.
-
-    x, centered, squared, x_hat, scaled, y: (m, d); the others: (d,).
-    """
-
-    x: np.ndarray
-    gamma: np.ndarray
-    beta: np.ndarray
-    eps: float
-    mean: np.ndarray
-    centered: np.ndarray
-    squared: np.ndarray
-    var: np.ndarray
-    std: np.ndarray
-    inv_std: np.ndarray
-    x_hat: np.ndarray
-    scaled: np.ndarray
-    y: np.ndarray
-
-
-class GraphGradients(NamedTuple):
-    """Gradients of the loss at the graph's nodes, in the order of computation.
-
-    Each field has the shape of its node. A node with two outgoing edges has a
-    field for each contribution; its gradient is their sum.
-    """
-
-    y: np.ndarray
-    beta: np.ndarray
-    scaled: np.ndarray
-    gamma: np.ndarray
-    x_hat: np.ndarray
-    inv_std: np.ndarray
-    std: np.ndarray
-    var: np.ndarray
-    squared: np.ndarray
-    centered_from_x_hat: np.ndarray
-    centered_from_squared: np.ndarray
-    centered: np.ndarray
-    mean: np.ndarray
-    x_from_centered: np.ndarray
-    x_from_mean: np.ndarray
-    x: np.ndarray
-
-
-def graph_forward(x, gamma, beta, *, eps=1e-5):
-    r"""Batch normalization as a computational graph, one elementary step a node.
-
-    $$\mu = \tfrac 1m \textstyle\sum_i x_i, \quad
-      c_i = x_i - \mu, \quad s_i = c_i^2, \quad
-      \sigma^2 = \tfrac 1m \sum_i s_i, \quad
-      \sigma_\epsilon = \sqrt{\sigma^2 + \epsilon}, \quad
-      v = 1 / \sigma_\epsilon, \quad \hat x_i = c_i v, \quad
-      z_i = \gamma \hat x_i, \quad y_i = z_i + \beta$$
-
-    x: (m, d); gamma, beta: (d,). All arithmetic is in float64.
-    Returns the `GraphValues`.
-    Raises ValueError if x is not (m, d) with at least two rows, if gamma or beta
-    has another length, or eps is not positive and finite.
-    """
-    x = _checks.matrix("x", x).astype(np.float64)
-    gamma = _checks.channel_vector("gamma", gamma, x.shape[1]).astype(np.float64)
-    beta = _checks.channel_vector("beta", beta, x.shape[1]).astype(np.float64)
-    eps = _checks.epsilon(eps)
-
-    mean = np.mean(x, axis=0)
-    centered = x - mean
-    squared = centered**2
-    var = np.mean(squared, axis=0)
-    std = np.sqrt(var + eps)
-    inv_std = 1 / std
-    x_hat = centered * inv_std
-    scaled = gamma * x_hat
-    y = scaled + beta
-    return GraphValues(
-        x=x,
-        gamma=gamma,
-        beta=beta,
-        eps=eps,
-        mean=mean,
-        centered=centered,
-        squared=squared,
-        var=var,
-        std=std,
-        inv_std=inv_std,
-        x_hat=x_hat,
-        scaled=scaled,
-        y=y,
-    )
-
-
-def graph_backward(dy, values):
-    """Gradients at every node of the graph, from y back to x, by the chain rule.
-
-    Each line undoes one line of `graph_forward`. What a forward step summed over
-    the rows (a mean), its backward step spreads over them; what a forward step
-    spread over the rows (gamma, beta, mean, inv_std), its backward step sums.
-
-    dy: gradient with respect to y, (m, d); values: from `graph_forward`.
-    Returns the `GraphGradients`.
-    Raises ValueError if dy does not have the shape of x, or values is not a
-    `GraphValues`.
-    """
-    if not isinstance(values, GraphValues):
-        raise ValueError(
-            f"values is a {type(values).__name__}; "
-            "allowed is the GraphValues from graph_forward"
-        )
-    g = values
-    m = len(g.x)
-    y = _checks.gradient("dy", dy, g.x.shape).astype(np.float64)
-
-    beta = np.sum(y, axis=0)
-    scaled = y
-    gamma = np.sum(scaled * g.x_hat, axis=0)
-    x_hat = scaled * g.gamma
-    inv_std = np.sum(x_hat * g.centered, axis=0)
-    std = -inv_std / g.std**2
-    var = std / (2 * g.std)
-    squared = np.broadcast_to(var / m, g.x.shape)
-    centered_from_x_hat = x_hat * g.inv_std
-    centered_from_squared = squared * 2 * g.centered
-    centered = centered_from_x_hat + centered_from_squared
-    mean = -np.sum(centered, axis=0)
-    x_from_centered = centered
-    x_from_mean = np.broadcast_to(mean / m, g.x.shape)
-    x = x_from_centered + x_from_mean
-    return GraphGradients(
-        y=y,
-        beta=beta,
-        scaled=scaled,
-        gamma=gamma,
-        x_hat=x_hat,
-        inv_std=inv_std,
-        std=std,
-        var=var,
-        squared=squared,
-        centered_from_x_hat=centered_from_x_hat,
-        centered_from_squared=centered_from_squared,
-        centered=centered,
-        mean=mean,
-        x_from_centered=x_from_centered,
-        x_from_mean=x_from_mean,
-        x=x,
     )
 
 

@@ -7,7 +7,7 @@ have the shape (m, d) or (N, C, \*spatial), as in `batchnorm.reference`.
 import numpy as np
 
 from batchnorm import _checks, reference
-from batchnorm._arithmetic import as_maps, row_total
+from batchnorm._exact import as_maps, row_total
 
 
 class RunningStatistics:

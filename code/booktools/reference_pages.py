@@ -27,6 +27,7 @@ from booktools.notebooks import ROOT, notebooks, read
 
 MODULES = (
     "reference",
+    "graph",
     "statistics",
     "gradcheck",
     "layer",

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from batchnorm._files import read_records
+from batchnorm._records import read_records
 
 # Settings are chosen on the first, chapters report the second, `make claims`
 # the third: no seed serves two purposes.

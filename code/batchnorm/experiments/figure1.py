@@ -29,7 +29,7 @@ import torch
 from tqdm import tqdm
 
 from batchnorm import datasets
-from batchnorm._files import read_records, write_records
+from batchnorm._records import read_records, write_records
 from batchnorm.ensemble import Network, forward, train
 
 DATA_FILE = Path(__file__).with_suffix(".json")
