@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from batchnorm import datasets
+from batchnorm import datasets, mnist
 from batchnorm.experiments import figure1
 
 
@@ -93,7 +93,7 @@ def test_a_part_made_with_other_steps_is_not_taken_up(ran, tmp_path):
 
 
 def test_without_mnist_the_command_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setenv(datasets.MNIST_DIR, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "nowhere"))
     figure1._mnist.cache_clear()
     with pytest.raises(SystemExit, match=r"neither train-images.*download"):
         figure1.main(["--output", str(tmp_path / "figure1.json")])
@@ -148,7 +148,7 @@ def test_recorded_settings_are_those_of_the_code():
     assert recorded == {k: asdict(v) for k, v in figure1.SETTINGS.items()}
 
 
-@pytest.mark.skipif(not datasets.mnist_available(), reason="needs MNIST")
+@pytest.mark.skipif(not mnist.available(), reason="needs MNIST")
 @pytest.mark.parametrize(("setting", "arm"), [("A", "batch"), ("C", "none")])
 def test_the_beginning_of_a_recorded_run_comes_out_again(setting, arm):
     figure1._mnist.cache_clear()

@@ -14,9 +14,9 @@ from torch import nn
 
 from batchnorm import _checks
 from batchnorm._checks import real_tensor
+from batchnorm._exact import TILE
 
 SPATIAL = 3  # axes at most, as in torch
-TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
 
 
 # ---------------------------------------------------------------------------
@@ -26,12 +26,14 @@ TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
 class BatchNormalizingTransform(torch.autograd.Function):
     r"""The transform of the paper's Algorithm 1, with its derivative in closed form.
 
-    $$y_i = \gamma \hat x_i + \beta, \qquad
-      \hat x_i = v\,(x_i - \mu_{\mathcal B}), \qquad
-      v = \frac{1}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}$$
+    .. math::
 
-    apply(x, weight, bias, eps) returns (y, mean, rest, var): rest is what the mean
-    lost when it was rounded to float64. The statistics are outputs because `backward`
+       y_i = \gamma \hat x_i + \beta, \qquad
+       \hat x_i = v\,(x_i - \mu_{\mathcal B}), \qquad
+       v = \frac{1}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}
+
+    ``apply(x, weight, bias, eps)`` returns (y, mean, rest, var): rest is what the mean
+    lost when it was rounded to float64. The statistics are outputs because ``backward``
     needs them; they carry no gradient.
     """
 
@@ -60,11 +62,13 @@ class BatchNormalizingTransform(torch.autograd.Function):
     def backward(ctx, dy, *_):
         r"""Gradients with respect to x, weight and bias.
 
-        $$\frac{\partial\ell}{\partial x_i} = \gamma v \Big(
-            \frac{\partial\ell}{\partial y_i}
-            - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
-            - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
-          \Big)$$
+        .. math::
+
+           \frac{\partial\ell}{\partial x_i} = \gamma v \Big(
+             \frac{\partial\ell}{\partial y_i}
+             - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
+             - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
+           \Big)
 
         Where this is to be differentiated once more, autograd does that, step by step,
         and so for every further derivative.
@@ -97,18 +101,36 @@ class BatchNormalizingTransform(torch.autograd.Function):
 def batch_norm(x, weight, bias, eps=1e-5):
     r"""Batch normalization of a mini-batch with its own statistics.
 
-    $$y_i = \gamma \frac{x_i - \mu_{\mathcal B}}
-                        {\sqrt{\sigma^2_{\mathcal B} + \epsilon}} + \beta$$
+    .. math::
 
-    x: activations, (m, d) or (N, C, \*spatial) with up to three spatial axes, at
-    least two values per channel; weight, bias: gamma and beta, (d,), or None for 1
-    and 0; eps: added to the variance.
-    Returns y, of the shape, dtype and strides of x. Differentiable any number of
-    times in reverse mode, also under torch.func; there is no forward mode.
-    Raises ValueError if x is not a real floating tensor with a channel axis, has too
-    few values, weight or bias has another length than x has channels, or eps is not
-    positive and finite.
-    Source: the paper, Algorithm 1.
+       y_i = \gamma \frac{x_i - \mu_{\mathcal B}}
+                         {\sqrt{\sigma^2_{\mathcal B} + \epsilon}} + \beta
+
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, up to three spatial axes, at least two values per channel.
+    weight, bias : tensor, (d,), or None
+        gamma and beta; None for 1 and 0.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    tensor
+        y, of the shape, dtype and strides of x. Differentiable any number of times in
+        reverse mode, also under torch.func; there is no forward mode.
+
+    Raises
+    ------
+    ValueError
+        If x is not a real floating tensor with a channel axis, has too few values,
+        weight or bias has another length than x has channels, or eps is not positive
+        and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1.
     """
     return _normalize_batch(x, weight, bias, eps)[0]
 
@@ -116,15 +138,33 @@ def batch_norm(x, weight, bias, eps=1e-5):
 def inference(x, weight, bias, mean, var, eps=1e-5):
     r"""Batch normalization with given statistics, those of the population.
 
-    $$y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta$$
+    .. math:: y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    x: activations, (m, d) or (N, C, \*spatial) with up to three spatial axes, any
-    number of values; weight, bias: gamma and beta, (d,), or None for 1 and 0;
-    mean, var: (d,), constants.
-    Returns y, of the shape, dtype and strides of x.
-    Raises ValueError as `batch_norm` does, but for the number of values, and if mean
-    or var has another length or var a negative entry.
-    Source: the paper, Algorithm 2, step 11.
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, up to three spatial axes, any number of values.
+    weight, bias : tensor, (d,), or None
+        gamma and beta; None for 1 and 0.
+    mean, var : tensor, (d,)
+        Statistics of the population, constants.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    tensor
+        y, of the shape, dtype and strides of x.
+
+    Raises
+    ------
+    ValueError
+        As `batch_norm` does, but for the number of values, and if mean or var has
+        another length or var a negative entry.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
     _checks.activations("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = _parameters(x, weight, bias)
@@ -153,26 +193,50 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     In training the batch's own statistics normalize, and the running ones follow
     with the momentum w as the weight of the new batch,
 
-    $$\mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
-      \sigma^2 \leftarrow
-        (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B};$$
+    .. math::
+
+       \mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
+       \sigma^2 \leftarrow
+         (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B};
 
     in evaluation the running statistics normalize, or the batch's own if
     track_running_stats is False.
 
-    num_features: number of channels d; eps: added to the variance; momentum: in
-    [0, 1], or None for the plain average over the batches; affine: whether there are
-    weight and bias; further keywords (device, dtype) as in torch.
+    Parameters
+    ----------
+    num_features : int
+        Number of channels d.
+    eps : float
+        Added to the variance.
+    momentum : float in [0, 1], or None
+        w; None for the plain average over the batches.
+    affine : bool
+        Whether there are weight and bias.
+    track_running_stats : bool
+        Whether there are running statistics.
+    **keywords
+        device and dtype, as in torch.
+
+    Raises
+    ------
+    ValueError
+        Before any state changes, if num_features, eps or momentum is out of its range;
+        if the input does not fit, or has one value per channel when its own statistics
+        are needed; or if running_var has a negative entry.
+
+    Notes
+    -----
     Input (m, d) or (N, C, \*spatial) with up to three spatial axes, whatever the
     dimension of the module it stands in for.
+
     Parameters weight, bias and buffers running_mean, running_var, all (d,), and
     num_batches_tracked are torch's, so that a state_dict moves either way, and so is
-    the base class: what torch does to its own layers by type (`swa_utils.update_bn`,
+    the base class: what torch does to its own layers by type (``swa_utils.update_bn``,
     conversion to SyncBatchNorm) it does to this one.
-    Raises ValueError, before any state changes, if num_features, eps or momentum is
-    out of its range; if the input does not fit, or has one value per channel when
-    its own statistics are needed; or if running_var has a negative entry.
-    Source: the paper, Algorithm 2; torch.nn.BatchNorm1d.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2; torch.nn.BatchNorm1d.
     """
 
     def __init__(
@@ -294,7 +358,7 @@ def _tiles(*tensors, constants=()):
 
 
 def _plain(*tensors):
-    """Whether these are no more than values in the memory of the processor."""
+    """Whether these are eager tensors on the CPU that no gradient is recorded for."""
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
     try:

@@ -34,6 +34,7 @@ MODULES = (
     "folding",
     "whitening",
     "datasets",
+    "mnist",
     "ensemble",
     "claims",
     "figures",
