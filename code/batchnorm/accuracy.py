@@ -53,10 +53,14 @@ def exact(x, gamma, beta, dy, eps=EPS):
 
     Parameters
     ----------
-    x, dy : sequence of floats, (m,)
-        Finite.
-    gamma, beta, eps : float
-        Scale, shift, and what is added to the variance.
+    x : sequence of floats, (m,)
+        Activations, finite.
+    gamma, beta : float
+        Scale and shift.
+    dy : sequence of floats, (m,)
+        Gradient with respect to y, finite.
+    eps : float
+        Added to the variance.
 
     Returns
     -------
@@ -298,7 +302,7 @@ def _largest(dtype):
 
 
 def ours(x, gamma, beta, dy):
-    """This book's `reference`."""
+    """This book's `batchnorm.reference`."""
     y, cache = reference.forward(x, gamma, beta, eps=EPS)
     return y, reference.backward(dy, cache)[0]
 

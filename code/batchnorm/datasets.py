@@ -21,7 +21,7 @@ from batchnorm import _checks
 class Split:
     """A classification set, divided into a part to train on and a part to test on.
 
-    Attributes
+    Parameters
     ----------
     x_train, x_test : array, (n, d)
         Pixels in [0, 1], one example a row.
@@ -57,7 +57,7 @@ class Split:
 class Shift(Split):
     """A `Split` with a third part, drawn from another distribution: the target.
 
-    Attributes
+    Parameters
     ----------
     x_target : array, (n, d)
         From the shifted distribution, where train and test share the first one.
@@ -115,7 +115,7 @@ def digits(seed: int) -> Split:
 class UsedCars:
     """Made-up offers of used cars.
 
-    Attributes
+    Parameters
     ----------
     x : array, (n, 2)
         Age in years, and distance driven in km.

@@ -29,7 +29,7 @@ from batchnorm import _checks
 class GradientError(NamedTuple):
     """How far a gradient is from the numerical one.
 
-    Attributes
+    Parameters
     ----------
     absolute : float
         The largest difference.
@@ -153,7 +153,7 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
     Parameters
     ----------
     function : function of the arguments to an array
-        f.
+        The function f.
     arguments : sequence of arrays, or None
         x₁, x₂, …
     dy : array

@@ -1,7 +1,7 @@
 r"""The PyTorch twin of `batchnorm.reference`: the derived backward, and a module.
 
 `batch_norm` and `inference` are functions of tensors; `BatchNorm` adds the state
-and can stand in for `torch.nn.BatchNorm1d`, `2d` and `3d`. gamma and beta carry
+and can stand in for ``torch.nn.BatchNorm1d``, ``2d`` and ``3d``. gamma and beta carry
 torch's names here, weight and bias. Any device that has float64, any strides.
 
 float16, bfloat16 and float32 are computed in float64 and rounded once, and so keep
@@ -258,6 +258,23 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         )
 
     def forward(self, x):
+        """Normalize x, and in training take its statistics into the running ones.
+
+        Parameters
+        ----------
+        x : tensor
+            Activations, as the class describes them.
+
+        Returns
+        -------
+        tensor
+            y, of the shape, dtype and strides of x.
+
+        Raises
+        ------
+        ValueError
+            As the class describes.
+        """
         momentum = _checks.momentum(self.momentum)
         _checks.activations("x", x, real_tensor, spatial=SPATIAL)
         _checks.channels("x", x, self.num_features)

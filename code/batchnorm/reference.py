@@ -134,12 +134,12 @@ class Cache:
     The arguments are kept, not copied, and have to be unchanged when `backward` is
     called.
 
-    Attributes
+    Parameters
     ----------
     x, gamma, beta, eps
         The arguments of `forward`.
-    moments
-        Mean and variance as they were computed, beyond the digits of float64.
+    moments : tuple
+        Mean and variance as they were computed, with more than the digits of float64.
     """
 
     x: np.ndarray

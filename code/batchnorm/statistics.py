@@ -31,9 +31,11 @@ class RunningStatistics:
 
     Attributes
     ----------
-    mean, var : array, (d,)
-        At first 0 and 1; var averages the unbiased estimates.
-    num_batches : int
+    mean
+        Running mean, (d,), at first 0.
+    var
+        Average of the unbiased variances, (d,), at first 1.
+    num_batches
         How many batches were seen.
 
     Raises

@@ -30,12 +30,12 @@ __all__ = [
 class Affine(NamedTuple):
     r"""The map :math:`x \mapsto (x - \mu) W`.
 
-    Attributes
+    Parameters
     ----------
     mean : array, (d,)
         What is subtracted, μ.
     matrix : array, (d, k)
-        W.
+        The matrix W.
     rank : int
         The number of directions in which the fitted data varied. A rank below d says
         that columns were constant or linearly dependent: those directions are mapped to

@@ -86,7 +86,7 @@ class Claim:
 
     id: its name; statement: one sentence, in wording that holds; source: where
     it goes back to, keys of references.bib, each with its place: "ioffe2015batch,
-    section 3.3; he2015delving, section 2.2"; measure: function (seeds, **setting) ->
+    section 3.3; he2015delving, section 2.2"; measure: function ``(seeds, **setting)`` ->
     one effect a seed; setting: the numbers behind it; effect: what the effect is, in
     words; condition: what an effect has to satisfy; share: of the seeds that must
     satisfy it, in (0, 1]; claimed: what somebody wrote that the claim answers, word
@@ -95,7 +95,7 @@ class Claim:
     or "log", for the figure;
     floor: effects below it are rounding error, which differs from one processor
     to the next, and are reported as the floor; tuning: for a comparison, function
-    (seeds, **setting) -> the entries of the setting that a sweep over its grid
+    ``(seeds, **setting)`` -> the entries of the setting that a sweep over its grid
     chooses, the same way for both arms.
     """
 
@@ -116,7 +116,7 @@ class Claim:
 
     @cached_property
     def fingerprint(self):
-        """Short hash of all that decides the outcome: definition, setting, source.
+        """Short hash of what decides the outcome, definition, setting and source.
 
         The source is that of the measure and of every function of this package's
         claims that it calls, so a record made before a change is seen to be old.
@@ -157,7 +157,7 @@ class Result:
 
     @property
     def verdict(self):
-        """What a chapter prints: sentences and counts, no measured digits."""
+        """The sentences and counts that a chapter prints, without measured digits."""
         claim = self.claim
         said = [("Claim", claim.statement)]
         if claim.claimed is not None:
