@@ -103,6 +103,12 @@ def test_inference_equals_torch_and_reference(shape):
         assert_close(a, torch.from_numpy(b))
 
 
+@pytest.fixture(params=[layer_module.TILE, 4], ids=["whole", "in tiles"])
+def tile(request, monkeypatch):
+    monkeypatch.setattr(layer_module, "TILE", request.param)
+
+
+@pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
 @pytest.mark.parametrize("shape", [(4, 3), (2, 2, 3), (2, 2, 2, 2), (2, 1, 2, 1, 2)])
 def test_gradcheck_and_gradgradcheck(shape, eps):
@@ -152,6 +158,7 @@ def test_parameters_may_be_frozen():
     assert not batch_norm(*(t.detach() for t in (x, weight, bias))).requires_grad
 
 
+@pytest.mark.usefixtures("tile")
 def test_torch_func():
     """grad and vmap: every model of an ensemble with its own parameters and batch."""
 
@@ -219,10 +226,8 @@ def test_accuracy_in_tiles(make_input, dtype, monkeypatch):
     assert max(row.y["layer"], row.dx["layer"]) <= (8 if dtype == np.float32 else 32)
 
 
-def test_derivatives_and_transforms_are_the_same_in_tiles(monkeypatch):
-    monkeypatch.setattr(layer_module, "TILE", 4)
-    test_gradcheck_and_gradgradcheck((4, 3), EPS)
-    test_torch_func()
+@pytest.mark.usefixtures("tile")
+def test_gradients_of_several_losses_at_once():
     x, weight, bias = case((6, 2))
     dys = torch.randn(3, 6, 2, dtype=torch.float64)
     y = batch_norm(x, weight, bias)

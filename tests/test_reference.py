@@ -1,6 +1,8 @@
 """The NumPy reference: against torch, finite differences, rationals, and itself."""
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,12 +44,21 @@ def assert_same(ours, theirs, **tolerance):
         assert_allclose(ours, theirs, **({"rtol": 1e-11, "atol": 1e-11} | tolerance))
 
 
-def test_imports_numpy_alone():
-    for module in (reference, _exact):
-        lines = inspect.getsource(module).splitlines()
-        imports = [line for line in lines if line.startswith(("import", "from"))]
-        roots = {line.split()[1].split(".")[0] for line in imports}
-        assert roots <= {"numpy", "batchnorm", "dataclasses", "typing", "math"}
+@pytest.mark.parametrize(
+    "module", ["reference", "graph", "statistics", "gradcheck", "folding", "whitening"]
+)
+def test_imports_numpy_alone(module):
+    """In a fresh process, for what this one has imported hides what the module does."""
+    program = (
+        "import sys; before = set(sys.modules)\n"
+        f"import batchnorm.{module}\n"
+        "roots = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(roots - set(sys.stdlib_module_names)))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["batchnorm", "numpy"]
 
 
 # ---------------------------------------------------------------------------
@@ -425,7 +436,9 @@ def test_long_sums_keep_their_accuracy():
 X, GAMMA, BETA, DY = draw((4, 3))
 VAR = GAMMA**2
 CACHE = reference.forward(X, GAMMA, BETA)[1]
-BAD_X = {
+VALUES = graph.forward(X, GAMMA, BETA)
+
+NO_ACTIVATIONS = {
     "no channel axis": X[:, 0],
     "a number": 1.0,
     "complex": X + 1j,
@@ -442,7 +455,7 @@ TOO_FEW = {
     "no pixels": np.zeros((4, 3, 0)),
     "no channels": X[:, :0],
 }
-BAD_VECTOR = {
+NO_VECTOR = {
     "too short": GAMMA[:2],
     "too long": np.ones(4),
     "a number": 1.0,
@@ -450,68 +463,59 @@ BAD_VECTOR = {
     "complex": GAMMA + 1j,
     "object": GAMMA.astype(object),
 }
-BAD_EPS = [0, 0.0, -1e-5, np.nan, np.inf, None, "1e-5", True, 1j, [1e-5], 10**400]
+NO_GRADIENT = {
+    "too few rows": DY[:3],
+    "transposed": DY.T,
+    "one axis more": DY[:, :, None],
+    "one axis less": DY[0],
+    "complex": DY + 1j,
+    "object": DY.astype(object),
+    "a number": 1.0,
+}
+NO_EPS = [0, 0.0, -1e-5, np.nan, np.inf, None, "1e-5", True, 1j, [1e-5], 10**400]
+
+# By argument: a value that is accepted, and those that are not.
+ARGUMENTS = {
+    "x": (X, NO_ACTIVATIONS),
+    "x_hat": (X, NO_ACTIVATIONS),
+    "gamma": (GAMMA, NO_VECTOR),
+    "beta": (BETA, NO_VECTOR),
+    "mean": (BETA, NO_VECTOR),
+    "var": (VAR, NO_VECTOR | {"negative": np.array([1.0, -1e-30, 1.0])}),
+    "dy": (DY, NO_GRADIENT),
+    "eps": (1e-5, {f"{eps!r:.9}": eps for eps in NO_EPS}),
+    "cache": (CACHE, {"None": None, "a pair": (X, GAMMA), "of the graph": VALUES}),
+    "values": (VALUES, {"None": None, "of reference": CACHE}),
+}
+ONE_BATCH = [reference.batch_mean, reference.batch_variance, reference.forward]
+REFUSING = [
+    *(*ONE_BATCH, reference.backward, reference.inference, reference.normalize),
+    *(reference.inference_backward, reference.scale_and_shift),
+    *(graph.forward, graph.backward),
+]
 
 
 def refusals():
-    """(call, the argument that the message names)."""
-    r = reference
-    for x in [*BAD_X.values(), *TOO_FEW.values()]:
-        yield lambda x=x: r.batch_mean(x), "x"
-        yield lambda x=x: r.batch_variance(x, BETA), "x"
-        yield lambda x=x: r.forward(x, GAMMA, BETA), "x"
-        yield lambda x=x: graph.forward(x, GAMMA, BETA), "x"
-    yield lambda: graph.forward(X[:, :, None], GAMMA, BETA), "x"
-    for x in BAD_X.values():
-        yield lambda x=x: r.normalize(x, BETA, VAR), "x"
-        yield lambda x=x: r.scale_and_shift(x, GAMMA, BETA), "x_hat"
-        yield lambda x=x: r.inference(x, GAMMA, BETA, BETA, VAR), "x"
-        yield lambda x=x: r.inference_backward(DY, x, GAMMA, BETA, VAR), "x"
-    for v in BAD_VECTOR.values():
-        yield lambda v=v: r.batch_variance(X, v), "mean"
-        yield lambda v=v: r.forward(X, v, BETA), "gamma"
-        yield lambda v=v: r.forward(X, GAMMA, v), "beta"
-        yield lambda v=v: r.scale_and_shift(X, v, BETA), "gamma"
-        yield lambda v=v: r.scale_and_shift(X, GAMMA, v), "beta"
-        yield lambda v=v: r.normalize(X, v, VAR), "mean"
-        yield lambda v=v: r.normalize(X, BETA, v), "var"
-        yield lambda v=v: r.inference(X, v, BETA, BETA, VAR), "gamma"
-        yield lambda v=v: r.inference(X, GAMMA, v, BETA, VAR), "beta"
-        yield lambda v=v: r.inference(X, GAMMA, BETA, v, VAR), "mean"
-        yield lambda v=v: r.inference(X, GAMMA, BETA, BETA, v), "var"
-        yield lambda v=v: r.inference_backward(DY, X, v, BETA, VAR), "gamma"
-        yield lambda v=v: r.inference_backward(DY, X, GAMMA, v, VAR), "mean"
-        yield lambda v=v: r.inference_backward(DY, X, GAMMA, BETA, v), "var"
-        yield lambda v=v: graph.forward(X, v, BETA), "gamma"
-        yield lambda v=v: graph.forward(X, GAMMA, v), "beta"
-    negative = np.array([1.0, -1e-30, 1.0])
-    yield lambda: r.normalize(X, BETA, negative), "var"
-    yield lambda: r.inference(X, GAMMA, BETA, BETA, negative), "var"
-    yield lambda: r.inference_backward(DY, X, GAMMA, BETA, negative), "var"
-    for e in BAD_EPS:
-        yield lambda e=e: r.normalize(X, BETA, VAR, eps=e), "eps"
-        yield lambda e=e: r.forward(X, GAMMA, BETA, eps=e), "eps"
-        yield lambda e=e: r.inference(X, GAMMA, BETA, BETA, VAR, eps=e), "eps"
-        yield lambda e=e: graph.forward(X, GAMMA, BETA, eps=e), "eps"
-        yield (
-            lambda e=e: r.inference_backward(DY, X, GAMMA, BETA, VAR, eps=e),
-            "eps",
-        )
-    values = graph.forward(X, GAMMA, BETA)
-    for dy in (DY[:3], DY.T, DY[:, :, None], DY[0], DY + 1j, DY.astype(object), 1.0):
-        yield lambda dy=dy: r.backward(dy, CACHE), "dy"
-        yield lambda dy=dy: r.inference_backward(dy, X, GAMMA, BETA, VAR), "dy"
-        yield lambda dy=dy: graph.backward(dy, values), "dy"
-    for cache in (None, (X, GAMMA), values):
-        yield lambda cache=cache: r.backward(DY, cache), "cache"
-    for cache in (None, CACHE):
-        yield lambda cache=cache: graph.backward(DY, cache), "values"
+    """Each function with each argument spoiled in each way, and the argument's name."""
+    for function in REFUSING:
+        names = list(inspect.signature(function).parameters)
+        good = {name: ARGUMENTS[name][0] for name in names}
+        for name in names:
+            bad = dict(ARGUMENTS[name][1])
+            if name == "x" and function in (*ONE_BATCH, graph.forward):
+                bad |= TOO_FEW
+            if name == "x" and function is graph.forward:
+                bad["maps"] = X[:, :, None]
+            for what, value in bad.items():
+                module = function.__module__.removeprefix("batchnorm.")
+                id = f"{module}.{function.__name__}: {name}: {what}"
+                yield pytest.param(function, good | {name: value}, name, id=id)
 
 
-def test_refusals():
-    for call, name in refusals():
-        with pytest.raises(ValueError, match=f"^{name} .*(allowed|need)"):
-            call()
+@pytest.mark.parametrize(("function", "arguments", "name"), list(refusals()))
+def test_refusals(function, arguments, name):
+    with pytest.raises(ValueError, match=f"^{name} .*(allowed|need)"):
+        function(**arguments)
 
 
 def test_a_nan_variance_is_no_refusal():
