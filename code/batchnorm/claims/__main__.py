@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from batchnorm import claims
-from batchnorm._files import write_records
+from batchnorm._records import write_records
 from batchnorm.claims.registry import FRESH_SEEDS, record
 
 DATA_FILE = Path("chapters/evidence.json")

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from batchnorm._files import read_records
+from batchnorm._records import read_records
 
 # Settings are chosen on the first, chapters show the second, the record is made on the
 # third. A seed draws a split of the digits, initial weights and batches: the sets share
@@ -89,8 +89,8 @@ class Claim:
 
     id: its name; statement: one sentence, in wording that holds; source: where
     it goes back to, keys of references.bib, each with its place: "ioffe2015batch,
-    section 3.3; he2015delving, section 2.2"; measure: function (seeds, **setting) ->
-    one effect a seed; setting: the numbers behind it; effect: what the effect is, in
+    section 3.3; he2015delving, section 2.2"; measure: function
+    ``(seeds, **setting)`` -> one effect a seed; setting: the numbers behind it; effect: what the effect is, in
     words; condition: what an effect has to satisfy; share: of the seeds that must
     satisfy it, in (0, 1]; claimed: what somebody wrote that the claim answers, word
     for word, in at most 25 words; claimed_by: where it stands, in the form of source;
@@ -98,7 +98,7 @@ class Claim:
     or "log", for the figure;
     floor: effects below it are rounding error, which differs from one processor
     to the next, and are reported as the floor; tuning: for a comparison, function
-    (seeds, **setting) -> the entries of the setting that a sweep over its grid
+    ``(seeds, **setting)`` -> the entries of the setting that a sweep over its grid
     chooses, the same way for both arms.
     """
 
@@ -119,7 +119,7 @@ class Claim:
 
     @cached_property
     def fingerprint(self):
-        """Short hash of all that decides the outcome: definition, setting, source.
+        """Short hash of what decides the outcome, definition, setting and source.
 
         The source is that of the measure and of every function of this package's
         claims that it calls, so a record made before a change is seen to be old.
@@ -160,7 +160,7 @@ class Result:
 
     @property
     def verdict(self):
-        """What a chapter prints: sentences and counts, no measured digits."""
+        """The sentences and counts that a chapter prints, without measured digits."""
         claim = self.claim
         said = [("Claim", claim.statement)]
         if claim.claimed is not None:

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from batchnorm import datasets
-from batchnorm._files import read_records, write_records
+from batchnorm import mnist
+from batchnorm._records import read_records, write_records
+from batchnorm.datasets import Split
 from batchnorm.ensemble import Network, forward, train
 
 DATA_FILE = Path(__file__).with_suffix(".json")
@@ -109,8 +110,8 @@ def run(setting: str, arm: str, seed: int, steps: int = STEPS) -> dict:
 
 
 @cache
-def _mnist() -> datasets.Split:
-    return datasets.mnist(binary=True)
+def _mnist() -> Split:
+    return mnist.load(binary=True)
 
 
 def load(file: Path = DATA_FILE) -> dict:
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise SystemExit(f"--output is {file}, in a folder that does not exist")
     try:
         _mnist()  # so that a missing file is told once, before anything starts
-    except datasets.DataUnavailableError as error:
+    except mnist.DataUnavailableError as error:
         raise SystemExit(str(error)) from error
     partial = file.with_name(f".{file.name}.partial")
     units = [
