@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from batchnorm import _checks
+
 # --------------------------------------------------------------------------- splits
 
 
@@ -106,8 +108,7 @@ def used_cars(seed: int, n: int = 500) -> UsedCars:
 
     Raises ``ValueError`` if ``n`` is below 3, which leaves no line to fit.
     """
-    if n < 3:
-        raise ValueError(f"n must be at least 3, got {n}")
+    n = _checks.count("n", n, least=3)
     rng = np.random.default_rng(seed)
     age = rng.uniform(1, 12, n)
     km = 13_000 * age * np.exp(rng.normal(0, 0.5, n))
@@ -129,10 +130,7 @@ COLORS = {
 def _colored(
     x: np.ndarray, palette: Sequence[str], rng: np.random.Generator
 ) -> np.ndarray:
-    for color in palette:
-        if color not in COLORS:
-            raise ValueError(f"color must be one of {', '.join(COLORS)}, got {color!r}")
-    rgb = np.array([COLORS[color] for color in palette])
+    rgb = np.array([COLORS[_checks.one_of("color", c, COLORS)] for c in palette])
     chosen = rgb[rng.integers(len(rgb), size=len(x))]
     return (chosen[:, :, None] * x[:, None, :]).reshape(len(x), -1)
 
@@ -198,10 +196,9 @@ def digits_by_style(seed: int, style: str = "ink", share: float = 1 / 3) -> Shif
 
     Raises ``ValueError`` for an unknown style or a share outside (0, 1/2].
     """
-    if style not in STYLES:
-        raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
-    if not 0 < share <= 0.5:
-        raise ValueError(f"share must lie in (0, 1/2], got {share}")
+    _checks.one_of("style", style, STYLES)
+    allowed = "numbers above 0 and at most 1/2"
+    share = _checks.number("share", share, allowed, lambda v: 0 < v <= 0.5)
     x, y = _all_digits()
     ranked = np.argsort(STYLES[style](x), kind="stable")
     count = int(share * len(x))
@@ -224,7 +221,9 @@ def relabeled_digits(
     """
     named = [label for pair in pairs for label in pair]
     if len(set(named)) != len(named) or not set(named) <= set(range(10)):
-        raise ValueError(f"pairs must name classes 0 to 9, each once, got {pairs}")
+        raise ValueError(
+            f"pairs is {pairs}; allowed are pairs of classes 0 to 9, each named once"
+        )
     rule = np.arange(10)
     for a, b in pairs:
         rule[a], rule[b] = b, a
@@ -282,8 +281,7 @@ def cubic_shift(seed: int, n: int = 100) -> RegressionShift:
 
     Source: H. Shimodaira, J. Statist. Plann. Inference 90 (2000) 227–244.
     """
-    if n < 2:
-        raise ValueError(f"n must be at least 2, got {n}")
+    n = _checks.count("n", n, least=2)
     rng = np.random.default_rng(seed)
     x, x_target = rng.normal(*SOURCE, n), rng.normal(*TARGET, n)
     y = cubic(x) + rng.normal(0, NOISE, n)

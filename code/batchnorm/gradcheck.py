@@ -17,7 +17,6 @@ length over which the normalized activations change by 1.
 Source: Press, Teukolsky, Vetterling and Flannery, Numerical Recipes, section 5.7.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +65,7 @@ def numerical_gradient(loss, x, *, step=None, dtype=np.float64):
     or too small to change x, or the loss is not one number.
     """
     point = _checks.real_array("x", x).astype(dtype)
-    step = best_step(point, dtype) if step is None else _checked_step(step)
+    step = best_step(point, dtype) if step is None else _checks.positive("step", step)
     gradient = np.empty(point.shape)
     for index in np.ndindex(point.shape):
         center = point[index]
@@ -136,12 +135,6 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
         )
         for k, gradient in enumerate(gradients)
     ]
-
-
-def _checked_step(step):
-    if not _checks.is_real(step) or not 0 < step < math.inf:
-        raise ValueError(f"step is {step!r}; allowed are positive, finite numbers")
-    return float(step)
 
 
 def _number(value):

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from batchnorm import _checks
+from batchnorm._checks import real_tensor
 
+SPATIAL = 3  # axes at most, as in torch
 TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 # ---------------------------------------------------------------------------
@@ -125,16 +126,13 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     or var has another length or var a negative entry.
     Source: the paper, Algorithm 2, step 11.
     """
-    _check_activations(x)
+    _checks.activations("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = _parameters(x, weight, bias)
-    _check_vector("mean", mean, x)
-    _check_vector("var", var, x)
+    _checks.channel_vector("mean", mean, x.shape[1], real_tensor)
     # A program that is being traced has shapes but no values to look at.
-    if not torch.compiler.is_compiling() and (var < 0).any():
-        raise ValueError(
-            f"var is {var.min().item()} in channel {var.argmin().item()}; "
-            "a variance is zero or positive"
-        )
+    traced = torch.compiler.is_compiling()
+    check = _checks.channel_vector if traced else _checks.variance
+    check("var", var, x.shape[1], real_tensor)
     scale = weight.double() / (var.double() + _checks.epsilon(eps)).sqrt()
     bias, mean = bias.double(), mean.double()
 
@@ -197,12 +195,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x):
         momentum = _checks.momentum(self.momentum)
-        _check_activations(x)
-        if x.shape[1] != self.num_features:
-            raise ValueError(
-                f"x has {x.shape[1]} channels (shape {tuple(x.shape)}); "
-                f"allowed is {self.num_features}"
-            )
+        _checks.activations("x", x, real_tensor, spatial=SPATIAL)
+        _checks.channels("x", x, self.num_features)
         if not self.training and self.running_mean is not None:
             return inference(
                 x, self.weight, self.bias, self.running_mean, self.running_var, self.eps
@@ -228,14 +222,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 def _normalize_batch(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, without a graph."""
-    _check_activations(x)
+    _checks.batch("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = _parameters(x, weight, bias)
-    if x.numel() == 0 or x.numel() == x.shape[1]:
-        held = "no values" if x.numel() == 0 else "one value per channel"
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}, which holds {held}; "
-            "batch statistics need at least two values per channel"
-        )
     y, mean, _, var = BatchNormalizingTransform.apply(
         x, weight, bias, _checks.epsilon(eps)
     )
@@ -331,35 +319,6 @@ def _parameters(x, weight, bias):
         weight = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
     if bias is None:
         bias = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
-    _check_vector("weight", weight, x)
-    _check_vector("bias", bias, x)
+    _checks.channel_vector("weight", weight, x.shape[1], real_tensor)
+    _checks.channel_vector("bias", bias, x.shape[1], real_tensor)
     return weight, bias
-
-
-def _check_activations(x):
-    _check_real("x", x)
-    if not 2 <= x.ndim <= 5:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; allowed are (m, d) and (N, C, *spatial) "
-            "with one to three spatial axes"
-        )
-
-
-def _check_vector(name, vector, x):
-    _check_real(name, vector)
-    channels = x.shape[1]
-    if vector.shape != (channels,):
-        raise ValueError(
-            f"{name} has shape {tuple(vector.shape)}; "
-            f"allowed is ({channels},), one value per channel"
-        )
-
-
-def _check_real(name, tensor):
-    if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"{name} is a {type(tensor).__name__}; allowed is a tensor")
-    if tensor.dtype not in _FLOATS:
-        raise ValueError(
-            f"{name} has dtype {tensor.dtype}; "
-            "allowed are float16, bfloat16, float32 and float64"
-        )

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from batchnorm import _checks
+
 __all__ = [
     "Affine",
     "condition_number",
@@ -42,7 +44,7 @@ class Affine(NamedTuple):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Map x of shape (n, d) to shape (n, k)."""
-        x = np.asarray(x)
+        x = _checks.real_array("x", x)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise ValueError(
                 f"x has shape {x.shape}; allowed is (n, {len(self.mean)}), "
@@ -51,27 +53,13 @@ class Affine(NamedTuple):
         return (x - self.mean) @ self.matrix
 
 
-def _samples(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x)
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(
-            f"x has shape {x.shape}; allowed is (m, d), one sample a row, none empty"
-        )
-    if x.dtype.kind not in "iuf":
-        raise ValueError(f"x has dtype {x.dtype}; allowed are real numbers")
-    x = x.astype(np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError("x holds NaN or infinity; allowed are finite numbers")
-    return x
-
-
 def covariance(x: np.ndarray) -> np.ndarray:
     r"""Biased covariance of the columns, $\frac1m (X-\mu)^\top (X-\mu)$.
 
     x: (m, d), finite. Returns (d, d).
     Raises ValueError if x is not a matrix of finite real numbers.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     centered = x - x.mean(axis=0)
     return centered.T @ centered / len(x)
 
@@ -83,7 +71,7 @@ def condition_number(matrix: np.ndarray) -> float:
     to rounding.
     Raises ValueError if the matrix is not square, or empty.
     """
-    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix = _checks.real_array("matrix", matrix).astype(np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"matrix has shape {matrix.shape}; allowed is (d, d)")
     values = np.linalg.eigvalsh(matrix)
@@ -98,7 +86,7 @@ def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     centered data, which keeps twice the digits that the covariance would, and
     a direction counts by the rule of numpy.linalg.matrix_rank.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     mean = x.mean(axis=0)
     _, s, vt = np.linalg.svd(x - mean, full_matrices=False)
     # Rounding of the mean leaves a constant column at this height, not at zero.
@@ -113,7 +101,7 @@ def fit_standardize(x: np.ndarray) -> Affine:
     x: (m, d), finite. Returns an `Affine`; a constant column is mapped to zero.
     Raises ValueError if x is not a matrix of finite real numbers.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     mean, std = x.mean(axis=0), x.std(axis=0)
     constant = np.ptp(x, axis=0) == 0
     scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
@@ -168,10 +156,8 @@ def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     Raises ValueError if dy does not have the shape of x, or x does not vary in all d
     directions: elsewhere W has no derivative.
     """
-    x = _samples(x)
-    dy = np.asarray(dy, dtype=np.float64)
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape}; allowed is that of x, {x.shape}")
+    x = _checks.samples("x", x)
+    dy = _checks.gradient("dy", dy, x.shape).astype(np.float64)
     mean, std, axes = _spread(x)
     if len(std) < x.shape[1]:
         raise ValueError(
