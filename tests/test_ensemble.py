@@ -15,13 +15,13 @@ from batchnorm.ensemble import (
     Network,
     Pool,
     Recorder,
-    batch_statistics,
     evaluate,
     evaluation,
     forward,
     gradient,
     grid,
     init_parameters,
+    moments_over,
     shuffled,
     single_class,
     train,
@@ -391,11 +391,11 @@ def test_single_class_batches_are_pure():
     assert run.accuracy[0, -1] < 0.5
 
 
-def test_batch_statistics_are_the_moments_of_what_is_normalized():
+def test_moments_over_a_batch_are_those_of_what_is_normalized():
     network = Network(*CNN, norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     x = digits(0).x_train[:50]
-    found = unpack_statistics(network, batch_statistics(network, theta, x))
+    found = unpack_statistics(network, moments_over(network, theta, x))
     images = torch.as_tensor(x.reshape(-1, 1, 8, 8))
     for k in range(2):
         maps = plain(network, theta[k])[0](images).detach().numpy()
@@ -424,7 +424,7 @@ def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
     network = Network((64,), (16,), norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     split = digits(0)
-    statistics = batch_statistics(network, theta, split.x_train)
+    statistics = moments_over(network, theta, split.x_train)
     whole = evaluate(network, theta, split.x_test, split.y_test, statistics)
     monkeypatch.setattr(evaluation, "_CHUNK", 64)
     pieces = evaluate(network, theta, split.x_test, split.y_test, statistics)
@@ -440,7 +440,7 @@ def test_evaluate_with_population_statistics():
     for k, seed in enumerate(run.seeds):
         split = digits(seed)
         theta = run.theta[k : k + 1]
-        statistics = batch_statistics(network, theta, split.x_train)
+        statistics = moments_over(network, theta, split.x_train)
         score = evaluate(network, theta, split.x_test, split.y_test, statistics)
         assert run.accuracy[k, -1] == score.accuracy[0]
 

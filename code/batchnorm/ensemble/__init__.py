@@ -22,10 +22,10 @@ from .batches import grid, init_parameters, shuffled, single_class
 from .evaluation import (
     LayerTrace,
     Score,
-    batch_statistics,
     evaluate,
     forward,
     gradient,
+    moments_over,
 )
 from .layers import NONLINEARITIES, Conv, Linear, Pool
 from .network import Layer, Network, unpack, unpack_statistics
@@ -47,12 +47,12 @@ __all__ = [
     "Run",
     "Score",
     "State",
-    "batch_statistics",
     "evaluate",
     "forward",
     "gradient",
     "grid",
     "init_parameters",
+    "moments_over",
     "shuffled",
     "single_class",
     "train",

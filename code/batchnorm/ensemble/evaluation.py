@@ -146,7 +146,7 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return loss, d.scatter_add_(1, y.unsqueeze(1), minus_one).div_(m)
 
 
-def batch_statistics(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+def moments_over(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Mean and biased variance of every normalized channel over ``x``.
 
     With ``x`` the whole training set these are its exact population statistics. The

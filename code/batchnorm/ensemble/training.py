@@ -12,7 +12,7 @@ from batchnorm import _checks
 from batchnorm.datasets import Split
 
 from .batches import Batches, init_parameters, shuffled
-from .evaluation import batch_statistics, evaluate, fill_gradient
+from .evaluation import evaluate, fill_gradient, moments_over
 from .network import Network, arguments
 
 # ---------------------------------------------------------------------- optimizers
@@ -192,7 +192,7 @@ class _Recording:
         if self.recorder.statistics == "running":
             return state.running
         if self.recorder.statistics == "population":
-            return batch_statistics(self.network, state.theta, self.x_train)
+            return moments_over(self.network, state.theta, self.x_train)
         return None
 
 
