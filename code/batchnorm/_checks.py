@@ -250,6 +250,8 @@ def seeds(name, values):
 def per_network(name, value, networks):
     """`value` as one float for each network, (K,): all finite, none negative."""
     array = real_array(name, value).astype(np.float64)
+    if np.asarray(value).dtype == bool:
+        raise ValueError(f"{name} is {value!r}; allowed are numbers, not booleans")
     if array.ndim > 1 or array.size not in (1, networks):
         raise ValueError(
             f"{name} has shape {array.shape}; "

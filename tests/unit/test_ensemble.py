@@ -5,18 +5,23 @@ import pytest
 import torch
 from torch import nn
 
-from batchnorm import ensemble
 from batchnorm.datasets import Split, digits
 from batchnorm.ensemble import (
+    NORMS,
+    SGD,
+    Adam,
     Conv,
+    Linear,
     Network,
     Pool,
-    batch_statistics,
+    Recorder,
     evaluate,
+    evaluation,
     forward,
     gradient,
     grid,
     init_parameters,
+    moments_over,
     shuffled,
     single_class,
     train,
@@ -386,11 +391,11 @@ def test_single_class_batches_are_pure():
     assert run.accuracy[0, -1] < 0.5
 
 
-def test_batch_statistics_are_the_moments_of_what_is_normalized():
+def test_moments_over_a_batch_are_those_of_what_is_normalized():
     network = Network(*CNN, norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     x = digits(0).x_train[:50]
-    found = unpack_statistics(network, batch_statistics(network, theta, x))
+    found = unpack_statistics(network, moments_over(network, theta, x))
     images = torch.as_tensor(x.reshape(-1, 1, 8, 8))
     for k in range(2):
         maps = plain(network, theta[k])[0](images).detach().numpy()
@@ -419,9 +424,9 @@ def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
     network = Network((64,), (16,), norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     split = digits(0)
-    statistics = batch_statistics(network, theta, split.x_train)
+    statistics = moments_over(network, theta, split.x_train)
     whole = evaluate(network, theta, split.x_test, split.y_test, statistics)
-    monkeypatch.setattr(ensemble, "_CHUNK", 64)
+    monkeypatch.setattr(evaluation, "_CHUNK", 64)
     pieces = evaluate(network, theta, split.x_test, split.y_test, statistics)
     assert np.array_equal(whole.accuracy, pieces.accuracy)
     assert np.allclose(whole.loss, pieces.loss, rtol=1e-13, atol=0)
@@ -435,7 +440,7 @@ def test_evaluate_with_population_statistics():
     for k, seed in enumerate(run.seeds):
         split = digits(seed)
         theta = run.theta[k : k + 1]
-        statistics = batch_statistics(network, theta, split.x_train)
+        statistics = moments_over(network, theta, split.x_train)
         score = evaluate(network, theta, split.x_test, split.y_test, statistics)
         assert run.accuracy[k, -1] == score.accuracy[0]
 
@@ -446,7 +451,7 @@ def test_steps_to_record_at_may_be_listed():
     assert run.at.tolist() == [0, 1, 5, 9]
     again = train(network, digits, [0], lr=0.1, steps=9, every=1)
     assert np.array_equal(run.accuracy, again.accuracy[:, run.at])
-    with pytest.raises(ValueError, match="every must list steps from 0 to 9"):
+    with pytest.raises(ValueError, match="allowed are steps from 0 to 9"):
         train(network, digits, [0], lr=0.1, steps=9, every=[0, 10])
 
 
@@ -566,6 +571,55 @@ def test_inputs_are_never_written_to():
     assert np.array_equal(theta, before)
 
 
+def test_a_norm_without_a_layer_to_normalize_changes_nothing():
+    runs = [
+        train(Network((1, 8, 8), (Pool(),), norm=norm), digits, [0], lr=0.1, steps=3)
+        for norm in (None, *NORMS)
+    ]
+    assert all(np.array_equal(run.theta, runs[0].theta) for run in runs)
+
+
+def test_an_integer_is_short_for_linear_and_a_bias_may_be_left_out():
+    theta = init_parameters(Network((64,), (8,)), [0])
+    with_bias, without = (
+        Network((64,), (Linear(8, bias=bias), 5), 3) for bias in (True, False)
+    )
+    assert with_bias.steps == Network((64,), (8, 5), 3).steps
+    assert theta.shape[1] == 64 * 8 + 8 + 8 * 10 + 10
+    assert with_bias.parameters - without.parameters == 8
+    start = init_parameters(without, [0])
+    assert unpack(without, start)[0].bias is None
+    padded = init_parameters(with_bias, [0])  # the same draws, and biases of zero
+    x, y = digits(0).x_test[:20], digits(0).y_test[:20] % 3
+    (loss, found), (wanted_loss, wanted) = (
+        gradient(network, vector, x, y)
+        for network, vector in ((without, start), (with_bias, padded))
+    )
+    assert np.array_equal(loss, wanted_loss)
+    for a, b in zip(unpack(without, found), unpack(with_bias, wanted), strict=True):
+        assert np.array_equal(a.weight, b.weight)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
+    *hidden, last = unpack(*drawn(Network(*MLP, norm=norm, order=order)))
+    cancelled = order == "before" and NORMS[norm].cancels_bias
+    assert [layer.bias is None for layer in hidden] == [cancelled] * len(hidden)
+    assert last.bias is not None
+    # Whether it would be: a constant on the layer's outputs, through the norm.
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((1, 6, 9)))
+    operation, shape = NORMS[norm](1e-5), (6,)
+    gamma, beta = torch.ones(1, 6).double(), torch.zeros(1, 6).double()
+    constant = torch.arange(6.0).double().view(1, 6, 1)
+    y, moved = (operation.forward(v, shape, gamma, beta)[0] for v in (x, x + constant))
+    assert torch.allclose(y, moved, rtol=0, atol=1e-12) == NORMS[norm].cancels_bias
+
+
+def drawn(network):
+    return network, init_parameters(network, [0])
+
+
 BASE = {"lr": 0.1, "steps": 2}
 
 
@@ -573,10 +627,27 @@ BASE = {"lr": 0.1, "steps": 2}
     ("call", "message"),
     [
         (lambda: Network((64,), (8,), nonlinearity="gelu"), "nonlinearity"),
-        (lambda: Network((64,), (8,), norm="layer"), "norm"),
+        (lambda: Network((64,), (8,), norm="quantile"), "norm is 'quantile'"),
         (lambda: Network((64,), (8,), order="during"), "order"),
         (lambda: Network((64,), (0,)), "hidden"),
         (lambda: Network((64,), (8.5,)), "hidden"),
+        (lambda: Network((64,), (True,)), "hidden is True"),
+        (lambda: Network((64,), (np.True_,)), "hidden is"),
+        (lambda: Network((True,), (8,)), "shape is True"),
+        (lambda: Network((64.0,), (8,)), "shape is 64.0"),
+        (lambda: Network((64,), (8,), True), "classes is True"),
+        (lambda: Network((64,), (8,), eps=True), "eps is True"),
+        (lambda: Linear(True), "units is True"),
+        (lambda: Conv(True), "channels is True"),
+        (lambda: Conv(4, True), "kernel is True"),
+        (lambda: Pool(True), "size is True"),
+        (lambda: Recorder(True), "every is True"),
+        (lambda: Recorder([0, True]), "every is True"),
+        (lambda: Recorder(2.5), "every is 2.5"),
+        (lambda: Recorder(statistics="luck"), "statistics is 'luck'"),
+        (lambda: SGD(True), "momentum is True"),
+        (lambda: SGD(weight_decay=-1), "weight_decay is -1"),
+        (lambda: Adam(float("nan")), "weight_decay is nan"),
         (lambda: Network((64,), (Conv(3),)), r"\(C, H, W\)"),
         (lambda: Network((1, 9, 9), (Pool(2),)), "does not divide"),
         (lambda: Network((1, 2, 2), (Conv(3),)), "does not fit"),
@@ -587,6 +658,12 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: train(NET, digits, [], **BASE), "seeds"),
         (lambda: train(NET, digits, [0.5], **BASE), "seeds"),
         (lambda: train(NET, digits, [-1], **BASE), "seeds"),
+        (lambda: train(NET, digits, [True], **BASE), "seeds"),
+        (lambda: train(NET, digits, [0], lr=True, steps=2), "lr"),
+        (lambda: train(NET, digits, [0], lr=0.1, steps=True), "steps is True"),
+        (lambda: train(NET, digits, [0], batch=True, **BASE), "batch is True"),
+        (lambda: train(NET, digits, [0], batches=odd_batches, **BASE), "batches"),
+        (lambda: evaluate(NET, START, *DIGITS, batch=True), "batch is True"),
         (lambda: train(NET, digits, [0], lr=[0.1, 0.2], steps=2), "lr"),
         (lambda: train(NET, digits, [0], lr=float("nan"), steps=2), "lr"),
         (lambda: train(NET, digits, [0], lr=0.1, steps=0), "steps"),
@@ -603,7 +680,7 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: train(Network((64,), (8,), 9), digits, [0], **BASE), "classes"),
         (lambda: shuffled(np.zeros(5), 6, 1, np.random.default_rng()), "batch"),
         (lambda: forward(NET, np.zeros((1, 3)), np.zeros((2, 64))), "theta"),
-        (lambda: forward(NET, START, np.zeros((2, 63))), "x must be"),
+        (lambda: forward(NET, START, np.zeros((2, 63))), "x has shape"),
         (lambda: forward(NET, START, np.zeros((2, 4, 64))), "networks"),
         (
             lambda: forward(NET, START, np.zeros((4, 64)), np.zeros((1, 2))),
@@ -618,3 +695,8 @@ def test_bad_arguments_are_named(call, message):
 
 NET = Network((64,), (8,), norm="batch")
 START = init_parameters(NET, [0])
+DIGITS = digits(0).x_test, digits(0).y_test
+
+
+def odd_batches(labels, batch, steps, rng):
+    return shuffled(labels, batch, steps + 1, rng)

@@ -12,9 +12,9 @@ from batchnorm.ensemble import (
     Conv,
     Network,
     Pool,
-    batch_statistics,
     forward,
     init_parameters,
+    moments_over,
     train,
 )
 from batchnorm.layer import batch_norm
@@ -67,7 +67,7 @@ def _shift_error(seeds, *, norm, channels, examples, shift):
     network = Network((1, 8, 8), (layer,), norm=norm, eps=1e-2)
     theta = init_parameters(network, seeds)
     x = np.stack([datasets.digits(seed).x_train[:examples] for seed in seeds])
-    statistics = batch_statistics(network, theta, x)
+    statistics = moments_over(network, theta, x)
 
     def maps(images):
         out = forward(network, theta, images, statistics)[0].preactivation

@@ -8,9 +8,9 @@ from batchnorm import datasets
 from batchnorm.claims.registry import above, below, between, claim
 from batchnorm.ensemble import (
     Network,
-    batch_statistics,
     evaluate,
     forward,
+    moments_over,
     single_class,
     train,
     unpack_statistics,
@@ -60,7 +60,7 @@ def running_average_lags(seeds, *, momentum, **net):
 def _lag(seeds, momentum, **net):
     """Accuracy with exact population statistics, less that with running averages."""
     run = _train(seeds, momentum=momentum, every=None, **net)
-    exact = batch_statistics(run.network, run.theta, _x_train(seeds))
+    exact = moments_over(run.network, run.theta, _x_train(seeds))
     return _test(run, seeds, exact).accuracy - run.accuracy[:, -1]
 
 
@@ -79,10 +79,10 @@ def _lag(seeds, momentum, **net):
 def reestimated_statistics(seeds, *, momentum, batch, batches, **net):
     run = _train(seeds, momentum=momentum, every=None, **net)
     x = _x_train(seeds)
-    exact = batch_statistics(run.network, run.theta, x)
+    exact = moments_over(run.network, run.theta, x)
     anew = np.mean(
         [
-            batch_statistics(run.network, run.theta, x[:, start : start + batch])
+            moments_over(run.network, run.theta, x[:, start : start + batch])
             for start in range(0, batches * batch, batch)
         ],
         axis=0,
@@ -107,7 +107,7 @@ def adapted_statistics(seeds, *, contrast, unlabeled, **net):
     x, y = _test_part(seeds)
     x = contrast * x
     # The statistics come from one half of the images, the accuracy from the other.
-    adapted = batch_statistics(run.network, run.theta, x[:, :unlabeled])
+    adapted = moments_over(run.network, run.theta, x[:, :unlabeled])
     rest = run.network, run.theta, x[:, unlabeled:], y[:, unlabeled:]
     return evaluate(*rest, adapted).accuracy - evaluate(*rest, run.running).accuracy
 
@@ -149,14 +149,14 @@ def bessel_third(seeds, *, layer, batch, **net):
 def _estimated_over_exact(seeds, layer, batch, **net):
     run = _train(seeds, every=None, **net)
     x = _x_train(seeds)
-    _, exact = unpack_statistics(
-        run.network, batch_statistics(run.network, run.theta, x)
-    )[layer]
+    _, exact = unpack_statistics(run.network, moments_over(run.network, run.theta, x))[
+        layer
+    ]
     # The training part comes shuffled: its rows, in order, are random mini-batches.
     variances = [
         unpack_statistics(
             run.network,
-            batch_statistics(run.network, run.theta, x[:, start : start + batch]),
+            moments_over(run.network, run.theta, x[:, start : start + batch]),
         )[layer][1]
         for start in range(0, x.shape[1] - batch + 1, batch)
     ]
