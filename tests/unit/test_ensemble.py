@@ -1,5 +1,7 @@
 """An ensemble against plain ``torch.nn`` modules trained one at a time."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,7 @@ from batchnorm.ensemble import (
     unpack_statistics,
 )
 
+OURS = {"sgd": SGD, "momentum": partial(SGD, 0.9), "adam": Adam}
 MODULES = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -187,11 +190,11 @@ def test_network_of_an_ensemble_equals_the_same_network_alone(
         digits,
         seeds,
         lr=lr,
-        scale=scale,
+        theta=init_parameters(network, seeds, scale),
         steps=100,
         batch=20,
-        optimizer=optimizer,
-        every=50,
+        optimizer=OURS[optimizer](),
+        recorder=Recorder(50),
     )
     start = init_parameters(network, seeds, scale)
     for k in (0, 3):
@@ -230,9 +233,7 @@ def test_weight_decay_is_torchs(optimizer):
         [5],
         lr=0.01,
         steps=30,
-        weight_decay=0.1,
-        optimizer=optimizer,
-        every=None,
+        optimizer=OURS[optimizer](weight_decay=0.1),
     )
     net, _ = train_plain(
         network,
@@ -318,8 +319,8 @@ def test_inference_mode_is_evals():
 
 def test_a_network_alone_is_the_network_in_the_ensemble():
     network = Network((64,), (16, 16), norm="batch")
-    together = train(network, digits, [7, 8, 9], lr=0.3, steps=20)
-    alone = train(network, digits, [8], lr=0.3, steps=20)
+    together = train(network, digits, [7, 8, 9], lr=0.3, steps=20, recorder=Recorder())
+    alone = train(network, digits, [8], lr=0.3, steps=20, recorder=Recorder())
     assert np.abs(together.theta[1] - alone.theta[0]).max() < 1e-13
     assert np.array_equal(together.accuracy[1], alone.accuracy[0])
 
@@ -336,7 +337,9 @@ def test_threads_do_not_change_the_counts():
     runs = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        runs.append(train(network, digits, range(4), lr=1.0, steps=60))
+        runs.append(
+            train(network, digits, range(4), lr=1.0, steps=60, recorder=Recorder())
+        )
     assert np.array_equal(runs[0].accuracy, runs[1].accuracy)
     assert np.abs(runs[0].theta - runs[1].theta).max() < 1e-11
 
@@ -346,8 +349,8 @@ def test_a_network_that_diverges_leaves_the_others_alone(norm):
     network = Network((64,), (16, 16), norm=norm)
     lr = np.array([0.1, 1e200, 0.1])
     with np.errstate(all="ignore"):
-        run = train(network, digits, [1, 2, 3], lr=lr, steps=30)
-    healthy = train(network, digits, [1, 2, 3], lr=0.1, steps=30)
+        run = train(network, digits, [1, 2, 3], lr=lr, steps=30, recorder=Recorder())
+    healthy = train(network, digits, [1, 2, 3], lr=0.1, steps=30, recorder=Recorder())
     assert not np.isfinite(run.theta[1]).all()
     assert run.accuracy[1, -1] == 0  # not finite counts as wrong, not as class 0
     for k in (0, 2):
@@ -435,7 +438,12 @@ def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
 def test_evaluate_with_population_statistics():
     network = Network((64,), (16, 16), norm="batch")
     run = train(
-        network, digits, [0, 1], lr=0.1, steps=20, evaluate_with="population", every=20
+        network,
+        digits,
+        [0, 1],
+        lr=0.1,
+        steps=20,
+        recorder=Recorder(every=20, statistics="population"),
     )
     for k, seed in enumerate(run.seeds):
         split = digits(seed)
@@ -445,14 +453,24 @@ def test_evaluate_with_population_statistics():
         assert run.accuracy[k, -1] == score.accuracy[0]
 
 
+def test_without_a_recorder_the_last_step_is_tested():
+    network = Network((64,), (8,))
+    run = train(network, digits, [0], lr=0.1, steps=9)
+    assert run.at.tolist() == [9]
+    assert Recorder().wanted(25) == {0, 10, 20, 25}
+    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(3))
+    assert again.at.tolist() == [0, 3, 6, 9]
+    assert np.array_equal(run.accuracy, again.accuracy[:, -1:])
+
+
 def test_steps_to_record_at_may_be_listed():
     network = Network((64,), (8,))
-    run = train(network, digits, [0], lr=0.1, steps=9, every=[0, 1, 5])
+    run = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 1, 5]))
     assert run.at.tolist() == [0, 1, 5, 9]
-    again = train(network, digits, [0], lr=0.1, steps=9, every=1)
+    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(1))
     assert np.array_equal(run.accuracy, again.accuracy[:, run.at])
     with pytest.raises(ValueError, match="allowed are steps from 0 to 9"):
-        train(network, digits, [0], lr=0.1, steps=9, every=[0, 10])
+        train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 10]))
 
 
 def test_recorders_see_every_step():
@@ -469,13 +487,15 @@ def test_recorders_see_every_step():
         [0, 1],
         lr=0.5,
         steps=40,
-        every=1,
-        record={
-            "norm": lambda state: first_layer(state.theta),
-            "gradient": lambda state: first_layer(state.gradient),
-            "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
-            "step": lambda state: np.full(2, state.step),
-        },
+        recorder=Recorder(
+            1,
+            quantities={
+                "norm": lambda state: first_layer(state.theta),
+                "gradient": lambda state: first_layer(state.gradient),
+                "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
+                "step": lambda state: np.full(2, state.step),
+            },
+        ),
     )
     assert np.array_equal(run.at, np.arange(41))
     assert np.array_equal(run.records["step"][0], run.at)
@@ -498,8 +518,9 @@ def test_running_statistics_follow_the_batches():
         momentum=momentum,
         steps=15,
         batch=10,
-        every=1,
-        record={"batch": lambda s: s.batch, "running": lambda s: s.running},
+        recorder=Recorder(
+            1, quantities={"batch": lambda s: s.batch, "running": lambda s: s.running}
+        ),
     )
     assert np.array_equal(run.theta[0], run.theta[1])  # it takes no part in training
     for k in range(2):
@@ -513,7 +534,7 @@ def test_running_statistics_follow_the_batches():
 
 def test_steps_to_is_the_first_recorded_step():
     network = Network((64,), (32,), norm="batch")
-    run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, every=5)
+    run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, recorder=Recorder(5))
     reached = run.steps_to(0.9)
     first = list(run.at).index(reached[0])
     assert run.accuracy[0, first] >= 0.9
@@ -547,7 +568,7 @@ def test_integer_pixels_train_like_float_ones():
     )
     network = Network((64,), (16,), norm="batch")
     a, b = (
-        train(network, data, [0], lr=0.1, steps=10, evaluate_with="population")
+        train(network, data, [0], lr=0.1, steps=10, recorder=Recorder(5, "population"))
         for data in (as_float, as_byte)
     )
     assert np.array_equal(a.theta, b.theta)
@@ -670,10 +691,7 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: train(NET, digits, [0], batch=1298, **BASE), "batch"),
         (lambda: train(NET, digits, [0], batch=1, **BASE), "batch"),
         (lambda: train(NET, digits, [0], optimizer="lion", **BASE), "optimizer"),
-        (
-            lambda: train(NET, digits, [0], evaluate_with="luck", **BASE),
-            "evaluate_with",
-        ),
+        (lambda: train(NET, digits, [0], recorder=10, **BASE), "recorder is a int"),
         (lambda: train(NET, digits, [0], theta=np.zeros((1, 3)), **BASE), "theta"),
         (lambda: train(NET, digits, [0], momentum=-0.1, **BASE), "momentum"),
         (lambda: train(Network((63,), (8,)), digits, [0], **BASE), "data"),

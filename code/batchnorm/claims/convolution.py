@@ -12,6 +12,7 @@ from batchnorm.ensemble import (
     Conv,
     Network,
     Pool,
+    Recorder,
     forward,
     init_parameters,
     moments_over,
@@ -222,14 +223,18 @@ def order_with_nonlinearity(seeds, *, before, after, rates, **net):
 
 
 #: Claims that compare with one set of networks train it once.
-_train_once = lru_cache(maxsize=4)(train)
+@lru_cache(maxsize=4)
+def _train_once(network, data, seeds, scale, every, **options):
+    theta = init_parameters(network, seeds, scale)
+    recorder = Recorder(every)
+    return train(network, data, seeds, theta=theta, recorder=recorder, **options)
 
 
-def _train(seeds, norm, rate, order="before", *, channels, **options):
+def _train(seeds, norm, rate, order="before", *, channels, every, **options):
     """A small convolutional network on the digits -> `Run`, shared: only to read."""
     first, second = channels
     hidden = (Conv(first), Pool(), Conv(second))
     network = Network((1, 8, 8), hidden, norm=norm, order=order)
     return _train_once(
-        network, datasets.digits, tuple(seeds), lr=rate, scale=2**0.5, **options
+        network, datasets.digits, tuple(seeds), 2**0.5, every, lr=rate, **options
     )

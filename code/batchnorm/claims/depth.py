@@ -137,7 +137,6 @@ def saturating_nonlinearities_train(seeds, *, depth, width, tanh, sigmoid, steps
             theta=theta,
             lr=rate,
             steps=steps,
-            every=None,
         )
         return run.accuracy[:, -1]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.ensemble import Network, forward, init_parameters, train
+from batchnorm.ensemble import Network, Recorder, forward, init_parameters, train
 
 
 def movement(run):
@@ -75,11 +75,13 @@ def record_moments(
         theta=theta,
         lr=rate,
         steps=steps,
-        every=10,
-        record={
-            "mean": lambda state: input_moments(network, state.theta, x)[:, 0],
-            "deviation": lambda state: input_moments(network, state.theta, x)[:, 1],
-        },
+        recorder=Recorder(
+            every=10,
+            quantities={
+                "mean": lambda state: input_moments(network, state.theta, x)[:, 0],
+                "deviation": lambda state: input_moments(network, state.theta, x)[:, 1],
+            },
+        ),
     )
 
 

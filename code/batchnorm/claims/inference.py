@@ -8,8 +8,10 @@ from batchnorm import datasets
 from batchnorm.claims.registry import above, below, between, claim
 from batchnorm.ensemble import (
     Network,
+    Recorder,
     evaluate,
     forward,
+    init_parameters,
     moments_over,
     single_class,
     train,
@@ -323,14 +325,18 @@ def _folding_errors(seeds, *, channels, examples, dtype):
 
 
 #: Claims about one set of networks that run after another train it once.
-_train_once = lru_cache(maxsize=2)(train)
+@lru_cache(maxsize=2)
+def _train_once(network, data, seeds, scale, every, **options):
+    theta = init_parameters(network, seeds, scale)
+    recorder = Recorder(every)
+    return train(network, data, seeds, theta=theta, recorder=recorder, **options)
 
 
-def _train(seeds, *, depth, width, rate, norm="batch", **options):
+def _train(seeds, *, depth, width, rate, norm="batch", every=10, **options):
     """A ReLU network trained on the digits -> `Run`, shared: not to be written to."""
     network = Network((64,), (width,) * depth, norm=norm)
     return _train_once(
-        network, datasets.digits, tuple(seeds), lr=rate, scale=2**0.5, **options
+        network, datasets.digits, tuple(seeds), 2**0.5, every, lr=rate, **options
     )
 
 

@@ -90,9 +90,10 @@ class Claim:
     id: its name; statement: one sentence, in wording that holds; source: where
     it goes back to, keys of references.bib, each with its place: "ioffe2015batch,
     section 3.3; he2015delving, section 2.2"; measure: function
-    ``(seeds, **setting)`` -> one effect a seed; setting: the numbers behind it; effect: what the effect is, in
-    words; condition: what an effect has to satisfy; share: of the seeds that must
-    satisfy it, in (0, 1]; claimed: what somebody wrote that the claim answers, word
+    ``(seeds, **setting)`` -> one effect a seed; setting: the numbers behind it;
+    effect: what the effect is, in words; condition: what an effect has to satisfy;
+    share: of the seeds that must satisfy it, in (0, 1]; claimed: what somebody wrote
+    that the claim answers, word
     for word, in at most 25 words; claimed_by: where it stands, in the form of source;
     question: what the claim answers, where there is nobody to quote; scale: "linear"
     or "log", for the figure;

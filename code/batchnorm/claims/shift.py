@@ -72,8 +72,8 @@ def _loss_of_accuracy(seeds, data, *, hidden, rate, steps):
     """Accuracy of a ReLU network on the source's test part, less on the target."""
     shifts = {seed: data(seed) for seed in seeds}
     network = Network((shifts[seeds[0]].x_train.shape[1],), hidden)
-    options = {"lr": rate, "steps": steps, "scale": 2**0.5, "every": None}
-    run = train(network, shifts.get, seeds, **options)
+    theta = init_parameters(network, seeds, 2**0.5)
+    run = train(network, shifts.get, seeds, theta=theta, lr=rate, steps=steps)
     x = np.stack([shifts[seed].x_target for seed in seeds])
     y = np.stack([shifts[seed].y_target for seed in seeds])
     return run.accuracy[:, -1] - evaluate(network, run.theta, x, y).accuracy

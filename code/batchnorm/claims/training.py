@@ -8,6 +8,7 @@ from batchnorm import datasets
 from batchnorm.claims.registry import above, below, between, claim
 from batchnorm.ensemble import (
     Network,
+    Recorder,
     evaluate,
     forward,
     grid,
@@ -37,9 +38,8 @@ PAPER = "Ioffe and Szegedy 2015"
 def covariate_shift_colors(seeds, *, hidden, rate, steps):
     network = Network((192,), hidden)
     data = {seed: datasets.colored_digits(seed) for seed in seeds}
-    run = train(
-        network, data.get, seeds, lr=rate, steps=steps, scale=2**0.5, every=None
-    )
+    theta = init_parameters(network, seeds, 2**0.5)
+    run = train(network, data.get, seeds, theta=theta, lr=rate, steps=steps)
     x = np.stack([data[seed].x_target for seed in seeds])
     y = np.stack([data[seed].y_target for seed in seeds])
     return run.accuracy[:, -1] - evaluate(network, run.theta, x, y).accuracy
@@ -107,16 +107,10 @@ def percentiles_steadier(seeds, *, without, normalized, probe, **net):
 )
 def figure_1a_careless(seeds, *, std, rate, steps, **net):
     def accuracy(norm):
-        return train(
-            _network(norm, **net),
-            datasets.digits,
-            seeds,
-            lr=rate,
-            scale=std,
-            fan_in=False,
-            steps=steps,
-            every=None,
-        ).accuracy[:, -1]
+        network = _network(norm, **net)
+        theta = init_parameters(network, seeds, std, fan_in=False)
+        run = train(network, datasets.digits, seeds, theta=theta, lr=rate, steps=steps)
+        return run.accuracy[:, -1]
 
     return accuracy("batch") - accuracy(None)
 
@@ -408,8 +402,12 @@ def _network(norm, *, nonlinearity, depth, width, **_):
     return Network((64,), (width,) * depth, nonlinearity=nonlinearity, norm=norm)
 
 
-def _train(seeds, norm, best, *, nonlinearity, depth, width, **options):
+def _train(
+    seeds, norm, best, *, nonlinearity, depth, width, every=10, record=None, **options
+):
     """Train on the digits at `best`, a pair of rate and scale -> `Run`."""
     rate, scale = best
     network = _network(norm, nonlinearity=nonlinearity, depth=depth, width=width)
-    return train(network, datasets.digits, seeds, lr=rate, scale=scale, **options)
+    options.setdefault("theta", init_parameters(network, seeds, scale))
+    recorder = Recorder(every, quantities=record or {})
+    return train(network, datasets.digits, seeds, lr=rate, recorder=recorder, **options)

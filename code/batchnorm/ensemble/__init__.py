@@ -6,7 +6,9 @@ a norm is a reduction over rows, and a network that diverges spoils its own row 
 
 >>> network = Network((64,), (64, 64, 64), nonlinearity="relu", norm="batch")
 >>> seeds, lr = grid(range(20), [0.1, 0.3, 1.0])          # K = 60 networks
->>> run = train(network, digits, seeds, lr=lr, steps=300, scale=2**0.5)
+>>> theta = init_parameters(network, seeds, scale=2**0.5)
+>>> options = {"theta": theta, "steps": 300, "recorder": Recorder(every=10)}
+>>> run = train(network, digits, seeds, lr=lr, **options)
 >>> run.accuracy.reshape(20, 3, -1)                        # seeds, rates, steps
 
 Arrays come in and go out as NumPy; inside, torch multiplies them. All that is random is

@@ -117,9 +117,6 @@ class State:
     running: np.ndarray
 
 
-STATISTICS = ("running", "population", "batch")
-
-
 @dataclass(frozen=True)
 class Recorder:
     """What is kept of a run, and when: test accuracy, test loss, and any quantities.
@@ -143,10 +140,13 @@ class Recorder:
 
     every: int | Sequence[int] | None = 10
     statistics: str = "running"
-    quantities: dict[str, Callable[[State], np.ndarray]] = field(default_factory=dict)
+    quantities: dict[str, Callable[[State], np.ndarray]] = field(
+        default_factory=dict, hash=False
+    )
 
     def __post_init__(self):
-        _checks.one_of("statistics", self.statistics, STATISTICS)
+        allowed = ("running", "population", "batch")
+        _checks.one_of("statistics", self.statistics, allowed)
         if isinstance(self.every, Sequence):
             for step in self.every:
                 _checks.count("every", step, least=0)
@@ -254,13 +254,6 @@ class Run:
         return np.where(reached.any(1), self.at[reached.argmax(1)], np.inf)
 
 
-OPTIMIZERS = {
-    "sgd": lambda decay: SGD(weight_decay=decay),
-    "momentum": lambda decay: SGD(0.9, decay),
-    "adam": Adam,
-}
-
-
 def train(
     network: Network,
     data: Split | Callable[[int], Split],
@@ -269,16 +262,11 @@ def train(
     lr,
     steps: int,
     batch: int = 60,
-    scale=1.0,
-    fan_in: bool = True,
     theta: np.ndarray | None = None,
-    optimizer: str = "sgd",
-    weight_decay: float = 0.0,
+    optimizer: SGD | Adam | None = None,
     momentum=0.1,
     batches: Callable = shuffled,
-    every: int | Sequence[int] | None = 10,
-    evaluate_with: str = "running",
-    record: dict[str, Callable[[State], np.ndarray]] | None = None,
+    recorder: Recorder | None = None,
     dtype: type = np.float64,
 ) -> Run:
     """Train K networks at once, network k from ``seeds[k]``.
@@ -296,21 +284,16 @@ def train(
     steps, batch : int
         How many mini-batches, and of how many examples; 2 or more where a norm needs
         statistics of them.
-    scale : float, or K of them
-    fan_in : bool
-        As in `init_parameters`.
     theta : ndarray, (K, P), or None
-        The initial parameters themselves.
-    optimizer : {"sgd", "momentum", "adam"}
-        `SGD`, `SGD` with momentum 0.9, or `Adam`.
-    weight_decay : float
-        Times θ, it is added to the gradient.
+        The initial parameters; ``init_parameters(network, seeds)`` if None.
+    optimizer : SGD, Adam or None
+        None for `SGD` without momentum and weight decay.
     momentum : float, or K of them
         Of the running statistics: the weight of the new mini-batch, as in torch.
     batches : function
         ``batches(labels, batch, steps, rng)`` returns the rows of the mini-batches.
-    every, evaluate_with, record
-        ``every``, ``statistics`` and ``quantities`` of a `Recorder`.
+    recorder : Recorder or None
+        What is kept, and when; None for the test after the last step alone.
     dtype : numpy.float64 or numpy.float32
         What is computed in.
 
@@ -329,11 +312,13 @@ def train(
     momentum = _checks.per_network("momentum", momentum, len(seeds))
     _checks.count("steps", steps)
     _checks.count("batch", batch)
-    _checks.one_of("evaluate_with", evaluate_with, STATISTICS)
-    _checks.one_of("optimizer", optimizer, OPTIMIZERS)
-    recorder = Recorder(every, evaluate_with, record or {})
+    optimizer = SGD() if optimizer is None else optimizer
+    if not hasattr(optimizer, "start"):
+        raise ValueError(f"optimizer is {optimizer!r}; allowed are SGD and Adam")
+    recorder = Recorder(every=None) if recorder is None else recorder
+    _checks.instance("recorder", recorder, Recorder, "ensemble")
     if theta is None:
-        theta = init_parameters(network, seeds, scale, fan_in=fan_in)
+        theta = init_parameters(network, seeds)
     elif np.shape(theta) != (len(seeds), network.parameters):
         raise ValueError(
             f"theta has shape {np.shape(theta)}; allowed is "
@@ -345,7 +330,6 @@ def train(
     theta = torch.tensor(np.asarray(theta, dtype=dtype))
     lr, momentum = (torch.as_tensor(v, dtype=theta.dtype) for v in (lr, momentum))
     running = _RunningStatistics(network, batch, momentum)
-    optimizer = OPTIMIZERS[optimizer](weight_decay)
     train_loss = torch.full((len(seeds), steps), torch.nan, dtype=theta.dtype)
     with torch.no_grad():
         for state in _states(network, drawn, theta, lr, optimizer, running, train_loss):

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from batchnorm import mnist
 from batchnorm._records import read_records, write_records
 from batchnorm.datasets import Split
-from batchnorm.ensemble import Network, forward, train
+from batchnorm.ensemble import Network, Recorder, forward, init_parameters, train
 
 DATA_FILE = Path(__file__).with_suffix(".json")
 STEPS, BATCH, SEEDS = 50_000, 60, range(10)
@@ -91,13 +91,11 @@ def run(setting: str, arm: str, seed: int, steps: int = STEPS) -> dict:
         network,
         data,
         [seed],
+        theta=init_parameters(network, [seed], open_.scale, fan_in=open_.fan_in),
         lr=open_.lr,
-        scale=open_.scale,
-        fan_in=open_.fan_in,
         steps=steps,
         batch=BATCH,
-        every=schedule(steps),
-        record={"percentiles": percentiles},
+        recorder=Recorder(schedule(steps), quantities={"percentiles": percentiles}),
     )
     correct = np.round(result.accuracy[0] * len(data.y_test)).astype(int)
     return {
