@@ -48,6 +48,7 @@ PARTS = (
     "training",
     "convolution",
     "inference",
+    "batches",
 )
 for part in PARTS:
     import_module(f"{__name__}.{part}")

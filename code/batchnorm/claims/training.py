@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.claims.registry import above, below, between, claim
+from batchnorm.claims.registry import above, between, claim
 from batchnorm.ensemble import (
     Network,
     Recorder,
@@ -17,7 +17,7 @@ from batchnorm.ensemble import (
     unpack,
 )
 
-PAPER = "Ioffe and Szegedy 2015"
+PAPER = "ioffe2015batch"
 
 # ---------------------------------------------------------------------------
 # Covariate shift, outside and inside a network
@@ -93,7 +93,7 @@ def percentiles_steadier(seeds, *, without, normalized, probe, **net):
         "deviation 0.1, batch normalization is more than 60 points ahead after 100 "
         "steps."
     ),
-    source=f"{PAPER}, figure 1 (a)",
+    source=f"{PAPER}, section 4.1 and figure 1 (a)",
     setting={
         "nonlinearity": "sigmoid",
         "depth": 3,
@@ -105,52 +105,74 @@ def percentiles_steadier(seeds, *, without, normalized, probe, **net):
     effect="accuracy with, less that without, after 100 steps",
     condition=above(0.6),
 )
-def figure_1a_careless(seeds, *, std, rate, steps, **net):
+def figure_1a_careless(seeds, *, steps, **setting):
+    return _careless_lead(seeds, at=steps, **setting)
+
+
+def _careless_lead(seeds, *, std, rate, at, **net):
+    """Accuracy with normalization, less that without, both at the same values."""
+
     def accuracy(norm):
         network = _network(norm, **net)
         theta = init_parameters(network, seeds, std, fan_in=False)
-        run = train(network, datasets.digits, seeds, theta=theta, lr=rate, steps=steps)
+        run = train(network, datasets.digits, seeds, theta=theta, lr=rate, steps=at)
         return run.accuracy[:, -1]
 
     return accuracy("batch") - accuracy(None)
 
 
+CARELESS = {"std": 0.1, "rate": 1.0}
+
+
 @claim(
     id="figure-1a-tuned",
+    question="How much of the gap in such a figure comes from learning rate and scale?",
     statement=(
-        "With learning rate and initial scale tuned for each, the lead after 200 "
-        "steps is less than 15 points: most of the gap in such a figure comes from "
-        "rate and scale."
+        "After 100 steps more than four fifths: so much smaller is the lead of three "
+        "layers of 50 sigmoids once rate and scale are tuned for each arm."
     ),
-    source=f"{PAPER}, figure 1 (a), whose rate and scale are not stated",
-    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 400, "every": 10, "at": 200},
-    effect="accuracy with, less that without, after 200 steps",
-    condition=below(0.15),
+    source=f"{PAPER}, section 4.1, which states neither rate nor scale",
+    setting={**SIGMOIDS, **BEST_SIGMOIDS, **CARELESS, "at": 100},
+    effect="share of the careless lead that tuning takes away, after 100 steps",
+    condition=between(0.8, 1),
 )
-def figure_1a_tuned(seeds, *, at, **setting):
-    plain, normed = _both_arms(seeds, **setting)
-    return (normed.accuracy - plain.accuracy)[:, plain.at == at].squeeze(1)
+def figure_1a_tuned(seeds, *, without, normalized, std, rate, at, **net):
+    tuned = tuned_lead(seeds, without=without, normalized=normalized, at=at, **net)
+    return 1 - tuned / _careless_lead(seeds, std=std, rate=rate, at=at, **net)
 
 
-def _both_arms(seeds, *, without, normalized, **options):
-    """Training without and with normalization, each at its best rate and scale."""
-    arms = (None, without), ("batch", normalized)
-    options = tuple(sorted(options.items()))
-    return [_train_once(tuple(seeds), norm, best, options) for norm, best in arms]
+@claim(
+    id="figure-1a-tuned-early",
+    question="Is the early lead in such a figure owed to rate and scale as well?",
+    statement=(
+        "No: with rate and scale tuned for each arm, the same network is still more "
+        "than 30 points ahead with batch normalization after 25 steps."
+    ),
+    source=f"{PAPER}, section 4.1 and figure 1 (a)",
+    setting={**SIGMOIDS, **BEST_SIGMOIDS, "at": 25},
+    effect="accuracy with, less that without, after 25 steps",
+    condition=above(0.3),
+)
+def figure_1a_tuned_early(seeds, **setting):
+    return tuned_lead(seeds, **setting)
 
 
-@cache  # three claims are about the same networks
-def _train_once(seeds, norm, best, options):
-    return _train(seeds, norm, best, **dict(options))
+def tuned_lead(seeds, *, without, normalized, at, **net):
+    """Accuracy with normalization, less that without, each at its own values."""
+    plain, normed = (
+        _train(seeds, norm, best, steps=at, every=None, **net)
+        for norm, best in ((None, without), ("batch", normalized))
+    )
+    return normed.accuracy[:, -1] - plain.accuracy[:, -1]
 
 
 # ---------------------------------------------------------------------------
 # Steps to an accuracy, both arms tuned
 
-STEPS = {"width": 50, "target": 0.95, "steps": 300, "fewer": 150, "every": 10}
+STEPS = {"width": 50, "target": 0.95, "steps": 300, "fewer": 150}
 
 
-def choose(seeds, *, target, steps, every, rates, scales, without, normalized, **net):
+def choose(seeds, *, target, steps, rates, scales, without, normalized, **net):
     """Rate and scale that reach the target in the fewest steps, mean over the seeds.
 
     A run that does not reach it counts as one of `steps` steps. Both arms have the
@@ -160,7 +182,7 @@ def choose(seeds, *, target, steps, every, rates, scales, without, normalized, *
     each, lr, scale = grid(seeds, rates, scales)
 
     def best(norm):
-        run = _train(each, norm, (lr, scale), steps=steps, every=every, **net)
+        run = _train(each, norm, (lr, scale), steps=steps, every=1, **net)
         mean = np.minimum(run.steps_to(target), steps).reshape(len(seeds), -1).mean(0)
         at = mean.argmin()
         return lr[at].item(), scale[at].item()
@@ -169,15 +191,26 @@ def choose(seeds, *, target, steps, every, rates, scales, without, normalized, *
 
 
 def speedup(seeds, *, target, steps, fewer, without, normalized, rates, scales, **net):
-    """Steps to the target without normalization over those with it.
+    """Steps to the target without normalization over those with it, read every step.
 
-    To save time the normalized run stops after `fewer` steps; one that has not reached
-    the target by then counts as one that never does, so the ratio is 0. Without
-    normalization it counts as one of `steps` steps, so the ratio is a lower bound.
+    To save time the normalized run stops after `fewer` steps. A run that stops before
+    it has reached the target is censored, in either arm: its ratio is not known. It is
+    NaN, which lies in no condition, and so never counts for a claim.
     """
-    plain = _train(seeds, None, without, steps=steps, **net).steps_to(target)
-    normed = _train(seeds, "batch", normalized, steps=fewer, **net).steps_to(target)
-    return np.minimum(plain, steps) / normed
+    plain = _train_once(tuple(seeds), None, without, steps, **net).steps_to(target)
+    normed = _train_once(tuple(seeds), "batch", normalized, fewer, **net)
+    return ratio_of_steps(plain, normed.steps_to(target))
+
+
+def ratio_of_steps(plain, normed):
+    """Steps over steps; NaN where either run never arrived, which is inf steps."""
+    arrived = np.isfinite(plain) & np.isfinite(normed)
+    return np.where(arrived, plain, np.nan) / np.where(arrived, normed, np.nan)
+
+
+@cache  # what is read at every step serves the accuracy at the last one as well
+def _train_once(seeds, norm, best, steps, **net):
+    return _train(seeds, norm, best, steps=steps, every=1, **net)
 
 
 @claim(
@@ -187,13 +220,13 @@ def speedup(seeds, *, target, steps, fewer, without, normalized, rates, scales, 
         "steps with batch normalization, learning rate and initial scale tuned for "
         "both."
     ),
-    source=f"{PAPER}, section 4",
+    source=f"{PAPER}, section 4.1",
     setting={
         **SIGMOIDS,
         **BEST_SIGMOIDS,
         "target": 0.95,
         "steps": 400,
-        "every": 10,
+        "fewer": 200,
         "rates": (0.3, 1.0, 3.0, 10.0),
         "scales": (1.0, 2.0, 4.0, 6.0),
     },
@@ -201,11 +234,8 @@ def speedup(seeds, *, target, steps, fewer, without, normalized, rates, scales, 
     condition=above(1.5),
     tuning=choose,
 )
-def sigmoid_steps(seeds, *, target, rates, scales, **setting):
-    plain, normed = _both_arms(seeds, **setting)
-    return np.minimum(plain.steps_to(target), setting["steps"]) / normed.steps_to(
-        target
-    )
+def sigmoid_steps(seeds, **setting):
+    return speedup(seeds, **setting)
 
 
 @claim(
@@ -215,7 +245,7 @@ def sigmoid_steps(seeds, *, target, rates, scales, **setting):
         "steps with batch normalization, learning rate and initial scale tuned for "
         "both."
     ),
-    source=f"{PAPER}, section 4",
+    source=f"{PAPER}, section 4.2",
     setting={
         **STEPS,
         "nonlinearity": "relu",
@@ -223,7 +253,7 @@ def sigmoid_steps(seeds, *, target, rates, scales, **setting):
         "without": (0.1, 1.7),
         "normalized": (0.1, 0.5),
         "rates": (0.03, 0.1, 0.3, 1.0),
-        "scales": (0.5, 1.0, 1.4, 1.7, 2.0),
+        "scales": (0.25, 0.5, 1.0, 1.4, 1.7, 2.0),
     },
     effect="steps to 95 %, without over with",
     condition=above(1.5),
@@ -235,12 +265,14 @@ def relu_steps(seeds, **setting):
 
 @claim(
     id="tanh-steps",
-    question="Batch normalization trains networks many times faster.",
+    claimed="achieves the same accuracy with 14 times fewer training steps",
+    claimed_by=f"{PAPER}, abstract",
     statement=(
-        "By how much depends on what it is compared with: four tanh layers with tuned "
-        "rate and scale need fewer than 4 times the steps to 95 % without it."
+        "How many times fewer depends on what it is compared with: four tanh layers "
+        "with tuned rate and scale reach 95 % in fewer steps with it, and in more than "
+        "a quarter of them."
     ),
-    source=f"{PAPER}, section 4",
+    source=f"{PAPER}, section 4.2.2, which compares networks that differ in more",
     setting={
         **STEPS,
         "nonlinearity": "tanh",
@@ -248,12 +280,12 @@ def relu_steps(seeds, **setting):
         "steps": 150,
         "fewer": 100,
         "without": (0.3, 1.4),
-        "normalized": (0.3, 1.0),
-        "rates": (0.03, 0.1, 0.3, 1.0),
+        "normalized": (1.0, 1.7),
+        "rates": (0.03, 0.1, 0.3, 1.0, 3.0),
         "scales": (0.5, 1.0, 1.4, 1.7, 2.0),
     },
     effect="steps to 95 %, without over with",
-    condition=below(4),
+    condition=between(1, 4),
     share=0.9,
     tuning=choose,
 )
@@ -267,7 +299,7 @@ def tanh_steps(seeds, **setting):
         "With Adam, too, three ReLU layers reach 95 % on the digits in fewer steps "
         "with batch normalization, learning rate and initial scale tuned for both."
     ),
-    source=f"{PAPER}, section 4, with another optimizer",
+    source=f"{PAPER}, section 4.2; kingma2015adam, algorithm 1",
     setting={
         **STEPS,
         "steps": 120,
@@ -276,13 +308,12 @@ def tanh_steps(seeds, **setting):
         "depth": 3,
         "optimizer": "adam",
         "without": (0.01, 1.4),
-        "normalized": (0.01, 1.4),
+        "normalized": (0.01, 0.5),
         "rates": (0.001, 0.003, 0.01, 0.03),
-        "scales": (0.5, 1.0, 1.4, 2.0),
+        "scales": (0.25, 0.5, 1.0, 1.4, 2.0),
     },
     effect="steps to 95 % with Adam, without over with",
     condition=above(1),
-    share=0.9,
     tuning=choose,
 )
 def adam_steps(seeds, **setting):
@@ -291,19 +322,22 @@ def adam_steps(seeds, **setting):
 
 @claim(
     id="final-accuracy",
-    question="Batch normalization makes networks more accurate.",
+    claimed="beats the original model by a significant margin.",
+    claimed_by=f"{PAPER}, abstract",
     statement=(
-        "Sooner, yes; but trained for 400 steps with rate and scale tuned for both, "
-        "three sigmoid layers end within 3 points of each other, with it and without."
+        "After 400 steps, with rate and scale tuned for both, three sigmoid layers "
+        "are ahead with batch normalization in at least three of four seeds. Whether "
+        "that holds beyond these images is undecided: the seeds share them."
     ),
-    source=f"{PAPER}, section 4.2",
-    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 400, "every": 10},
+    source=f"{PAPER}, section 4.2; nadeau2003inference, the corrected resampled t-test",
+    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 400},
     effect="accuracy with, less that without, after 400 steps",
-    condition=between(-0.03, 0.03),
-    share=0.9,
+    condition=above(0),
+    share=0.75,
 )
-def final_accuracy(seeds, **setting):
-    plain, normed = _both_arms(seeds, **setting)
+def final_accuracy(seeds, *, steps, without, normalized, **net):
+    plain = _train_once(tuple(seeds), None, without, steps, **net)
+    normed = _train(seeds, "batch", normalized, steps=steps, every=None, **net)
     return normed.accuracy[:, -1] - plain.accuracy[:, -1]
 
 
@@ -319,7 +353,7 @@ RANGE = {"nonlinearity": "relu", "depth": 5, "width": 32, "steps": 150, "batch":
         "Of the learning rates 0.1, 0.3 and 1, at least two more train a network of "
         "ten ReLU layers with batch normalization (80 % within 120 steps)."
     ),
-    source=f"{PAPER}, section 3.3; Bjorck et al. 2018",
+    source=f"{PAPER}, section 3.3; bjorck2018understanding, abstract",
     setting={
         **RANGE,
         "depth": 10,
@@ -369,13 +403,13 @@ def scales_that_train(seeds, *, scales, without, normalized, **net):
 
 @claim(
     id="scale-still-matters",
-    question="With batch normalization, the initial scale of the weights is irrelevant.",
+    question="Does the initial scale of normalized weights matter to training?",
     statement=(
         "The loss does not depend on it, training does: normalized weights 30 times "
         "too large learn as at a rate 900 times too small, and are more than 5 points "
         "behind after 150 steps."
     ),
-    source=f"{PAPER}, section 3.3; van Laarhoven 2017",
+    source=f"{PAPER}, section 3.3; vanlaarhoven2017l2, abstract",
     setting={**RANGE, "rate": 0.3, "scale": 2**0.5, "factor": 30.0},
     effect="accuracy at the usual scale, less that at 30 times it",
     condition=above(0.05),
