@@ -171,7 +171,7 @@ def batch_covariance_rank(seeds, *, dimensions, batches):
     ),
     source="ioffe2015batch, section 3",
     setting={"batch": 60},
-    effect="rank of the covariance of 64 pixels, in a batch of 60",
+    effect="rank of the covariance of 64 pixels",
     condition=below(59),
 )
 def digits_batch_singular(seeds, *, batch):
