@@ -343,26 +343,6 @@ def test_nothing_is_often_said_by_nobody():
                 assert "Often said" not in output.get("text", "")
 
 
-def test_an_erratum_of_these_chapters_quotes_with_a_source_or_asks():
-    """A heading in quotation marks is followed by who wrote it, and where."""
-    labels = set()
-    for stem in ("01", "02", "03"):
-        labels |= set(
-            re.findall(r"\((eq-[\w-]+)\)$|^\((ch\d-[\w-]+)\)=", prose(stem), re.M)
-        )
-    labels = {label for pair in labels for label in pair if label}
-    for entry in re.findall(r"^(\S.*\n: (?:.*\n)+?)(?=\n|\Z)", back("errata.md"), re.M):
-        heading, text = entry.split("\n: ", 1)
-        ids = re.findall(r"<claim-([\w-]+)>", text)
-        mine = set(ids) & {c.id for c in MINE} or any(
-            f"`{label}`" in text for label in labels
-        )
-        if mine and heading.startswith('"'):
-            assert re.match(r"\{cite:t\}`\w+`, section [\d.]+", text), heading
-        elif mine:
-            assert heading.endswith("?"), heading
-
-
 def test_claims_of_these_chapters_keep_their_measure_in_sight():
     """An effect that is the least or most of several arms says so in its words."""
     for entry in MINE:
