@@ -7,6 +7,8 @@ import numpy as np
 from batchnorm import datasets
 from batchnorm.claims.registry import above, between, claim
 from batchnorm.ensemble import (
+    SGD,
+    Adam,
     Network,
     Recorder,
     evaluate,
@@ -436,12 +438,26 @@ def _network(norm, *, nonlinearity, depth, width, **_):
     return Network((64,), (width,) * depth, nonlinearity=nonlinearity, norm=norm)
 
 
+OPTIMIZERS = {"sgd": SGD(), "adam": Adam()}
+
+
 def _train(
-    seeds, norm, best, *, nonlinearity, depth, width, every=10, record=None, **options
+    seeds,
+    norm,
+    best,
+    *,
+    nonlinearity,
+    depth,
+    width,
+    every=10,
+    record=None,
+    optimizer="sgd",
+    **options,
 ):
     """Train on the digits at `best`, a pair of rate and scale -> `Run`."""
     rate, scale = best
     network = _network(norm, nonlinearity=nonlinearity, depth=depth, width=width)
     options.setdefault("theta", init_parameters(network, seeds, scale))
-    recorder = Recorder(every, quantities=record or {})
-    return train(network, datasets.digits, seeds, lr=rate, recorder=recorder, **options)
+    options["recorder"] = Recorder(every, quantities=record or {})
+    options["optimizer"] = OPTIMIZERS[optimizer]
+    return train(network, datasets.digits, seeds, lr=rate, **options)

@@ -5,8 +5,7 @@ operation to the next is ``u`` (K, features, m), with the features of an image i
 order (C, H, W). An operation without state is told the ``shape`` of one example, (d,)
 or (C, H, W), in every call; its parameters come last, each with a first axis of K.
 
-``forward`` returns the output and a cache; ``backward`` takes ∂ℓ/∂output, which it may
-write over, and that cache, and returns ∂ℓ/∂input and the gradients of the parameters:
+``forward`` returns the output and a cache, ``backward`` the gradients:
 
 >>> z, cache = Linear(50).forward(u, shape, weight, bias)
 >>> du, dweight, dbias = Linear(50).backward(dz, shape, cache, weight, bias)
@@ -31,19 +30,97 @@ Shape = tuple[int, ...]
 
 
 class Operation:
-    """What most operations have in common: they keep the shape and learn nothing."""
+    """What every operation has; one that learns nothing keeps these shapes."""
+
+    #: Whether a constant added to each of a layer's units is taken away again, so that
+    #: a layer directly before this operation has no bias.
+    cancels_bias = False
 
     def out_shape(self, shape: Shape) -> Shape:
-        """The shape of one example behind this operation."""
+        """The shape of one example behind the operation.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            That before it.
+
+        Returns
+        -------
+        tuple of int
+        """
         return shape
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
-        """The shapes of one network's parameters by name, in the order of θ."""
+        """The shapes of one network's parameters, in the order of θ.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of one example before the operation.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            By name, which is a field of `Layer`.
+        """
         return {}
 
     def statistics(self, shape: Shape) -> int:
-        """How many means, and as many variances, it needs at inference."""
+        """How many means, and as many variances, it needs at inference.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of one example before the operation.
+
+        Returns
+        -------
+        int
+        """
         return 0
+
+    def forward(self, u: Tensor, shape: Shape, *parameters: Tensor) -> tuple:
+        """The output, and what the backward pass needs.
+
+        Parameters
+        ----------
+        u : Tensor, (K, features, m)
+        shape : tuple of int
+            Of one example in u.
+        *parameters : Tensor, (K, ...)
+            In the order of `parameters`.
+
+        Returns
+        -------
+        output : Tensor, (K, features, m)
+        cache : object
+        """
+        raise NotImplementedError
+
+    def backward(
+        self, d: Tensor, shape: Shape, cache: object, *parameters: Tensor
+    ) -> tuple:
+        """From the gradient at the output, those at the input and the parameters.
+
+        Parameters
+        ----------
+        d : Tensor, (K, features, m)
+            ∂ℓ/∂output, which may be written over.
+        shape : tuple of int
+            Of one example before the operation.
+        cache : object
+            What `forward` returned.
+        *parameters : Tensor, (K, ...)
+            As in `forward`.
+
+        Returns
+        -------
+        du : Tensor, (K, features, m), or None
+            ∂ℓ/∂u; None if nobody asks for it.
+        *gradients : Tensor, (K, ...)
+            One for each parameter.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -129,7 +206,7 @@ class Conv(Operation):
         _checks.one_of("padding", self.padding, ("zeros", "circular"))
 
     @property
-    def linear(self) -> Linear:
+    def _linear(self) -> Linear:
         """What is applied to every patch."""
         return Linear(self.channels, self.bias, self.input_gradient)
 
@@ -141,11 +218,11 @@ class Conv(Operation):
 
     def parameters(self, shape: Shape) -> dict[str, Shape]:
         weight = (self.channels, shape[0], self.kernel, self.kernel)
-        return {**self.linear.parameters(shape), "weight": weight}
+        return {**self._linear.parameters(shape), "weight": weight}
 
     def forward(self, u: Tensor, shape: Shape, weight: Tensor, bias=None):
-        patches = self.patches(u, shape)
-        z, _ = self.linear.forward(patches, shape, weight.flatten(2), bias)
+        patches = self._patches(u, shape)
+        z, _ = self._linear.forward(patches, shape, weight.flatten(2), bias)
         return z.view(len(u), -1, u.shape[-1]), patches
 
     def backward(
@@ -154,13 +231,15 @@ class Conv(Operation):
         """`Linear.backward` on the patches, whose gradient goes back to the pixels."""
         m = dz.shape[-1]
         dz = dz.view(len(dz), self.channels, -1)
-        d_patches, dweight, *rest = self.linear.backward(
+        d_patches, dweight, *rest = self._linear.backward(
             dz, shape, patches, weight.flatten(2), bias
         )
-        du = self.patches_backward(d_patches, shape, m) if self.input_gradient else None
+        du = (
+            self._patches_backward(d_patches, shape, m) if self.input_gradient else None
+        )
         return du, dweight.view_as(weight), *rest
 
-    def patches(self, u: Tensor, shape: Shape) -> Tensor:
+    def _patches(self, u: Tensor, shape: Shape) -> Tensor:
         """The neighborhoods: (K, C·H·W, m) to (K, C·k·k, H·W·m)."""
         (channels, height, width), k, border = shape, self.kernel, self.kernel // 2
         networks, m = len(u), u.shape[-1]
@@ -177,8 +256,8 @@ class Conv(Operation):
                 windows[:, i, j] = padded[:, i : i + height, j : j + width]
         return windows.view(networks, channels * k * k, height * width * m)
 
-    def patches_backward(self, d: Tensor, shape: Shape, m: int) -> Tensor:
-        """The transpose of `patches`: each is added back where it came from."""
+    def _patches_backward(self, d: Tensor, shape: Shape, m: int) -> Tensor:
+        """The transpose of `_patches`: each is added back where it came from."""
         (channels, height, width), k, border = shape, self.kernel, self.kernel // 2
         windows = d.view(-1, k, k, height, width, m)
         padded = d.new_zeros(len(windows), height + 2 * border, width + 2 * border, m)

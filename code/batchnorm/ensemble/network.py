@@ -1,7 +1,7 @@
 """Networks: lists of operations, and where each finds its parameters in θ.
 
-A `Network` expands into a flat tuple of `Step`s. Everything that is done with a network
-is a loop over these; the forward and the backward pass are the first two below.
+A `Network` expands into a flat tuple of `Step`s, and what is done with it is a loop
+over these: `propagate` is the forward pass, `backpropagate` the backward pass.
 """
 
 from collections.abc import Iterator
@@ -141,14 +141,13 @@ class Network:
         norm = [NORMS[self.norm](self.eps)] if self.norm is not None else []
         g = [NONLINEARITIES[self.nonlinearity]]
         behind = norm + g if self.order == "before" else g + norm
-        no_bias = getattr(behind[0], "cancels_bias", False)
         first = True
         for index, layer in enumerate(self.hidden):
             layer = _layer(layer)
             if isinstance(layer, Pool):
                 yield index, layer
                 continue
-            bias = layer.bias and not no_bias
+            bias = layer.bias and not behind[0].cancels_bias
             yield index, replace(layer, bias=bias, input_gradient=not first)
             for operation in behind:
                 yield index, operation

@@ -1,8 +1,9 @@
 """The norms, each an operation like those of `layers`: to add one, add it to ``NORMS``.
 
 A norm says the shapes of its parameters and, apart from these, how many running
-statistics it has. With statistics, ``forward`` takes given ones as ``given`` and has
-those it used in its cache as ``mean`` and ``var``, each (K, statistics, 1).
+statistics it has, and whether it cancels a bias. One that has statistics takes them as
+``given`` in ``forward`` at inference; those it used are ``mean`` and ``var`` in its
+cache, each (K, statistics, 1).
 """
 
 from math import prod
@@ -30,7 +31,7 @@ class BatchNorm(Operation):
     ``y = γ (x − μ)/√(σ² + ε) + β``
     """
 
-    cancels_bias = True  # a constant added to a channel is in its mean, too
+    cancels_bias = True  # a constant added to a unit is in its mean, too
 
     def __init__(self, eps: float):
         self.eps = eps

@@ -43,7 +43,19 @@ class SGD:
         _checks.not_negative("weight_decay", self.weight_decay)
 
     def start(self, theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]:
-        """A function that takes one step, θ and ``gradient`` (K, P) in place."""
+        """Get ready to train.
+
+        Parameters
+        ----------
+        theta, gradient : Tensor, (K, P)
+            Both are written to at every step.
+        lr : Tensor, (K, 1)
+
+        Returns
+        -------
+        function
+            Takes one step by what is in ``gradient`` then.
+        """
         velocity = torch.zeros_like(theta) if self.momentum else gradient
 
         def step():
@@ -76,7 +88,19 @@ class Adam:
         _checks.not_negative("weight_decay", self.weight_decay)
 
     def start(self, theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]:
-        """A function that takes one step, θ and ``gradient`` (K, P) in place."""
+        """Get ready to train.
+
+        Parameters
+        ----------
+        theta, gradient : Tensor, (K, P)
+            Both are written to at every step.
+        lr : Tensor, (K, 1)
+
+        Returns
+        -------
+        function
+            Takes one step by what is in ``gradient`` then.
+        """
         first, second = torch.zeros_like(theta), torch.zeros_like(theta)
         beta1, beta2, eps, t = 0.9, 0.999, 1e-8, 0
 
@@ -154,7 +178,22 @@ class Recorder:
             _checks.count("every", self.every)
 
     def wanted(self, steps: int) -> set[int]:
-        """The steps after which a run of so many is recorded."""
+        """The steps after which a run is recorded.
+
+        Parameters
+        ----------
+        steps : int
+            How many the run has.
+
+        Returns
+        -------
+        set of int
+
+        Raises
+        ------
+        ValueError
+            If a step is listed in ``every`` that the run does not have.
+        """
         if self.every is None:
             return {steps}
         if not isinstance(self.every, Sequence):
@@ -249,7 +288,18 @@ class Run:
     records: dict[str, np.ndarray] = field(default_factory=dict)
 
     def steps_to(self, accuracy: float) -> np.ndarray:
-        """The first recorded step with that test accuracy, (K,); inf if none is."""
+        """The first recorded step with a test accuracy.
+
+        Parameters
+        ----------
+        accuracy : float
+            At least so much, in [0, 1].
+
+        Returns
+        -------
+        ndarray, (K,)
+            Infinity where there is none.
+        """
         reached = self.accuracy >= accuracy
         return np.where(reached.any(1), self.at[reached.argmax(1)], np.inf)
 
