@@ -364,8 +364,11 @@ def stale(records):
 
 
 def _rounded(effect):
-    """Three significant digits; None for what JSON has no number for."""
-    return float(f"{effect:.3g}") if math.isfinite(effect) else None
+    """Six significant digits; None for what JSON has no number for.
+
+    So many that rounding carries no effect over a bound of three digits.
+    """
+    return float(f"{effect:.6g}") if math.isfinite(effect) else None
 
 
 def _called(function):
