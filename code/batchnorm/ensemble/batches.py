@@ -23,8 +23,8 @@ _WEIGHTS, _BATCHES = 1, 2  # the two streams of a seed
 def grid(*axes: Iterable) -> tuple[np.ndarray, ...]:
     """All combinations of the given values, one array of length K per axis.
 
-    The first axis varies slowest, so a result (K, ...) is ``reshape``d to the lengths
-    of the axes.
+    The first axis varies slowest, so ``result.reshape(lengths)`` of a result (K, ...)
+    has an axis for each of them.
 
     Parameters
     ----------
