@@ -1,0 +1,120 @@
+"""The networks and the data that claims share.
+
+A measure names what it compares: an `Arm` is one side of a comparison, and
+`trained(seeds, arm, net)` its networks, trained once however many claims look at them.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from batchnorm import datasets
+from batchnorm.ensemble import Conv, Network, Pool, shuffled, train
+
+# Test over training images: seeds draw both from one pool (`estimates.mean`).
+SHARED = 250 / 768
+
+
+class Arm(NamedTuple):
+    """One side of a comparison: a norm with its learning rate and initial scale."""
+
+    norm: str | None
+    rate: float
+    scale: float = 2**0.5
+    order: str = "before"
+
+
+class Mlp(NamedTuple):
+    """Fully connected layers on the digits."""
+
+    nonlinearity: str
+    depth: int
+    width: int
+
+    def network(self, norm, order="before", **options):
+        """The `Network` with this norm."""
+        hidden = (self.width,) * self.depth
+        return Network(
+            (64,),
+            hidden,
+            nonlinearity=self.nonlinearity,
+            norm=norm,
+            order=order,
+            **options,
+        )
+
+
+class Cnn(NamedTuple):
+    """Two convolutions with a pooling between them, on the digits."""
+
+    channels: tuple[int, int] = (8, 16)
+
+    def network(self, norm, order="before", **options):
+        """The `Network` with this norm."""
+        first, second = self.channels
+        hidden = (Conv(first), Pool(), Conv(second))
+        return Network((1, 8, 8), hidden, norm=norm, order=order, **options)
+
+
+def trained(seeds, arm, net, *, data=datasets.digits, **options):
+    """Networks of one arm, one a seed, trained on the digits.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+    arm : Arm
+    net : Mlp or Cnn
+    data : callable
+        From seed to `Split`.
+    **options
+        Those of `ensemble.train`: steps, batch, every, optimizer, ...
+
+    Returns
+    -------
+    Run
+        Shared by all who ask for the same: not to be written to.
+    """
+    return _trained(tuple(seeds), arm, net, data, tuple(sorted(options.items())))
+
+
+@lru_cache(maxsize=6)
+def _trained(seeds, arm, net, data, options):
+    network = net.network(arm.norm, arm.order)
+    return train(network, data, seeds, lr=arm.rate, scale=arm.scale, **dict(options))
+
+
+def testing_part(seeds, data=datasets.digits):
+    """Test images and labels of each seed -> (S, n, d), (S, n)."""
+    splits = [data(seed) for seed in seeds]
+    return np.stack([s.x_test for s in splits]), np.stack([s.y_test for s in splits])
+
+
+def training_part(seeds, data=datasets.digits):
+    """Training images and labels of each seed -> (S, n, d), (S, n)."""
+    splits = [data(seed) for seed in seeds]
+    return np.stack([s.x_train for s in splits]), np.stack([s.y_train for s in splits])
+
+
+def mini_batches(seeds, size, steps):
+    """Mini-batches of training digits for many seeds at once.
+
+    Yields
+    ------
+    x, labels : array, shapes (S, size, 64) and (S, size)
+    """
+    x, y = training_part(seeds)
+    rows = np.stack(
+        [
+            shuffled(labels, size, steps, np.random.default_rng([seed, 1]))
+            for seed, labels in zip(seeds, y, strict=True)
+        ]
+    )
+    each = np.arange(len(x))[:, None]
+    for step in range(steps):
+        yield x[each, rows[:, step]], y[each, rows[:, step]]
+
+
+def one_batch(seeds, size):
+    """One mini-batch a seed -> (S, size, 64), (S, size)."""
+    return next(mini_batches(seeds, size, 1))
