@@ -139,8 +139,10 @@ def _run_all(todo, jobs, partial):
 def run_one(id, seeds):
     """Run a claim -> its record; what a worker does."""
     claim, start = claims.get(id), time.perf_counter()
-    result = claim.run(seeds)
-    return ledger.record(result, time.perf_counter() - start)
+    kept = ledger.record(claim.run(seeds), time.perf_counter() - start)
+    if claim.kind == "experiment":
+        kept["controls"] = protocol.controls(claim, protocol.CHAPTER_SEEDS[:10])
+    return kept
 
 
 def _finish(options, records):

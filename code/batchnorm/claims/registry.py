@@ -64,7 +64,7 @@ def prediction(effect, *, over, tolerance, **fields):
 
 
 def identity(id, statement, *, source, test):
-    """Register an `Identity`.
+    """Register an `Identity` of the chapter whose module calls this.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def identity(id, statement, *, source, test):
         If the id is taken.
     """
     _free(id)
-    _identities[id] = Identity(id, statement, source, test)
+    chapter = inspect.getmodule(inspect.stack()[1].frame).__name__.rpartition(".")[2]
+    _identities[id] = Identity(id, statement, source, test, chapter)
 
 
 def claims():

@@ -1,9 +1,9 @@
 """How the arms of a comparison get their learning rate and initial scale.
 
 Both arms get the same grid, the same seeds and the same budget, on sheets of digits
-that nothing else reads. Chosen is the cell with the highest accuracy on the sheet held
-out, mean over the steps of the run and over the seeds. The grids go in steps of √10
-for rates and of 2 for scales, and no optimum lies on an edge. What every cell scored is
+that nothing else reads. Chosen is the cell with the highest accuracy on the held-out
+sheet, mean over the steps of the run and over the seeds. Grids go in steps of √10 for
+rates and of √2 for scales, and no optimum lies on an edge. What every cell scored is
 stored beside this file; `best` reads it.
 """
 
@@ -24,14 +24,19 @@ from batchnorm.ensemble import grid, train
 
 FILE = Path(__file__).with_name("sweeps.json")
 
-SCALES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-
 
 def rates(low, high):
     """Learning rates from 10^low to 10^high in steps of √10, two digits each."""
     return tuple(
         float(f"{10 ** (k / 2):.2g}")
         for k in range(round(2 * low), round(2 * high) + 1)
+    )
+
+
+def scales(low, high):
+    """Initial scales from 2^low to 2^high in steps of √2, two digits each."""
+    return tuple(
+        float(f"{2 ** (k / 2):.2g}") for k in range(round(2 * low), round(2 * high) + 1)
     )
 
 
@@ -55,22 +60,27 @@ class Sweep:
     net: Mlp | Cnn
     steps: int
     rates: tuple
+    scales: tuple
     arms: tuple = ((None, "before"), ("batch", "before"))
-    scales: tuple = SCALES
     options: tuple = ()
 
 
 SWEEPS = {
-    "sigmoid": Sweep(Mlp("sigmoid", 3, 50), 200, rates(-1, 1.5)),
-    "tanh": Sweep(Mlp("tanh", 4, 50), 150, rates(-2, 0.5)),
-    "relu": Sweep(Mlp("relu", 6, 50), 150, rates(-2, 0.5)),
+    "sigmoid": Sweep(Mlp("sigmoid", 3, 50), 200, rates(-1, 1.5), scales(0, 3)),
+    "tanh": Sweep(Mlp("tanh", 4, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
+    "relu": Sweep(Mlp("relu", 6, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
     "adam": Sweep(
-        Mlp("relu", 3, 50), 120, rates(-3.5, -0.5), options=(("optimizer", "adam"),)
+        Mlp("relu", 3, 50),
+        120,
+        rates(-3.5, -0.5),
+        scales(-2, 1.5),
+        options=(("optimizer", "adam"),),
     ),
     "cnn": Sweep(
         Cnn(),
         60,
         rates(-2, 0.5),
+        scales(-2, 1.5),
         arms=(
             (None, "before"),
             ("batch", "before"),

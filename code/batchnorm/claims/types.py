@@ -108,12 +108,15 @@ class Identity(NamedTuple):
     test : str
         The test that checks it on random input, as pytest names it:
         "tests/unit/test_reference.py::test_rank".
+    chapter : str
+        The chapter that derives it, by the name of its module of claims.
     """
 
     id: str
     statement: str
     source: str
     test: str
+    chapter: str
 
 
 ESTIMATORS = {
