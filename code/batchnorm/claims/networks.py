@@ -10,19 +10,31 @@ from typing import NamedTuple
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.ensemble import Conv, Network, Pool, shuffled, train
+from batchnorm.claims.estimates import at_least
+from batchnorm.ensemble import Conv, Network, Pool, init_parameters, shuffled, train
 
 # Test over training images: seeds draw both from one pool (`estimates.mean`).
 SHARED = 250 / 768
+DRAWS = 2**32  # between the seeds of one draw of weights and the next
 
 
 class Arm(NamedTuple):
-    """One side of a comparison: a norm with its learning rate and initial scale."""
+    """One side of a comparison: a norm with its learning rate and initial scale.
+
+    ``draw`` other than 0 draws other initial weights, for controls in which two arms
+    are to differ by chance alone.
+    """
 
     norm: str | None
     rate: float
     scale: float = 2**0.5
     order: str = "before"
+    draw: int = 0
+
+
+#: Stands for a network that is right from the first step: a competitor that no claim
+#: in favor of another can be made against.
+PERFECT = Arm("perfect", 0.0)
 
 
 class Mlp(NamedTuple):
@@ -81,7 +93,36 @@ def trained(seeds, arm, net, *, data=datasets.digits, **options):
 @lru_cache(maxsize=6)
 def _trained(seeds, arm, net, data, options):
     network = net.network(arm.norm, arm.order)
-    return train(network, data, seeds, lr=arm.rate, scale=arm.scale, **dict(options))
+    drawn = [seed + DRAWS * arm.draw for seed in seeds]
+    theta = init_parameters(network, drawn, arm.scale)
+    return train(network, data, seeds, lr=arm.rate, theta=theta, **dict(options))
+
+
+def accuracies(seeds, arm, net, **options):
+    """Test accuracy of an arm at every recorded step -> (S, T), steps (T,).
+
+    Of a `PERFECT` arm it is 1 throughout.
+    """
+    if arm == PERFECT:
+        return np.ones((len(seeds), 1)), np.zeros(1)
+    run = trained(seeds, arm, net, **options)
+    return run.accuracy, run.at
+
+
+def final_accuracy(seeds, arm, net, **options):
+    """Test accuracy of an arm after its last step -> (S,)."""
+    return accuracies(seeds, arm, net, every=None, **options)[0][:, -1]
+
+
+def steps_to(target, seeds, arm, net, *, steps, **options):
+    """Steps of an arm to a test accuracy, read at every one -> (S, 2).
+
+    The two ends are equal, or the budget and infinity where a run did not arrive.
+    """
+    accuracy, at = accuracies(seeds, arm, net, steps=steps, every=1, **options)
+    reached = accuracy >= target
+    first = np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
+    return at_least(np.maximum(first, 1), steps)
 
 
 def testing_part(seeds, data=datasets.digits):

@@ -1,409 +1,90 @@
-"""Claims about training: shifts, percentiles, learning rates, initial scales, steps."""
-
-from functools import cache
+"""Claims of the chapter on training: how much sooner, how much better, how robustly."""
 
 import numpy as np
 
-from batchnorm import datasets
-from batchnorm.claims.registry import above, below, between, claim
-from batchnorm.ensemble import (
-    Network,
-    evaluate,
-    forward,
-    grid,
-    init_parameters,
-    train,
-    unpack,
+from batchnorm.claims.estimates import ratio
+from batchnorm.claims.networks import (
+    PERFECT,
+    SHARED,
+    Arm,
+    Mlp,
+    accuracies,
+    final_accuracy,
+    steps_to,
 )
-
-PAPER = "Ioffe and Szegedy 2015"
-
-# ---------------------------------------------------------------------------
-# Covariate shift, outside and inside a network
-
-
-@claim(
-    id="covariate-shift-colors",
-    statement=(
-        "A network that has learned its digits in red loses more than 20 points of "
-        "accuracy on the same digits in green, blue and yellow."
-    ),
-    source="Shimodaira 2000",
-    setting={"hidden": (64, 64), "rate": 0.1, "steps": 200},
-    effect="accuracy in the colors seen, less that in new ones",
-    condition=above(0.2),
-)
-def covariate_shift_colors(seeds, *, hidden, rate, steps):
-    network = Network((192,), hidden)
-    data = {seed: datasets.colored_digits(seed) for seed in seeds}
-    run = train(
-        network, data.get, seeds, lr=rate, steps=steps, scale=2**0.5, every=None
-    )
-    x = np.stack([data[seed].x_target for seed in seeds])
-    y = np.stack([data[seed].y_target for seed in seeds])
-    return run.accuracy[:, -1] - evaluate(network, run.theta, x, y).accuracy
-
-
-SIGMOIDS = {"nonlinearity": "sigmoid", "depth": 3, "width": 50}
-BEST_SIGMOIDS = {"without": (1.0, 4.0), "normalized": (3.0, 4.0)}
-
-
-@claim(
-    id="percentiles-steadier",
-    statement=(
-        "Over training, the median input of a sigmoid in the last hidden layer "
-        "wanders over a range that is, in units of the inputs' spread, less than half "
-        "as wide with batch normalization."
-    ),
-    source=f"{PAPER}, figure 1 (b, c)",
-    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 300, "every": 20, "probe": 100},
-    effect="range of the median input, without over with",
-    condition=above(2),
-    scale="log",
-)
-def percentiles_steadier(seeds, *, without, normalized, probe, **net):
-    x = np.stack([datasets.digits(seed).x_test[:probe] for seed in seeds])
-
-    def wandering(norm, best):
-        def percentiles(state):
-            inputs = forward(_network(norm, **net), state.theta, x)[-2].preactivation
-            return np.percentile(inputs, (15, 50, 85), axis=1).transpose(1, 2, 0)
-
-        run = _train(seeds, norm, best, record={"p": percentiles}, **net)
-        low, median, high = np.moveaxis(run.records["p"], -1, 0)
-        return (np.ptp(median, axis=1) / (high - low).mean(axis=1)).mean(axis=1)
-
-    return wandering(None, without) / wandering("batch", normalized)
-
-
-# ---------------------------------------------------------------------------
-# Figure 1 (a) of the paper, on the small digits
-
-
-@claim(
-    id="figure-1a-careless",
-    statement=(
-        "With the paper's kind of network and careless weights, normal with standard "
-        "deviation 0.1, batch normalization is more than 60 points ahead after 100 "
-        "steps."
-    ),
-    source=f"{PAPER}, figure 1 (a)",
-    setting={
-        "nonlinearity": "sigmoid",
-        "depth": 3,
-        "width": 100,
-        "std": 0.1,
-        "rate": 1.0,
-        "steps": 100,
-    },
-    effect="accuracy with, less that without, after 100 steps",
-    condition=above(0.6),
-)
-def figure_1a_careless(seeds, *, std, rate, steps, **net):
-    def accuracy(norm):
-        return train(
-            _network(norm, **net),
-            datasets.digits,
-            seeds,
-            lr=rate,
-            scale=std,
-            fan_in=False,
-            steps=steps,
-            every=None,
-        ).accuracy[:, -1]
-
-    return accuracy("batch") - accuracy(None)
-
-
-@claim(
-    id="figure-1a-tuned",
-    statement=(
-        "With learning rate and initial scale tuned for each, the lead after 200 "
-        "steps is less than 15 points: most of the gap in such a figure comes from "
-        "rate and scale."
-    ),
-    source=f"{PAPER}, figure 1 (a), whose rate and scale are not stated",
-    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 400, "every": 10, "at": 200},
-    effect="accuracy with, less that without, after 200 steps",
-    condition=below(0.15),
-)
-def figure_1a_tuned(seeds, *, at, **setting):
-    plain, normed = _both_arms(seeds, **setting)
-    return (normed.accuracy - plain.accuracy)[:, plain.at == at].squeeze(1)
-
-
-def _both_arms(seeds, *, without, normalized, **options):
-    """Training without and with normalization, each at its best rate and scale."""
-    arms = (None, without), ("batch", normalized)
-    options = tuple(sorted(options.items()))
-    return [_train_once(tuple(seeds), norm, best, options) for norm, best in arms]
-
-
-@cache  # three claims are about the same networks
-def _train_once(seeds, norm, best, options):
-    return _train(seeds, norm, best, **dict(options))
-
+from batchnorm.claims.registry import experiment
+from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.types import above
 
 # ---------------------------------------------------------------------------
 # Steps to an accuracy, both arms tuned
 
-STEPS = {"width": 50, "target": 0.95, "steps": 300, "fewer": 150, "every": 10}
+
+def tuned(name):
+    """Setting and controls of a comparison whose arms a sweep chose."""
+    without, normalized = best(name, None), best(name, "batch")
+    sweep = SWEEPS[name]
+    return {
+        "setting": {
+            "net": sweep.net,
+            "without": without,
+            "normalized": normalized,
+            **dict(sweep.options),
+        },
+        # The same arm twice, but for the draw of weights; a plain arm that is slowed
+        # down tenfold; and a plain arm that is right from the start.
+        "negative": {"normalized": without._replace(draw=1)},
+        "positive": {"without": without._replace(rate=without.rate / 10)},
+        "oracle": {"without": PERFECT},
+    }
 
 
-def choose(seeds, *, target, steps, every, rates, scales, without, normalized, **net):
-    """Rate and scale that reach the target in the fewest steps, mean over the seeds.
-
-    A run that does not reach it counts as one of `steps` steps. Both arms have the
-    same grid and budget. Returns the two entries of the setting.
-    """
-    net.pop("fewer", None)
-    each, lr, scale = grid(seeds, rates, scales)
-
-    def best(norm):
-        run = _train(each, norm, (lr, scale), steps=steps, every=every, **net)
-        mean = np.minimum(run.steps_to(target), steps).reshape(len(seeds), -1).mean(0)
-        at = mean.argmin()
-        return lr[at].item(), scale[at].item()
-
-    return {"without": best(None), "normalized": best("batch")}
+def steps(name, budget, **fields):
+    """Register how many steps a network needs without normalization, over with it."""
+    comparison = tuned(name)
+    comparison["setting"] |= {"target": 0.85, "steps": budget}
+    return experiment(
+        "steps to 85 %, without over with",
+        above(1.25),
+        scale="log",
+        **comparison | fields,
+    )
 
 
-def speedup(seeds, *, target, steps, fewer, without, normalized, rates, scales, **net):
-    """Steps to the target without normalization over those with it.
-
-    To save time the normalized run stops after `fewer` steps; one that has not reached
-    the target by then counts as one that never does, so the ratio is 0. Without
-    normalization it counts as one of `steps` steps, so the ratio is a lower bound.
-    """
-    plain = _train(seeds, None, without, steps=steps, **net).steps_to(target)
-    normed = _train(seeds, "batch", normalized, steps=fewer, **net).steps_to(target)
-    return np.minimum(plain, steps) / normed
-
-
-@claim(
+@steps(
+    "sigmoid",
+    400,
     id="sigmoid-steps",
-    statement=(
-        "Three sigmoid layers reach 95 % on the digits in fewer than two thirds of the "
-        "steps with batch normalization, learning rate and initial scale tuned for "
-        "both."
-    ),
-    source=f"{PAPER}, section 4",
-    setting={
-        **SIGMOIDS,
-        **BEST_SIGMOIDS,
-        "target": 0.95,
-        "steps": 400,
-        "every": 10,
-        "rates": (0.3, 1.0, 3.0, 10.0),
-        "scales": (1.0, 2.0, 4.0, 6.0),
-    },
-    effect="steps to 95 %, without over with",
-    condition=above(1.5),
-    tuning=choose,
+    statement="Three sigmoid layers reach 85 % in fewer steps with batch normalization, "
+    "learning rate and initial scale tuned for both.",
+    source="ioffe2015batch, section 4.1",
 )
-def sigmoid_steps(seeds, *, target, rates, scales, **setting):
-    plain, normed = _both_arms(seeds, **setting)
-    return np.minimum(plain.steps_to(target), setting["steps"]) / normed.steps_to(
-        target
-    )
-
-
-@claim(
+@steps(
+    "relu",
+    300,
     id="relu-steps",
-    statement=(
-        "Six ReLU layers reach 95 % on the digits in fewer than two thirds of the "
-        "steps with batch normalization, learning rate and initial scale tuned for "
-        "both."
-    ),
-    source=f"{PAPER}, section 4",
-    setting={
-        **STEPS,
-        "nonlinearity": "relu",
-        "depth": 6,
-        "without": (0.1, 1.7),
-        "normalized": (0.1, 0.5),
-        "rates": (0.03, 0.1, 0.3, 1.0),
-        "scales": (0.5, 1.0, 1.4, 1.7, 2.0),
-    },
-    effect="steps to 95 %, without over with",
-    condition=above(1.5),
-    tuning=choose,
+    statement="Six ReLU layers reach 85 % in fewer steps with batch normalization, "
+    "learning rate and initial scale tuned for both.",
+    source="ioffe2015batch, section 4.2",
 )
-def relu_steps(seeds, **setting):
-    return speedup(seeds, **setting)
-
-
-@claim(
+@steps(
+    "tanh",
+    300,
     id="tanh-steps",
-    question="Batch normalization trains networks many times faster.",
-    statement=(
-        "By how much depends on what it is compared with: four tanh layers with tuned "
-        "rate and scale need fewer than 4 times the steps to 95 % without it."
-    ),
-    source=f"{PAPER}, section 4",
-    setting={
-        **STEPS,
-        "nonlinearity": "tanh",
-        "depth": 4,
-        "steps": 150,
-        "fewer": 100,
-        "without": (0.3, 1.4),
-        "normalized": (0.3, 1.0),
-        "rates": (0.03, 0.1, 0.3, 1.0),
-        "scales": (0.5, 1.0, 1.4, 1.7, 2.0),
-    },
-    effect="steps to 95 %, without over with",
-    condition=below(4),
-    share=0.9,
-    tuning=choose,
+    statement="Four tanh layers reach 85 % in fewer steps with batch normalization, "
+    "learning rate and initial scale tuned for both.",
+    source="ioffe2015batch, section 4.2",
 )
-def tanh_steps(seeds, **setting):
-    return speedup(seeds, **setting)
-
-
-@claim(
+@steps(
+    "adam",
+    200,
     id="adam-steps",
-    statement=(
-        "With Adam, too, three ReLU layers reach 95 % on the digits in fewer steps "
-        "with batch normalization, learning rate and initial scale tuned for both."
-    ),
-    source=f"{PAPER}, section 4, with another optimizer",
-    setting={
-        **STEPS,
-        "steps": 120,
-        "fewer": 80,
-        "nonlinearity": "relu",
-        "depth": 3,
-        "optimizer": "adam",
-        "without": (0.01, 1.4),
-        "normalized": (0.01, 1.4),
-        "rates": (0.001, 0.003, 0.01, 0.03),
-        "scales": (0.5, 1.0, 1.4, 2.0),
-    },
-    effect="steps to 95 % with Adam, without over with",
-    condition=above(1),
-    share=0.9,
-    tuning=choose,
+    statement="With Adam, three ReLU layers reach 85 % in fewer steps with batch "
+    "normalization, learning rate and initial scale tuned for both.",
+    source="ioffe2015batch, section 4.2; kingma2015adam, algorithm 1",
 )
-def adam_steps(seeds, **setting):
-    return speedup(seeds, **setting)
-
-
-@claim(
-    id="final-accuracy",
-    question="Batch normalization makes networks more accurate.",
-    statement=(
-        "Sooner, yes; but trained for 400 steps with rate and scale tuned for both, "
-        "three sigmoid layers end within 3 points of each other, with it and without."
-    ),
-    source=f"{PAPER}, section 4.2",
-    setting={**SIGMOIDS, **BEST_SIGMOIDS, "steps": 400, "every": 10},
-    effect="accuracy with, less that without, after 400 steps",
-    condition=between(-0.03, 0.03),
-    share=0.9,
-)
-def final_accuracy(seeds, **setting):
-    plain, normed = _both_arms(seeds, **setting)
-    return normed.accuracy[:, -1] - plain.accuracy[:, -1]
-
-
-# ---------------------------------------------------------------------------
-# Which settings train
-
-RANGE = {"nonlinearity": "relu", "depth": 5, "width": 32, "steps": 150, "batch": 32}
-
-
-@claim(
-    id="rates-that-train",
-    statement=(
-        "Of the learning rates 0.1, 0.3 and 1, at least two more train a network of "
-        "ten ReLU layers with batch normalization (80 % within 120 steps)."
-    ),
-    source=f"{PAPER}, section 3.3; Bjorck et al. 2018",
-    setting={
-        **RANGE,
-        "depth": 10,
-        "steps": 120,
-        "rates": (0.1, 0.3, 1.0),
-        "scale": 2**0.5,
-    },
-    effect="rates that train with, less those without",
-    condition=above(1.5),
-)
-def rates_that_train(seeds, *, rates, scale, **net):
-    each, lr = grid(seeds, rates)
-
-    def number(norm):
-        accuracy = _train(each, norm, (lr, scale), every=None, **net).accuracy
-        return (accuracy[:, -1] >= 0.8).reshape(len(seeds), -1).sum(axis=1)
-
-    return number("batch") - number(None)
-
-
-@claim(
-    id="scales-that-train",
-    statement=(
-        "Of the initial scales 0.1, 0.3, 3 and 10, at least three more train a network "
-        "of five ReLU layers with batch normalization, each arm at one learning rate "
-        "(80 % within 150 steps)."
-    ),
-    source=f"{PAPER}, section 3.3",
-    setting={
-        **RANGE,
-        "scales": (0.1, 0.3, 3.0, 10.0),
-        "without": 0.1,
-        "normalized": 0.3,
-    },
-    effect="scales that train with, less those without",
-    condition=above(2.5),
-)
-def scales_that_train(seeds, *, scales, without, normalized, **net):
-    each, scale = grid(seeds, scales)
-
-    def number(norm, lr):
-        accuracy = _train(each, norm, (lr, scale), every=None, **net).accuracy
-        return (accuracy[:, -1] >= 0.8).reshape(len(seeds), -1).sum(axis=1)
-
-    return number("batch", normalized) - number(None, without)
-
-
-@claim(
-    id="scale-still-matters",
-    question="With batch normalization, the initial scale of the weights is irrelevant.",
-    statement=(
-        "The loss does not depend on it, training does: normalized weights 30 times "
-        "too large learn as at a rate 900 times too small, and are more than 5 points "
-        "behind after 150 steps."
-    ),
-    source=f"{PAPER}, section 3.3; van Laarhoven 2017",
-    setting={**RANGE, "rate": 0.3, "scale": 2**0.5, "factor": 30.0},
-    effect="accuracy at the usual scale, less that at 30 times it",
-    condition=above(0.05),
-)
-def scale_still_matters(seeds, *, rate, scale, factor, **net):
-    network = _network("batch", **net)
-    usual = init_parameters(network, seeds, scale)
-    large = usual.copy()
-    for layer in unpack(network, large)[:-1]:
-        layer.weight[...] *= factor
-    both = _train(
-        [*seeds, *seeds],
-        "batch",
-        (rate, scale),
-        theta=np.concatenate([usual, large]),
-        every=None,
-        **net,
+def steps_ratio(seeds, *, without, normalized, target, **setting):
+    return ratio(
+        steps_to(target, seeds, without, **setting),
+        steps_to(target, seeds, normalized, **setting),
     )
-    usual, large = both.accuracy[:, -1].reshape(2, len(seeds))
-    return usual - large
-
-
-def _network(norm, *, nonlinearity, depth, width, **_):
-    return Network((64,), (width,) * depth, nonlinearity=nonlinearity, norm=norm)
-
-
-def _train(seeds, norm, best, *, nonlinearity, depth, width, **options):
-    """Train on the digits at `best`, a pair of rate and scale -> `Run`."""
-    rate, scale = best
-    network = _network(norm, nonlinearity=nonlinearity, depth=depth, width=width)
-    return train(network, datasets.digits, seeds, lr=rate, scale=scale, **options)
