@@ -28,6 +28,9 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED, above, below, 
         (within(-1, 1), (1.0, 3), OPPOSED),
         (within(-1, 1), (0.5, 1.5), UNDECIDED),
         (above(1), (-np.inf, np.inf), UNDECIDED),
+        (above(1), (1.1, np.inf), SUPPORTED),
+        (below(1), (1.1, np.inf), OPPOSED),
+        (within(-1, 1), (0, np.inf), UNDECIDED),
     ],
 )
 def test_verdict_is_where_the_interval_lies(region, interval, verdict):

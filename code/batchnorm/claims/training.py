@@ -53,7 +53,7 @@ def steps(name, budget, **fields):
 
 @steps(
     "sigmoid",
-    400,
+    250,
     id="sigmoid-steps",
     statement="Three sigmoid layers reach 85 % in fewer steps with batch normalization, "
     "learning rate and initial scale tuned for both.",
@@ -61,7 +61,7 @@ def steps(name, budget, **fields):
 )
 @steps(
     "relu",
-    300,
+    200,
     id="relu-steps",
     statement="Six ReLU layers reach 85 % in fewer steps with batch normalization, "
     "learning rate and initial scale tuned for both.",
@@ -69,7 +69,7 @@ def steps(name, budget, **fields):
 )
 @steps(
     "tanh",
-    300,
+    150,
     id="tanh-steps",
     statement="Four tanh layers reach 85 % in fewer steps with batch normalization, "
     "learning rate and initial scale tuned for both.",
@@ -77,7 +77,7 @@ def steps(name, budget, **fields):
 )
 @steps(
     "adam",
-    200,
+    100,
     id="adam-steps",
     statement="With Adam, three ReLU layers reach 85 % in fewer steps with batch "
     "normalization, learning rate and initial scale tuned for both.",

@@ -56,9 +56,10 @@ class Region:
         -------
         str
         """
-        if self.low < estimate.low and estimate.high < self.high:
+        low, high = (math.isfinite(bound) for bound in (self.low, self.high))
+        if not (low and estimate.low <= self.low or high and estimate.high >= self.high):
             return SUPPORTED
-        if estimate.high <= self.low or self.high <= estimate.low:
+        if low and estimate.high <= self.low or high and estimate.low >= self.high:
             return OPPOSED
         return UNDECIDED
 
