@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve check-site test lint unit notebooks run lab claims bench matrix lock newest clean
+.PHONY: help setup book serve check-site test lint unit notebooks run landing lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -28,8 +28,14 @@ setup: $(READY)  ## make .venv with the exact versions in requirements.txt
 $(READY): requirements.txt
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)"
 
+# From nothing, because Sphinx keeps the pages of chapters that are gone, and warns of a
+# page only when it reads it. The site is there only if it was built without a warning.
 book: $(READY)  ## build the site into _build/html; a warning is an error
-	@$(RUN) booktools.build
+	@rm -rf _build && mkdir _build
+	@$(BIN)/jupyter-book build . -n -W --keep-going --quiet >_build/log 2>&1 || \
+	  { cat _build/log >&2; rm -rf _build/html; \
+	    echo "the book was not built; the lines above say why" >&2; exit 1; }
+	@echo "the book is at $(CURDIR)/_build/html/index.html"
 
 serve: book  ## build the site and serve it on 127.0.0.1
 	@echo "the book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C"
@@ -54,6 +60,9 @@ notebooks: $(READY)  ## run every chapter and compare all outputs with the store
 run: $(READY)  ## run every notebook again and store its outputs in normal form
 	@$(WORKERS) $(RUN) booktools.notebooks
 
+landing: $(READY)  ## take the figure of the first page from its chapter again
+	@$(RUN) booktools.landing
+
 lab: $(READY)  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab --notebook-dir=chapters
 
@@ -64,7 +73,7 @@ bench: $(READY)  ## speed, as ratios measured side by side
 	@$(RUN) booktools.bench
 
 matrix: $(READY)  ## chapters and claims on other CPUs, threads, versions; takes hours
-	@$(RUN) booktools.matrix
+	@$(RUN) tox
 
 lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; \
@@ -76,4 +85,4 @@ newest:    ## make .venv with the newest versions that pyproject.toml admits
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)" newest
 
 clean:     ## remove what the other verbs made, the environment too
-	rm -rf _build $(VENV) .pytest_cache .ruff_cache .hypothesis code/*.egg-info
+	rm -rf _build $(VENV) .tox .pytest_cache .ruff_cache .hypothesis code/*.egg-info

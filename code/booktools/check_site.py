@@ -21,8 +21,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import TimeoutError, sync_playwright
 
-from booktools.build import HTML
+from booktools.notebooks import ROOT
 
+HTML = ROOT / "_build" / "html"
 PAGE_KIB = 350  # a page without its figures, as a host sends it
 FIGURE_KIB = 60
 WIDTHS = (1280, 390)

@@ -1,7 +1,7 @@
 """Sphinx extension: the page of evidence, and the fold below each strip of claims.
 
 The page comes from the registry and the ledger of `batchnorm.claims`; it says where it
-goes by the comment ``% claims``. In a chapter, the cell that shows claims gets a fold
+goes by the comments ``% claims`` and ``% changes``. In a chapter, the cell that shows claims gets a fold
 with the code that measured them and a link to the entry of each.
 """
 
@@ -16,12 +16,12 @@ from docutils import nodes
 from sphinx import addnodes
 
 from batchnorm import claims
-from batchnorm.claims import ledger
+from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
 from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import notebooks, read
 
-PAGE, MARK = "back/evidence", "\n% claims\n"
+PAGE = "back/evidence"
 
 # ---------------------------------------------------------------------------
 # The page
@@ -151,10 +151,11 @@ def _earlier(earlier):
 
 def _identities(identities):
     lines = [
-        f"- {i.statement} ({cited(i.source)}; `{i.test.rpartition('::')[2]}`)"
+        f"(identity-{i.id})=\n- {i.statement} ({cited(i.source)}; "
+        f"`{i.test.rpartition('::')[2]}`)"
         for i in identities
     ]
-    return "**Identities**\n\n" + "\n".join(lines)
+    return "**Identities**\n\n" + "\n\n".join(lines)
 
 
 def _gone(records):
@@ -174,9 +175,7 @@ def _gone(records):
 def cited(source):
     """Keys and places of a source as citations."""
     pairs = references(source)
-    return "; ".join(
-        f"{{cite:t}}`{key}`" + (f", {place}" if place else "") for key, place in pairs
-    )
+    return "; ".join(f"{{cite:t}}`{key}`, {place}" for key, place in pairs)
 
 
 def strip(claim, kept):
@@ -219,6 +218,42 @@ def _short(value):
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def changes():
+    """What was changed after it had been written down, and what was dropped.
+
+    Returns
+    -------
+    str
+        Markdown: all changes by claim, what did not hold on new seeds, and what is no
+        longer registered.
+    """
+    ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
+    text = [_changes_of(id) for id in ids]
+    again = [
+        f"- {_link(r.id)}: {r.held} of {r.of}, on {r.seeds}" for r in moved.RETESTED
+    ]
+    text += ["Claims that ask for all seeds, and did not hold on all new ones:"]
+    text += ["\n".join(again)]
+    dropped = [f"- `{id}`: {why}" for id, why in moved.DROPPED.items()]
+    text += ["No longer registered:", "\n".join(dropped)] if dropped else []
+    return "\n\n".join(text)
+
+
+def _changes_of(id):
+    """A definition list of one entry: the claim, and below it each of its changes."""
+    said = [
+        f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
+        for m in moved.MOVED
+        if m.id == id
+    ]
+    return f"{_link(id)}\n: " + "\n\n  ".join(said)
+
+
+def _link(id):
+    known = {entry.id for entry in claims.claims()}
+    return f"{{ref}}`{id} <claim-{id}>`" if id in known else f"`{id}`"
+
+
 # ---------------------------------------------------------------------------
 # Below the strips of a chapter
 
@@ -255,7 +290,8 @@ def read_page(app, docname, source):
     """Put the entries where the page's comment stands."""
     if docname != PAGE:
         return
-    source[0] = source[0].replace(MARK, f"\n{page(ledger.read())}\n")
+    for mark, text in (("claims", page(ledger.read())), ("changes", changes())):
+        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
     for path in (ledger.FILE, *Path(claims.__file__).parent.glob("*.py")):
         app.env.note_dependency(str(path))
 

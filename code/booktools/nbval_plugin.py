@@ -1,4 +1,4 @@
-"""What strict nbval leaves out: figures, the network, stray files, seconds per chapter.
+"""What strict nbval leaves out: figures, the network, stray files, a count per chapter.
 
 Load it with ``pytest -p booktools.nbval_plugin --nbval chapters``. nbval itself
 never compares PNG, so a figure that is missing, stale or swapped would pass. And a
@@ -102,12 +102,15 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    seconds = Counter()
+    seconds, failed = Counter(), Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
             if hasattr(report, "duration"):
-                seconds[report.nodeid.partition("::")[0]] += report.duration
+                chapter = report.nodeid.partition("::")[0]
+                seconds[chapter] += report.duration
+                failed[chapter] += report.failed
     if seconds:
-        terminalreporter.section("seconds per chapter")
+        terminalreporter.section("seconds per chapter, failed cells")
         for chapter, total in seconds.most_common():
-            terminalreporter.write_line(f"{total:7.1f}  {chapter}")
+            count = failed[chapter] or ""
+            terminalreporter.write_line(f"{total:7.1f} {count:>4}  {chapter}")

@@ -9,21 +9,18 @@ Docstrings are Markdown: code between backticks, formulas between $ or $$. autod
 them on as reStructuredText, which `to_rst` writes.
 """
 
-import html
 import importlib
 import inspect
-import math
 import re
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from docutils import nodes
 from sphinx import addnodes
 
 from batchnorm import claims
 from batchnorm.claims.__main__ import DATA_FILE
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT, notebooks
 
 MODULES = (
     "reference",
@@ -191,159 +188,6 @@ def raised(docstring):
 
 
 # ---------------------------------------------------------------------------
-# Evidence
-
-
-def chapters():
-    """Label, title and cells of every chapter of the book, in reading order."""
-    contents = (ROOT / "_toc.yml").read_text(encoding="utf-8")
-    for path in notebooks():
-        if f"chapters/{path.stem}" in contents:  # the template is not
-            cells = read(path).cells
-            head = re.match(r"\((ch-[\w-]+)\)=\n# (.+)", cells[0].source)
-            yield head[1], head[2], cells
-
-
-def shown():
-    """Where the claims are shown: id -> (label of the chapter, name of the figure).
-
-    The name is None where the chapter prints the verdict without a figure.
-    """
-    ids = {entry.id for entry in claims.claims()}
-    found = {}
-    for label, _, cells in chapters():
-        for cell in cells:
-            if cell.cell_type == "code":
-                figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-                for id in re.findall(r'"([\w-]+)"', cell.source):
-                    if id in ids:
-                        found.setdefault(id, (label, figure))
-    return found
-
-
-def evidence(data):
-    """All registered claims with what their record says, as Markdown.
-
-    data: what `claims.load` returns. Those that refute a common statement come first.
-    A record that is older than its claim is named, and its effects are left out.
-    """
-    stale, where = set(claims.stale(data["claims"])), shown()
-    records = {r["id"]: r for r in data["claims"] if r["id"] not in stale}
-    changed = {r["id"] for r in data["claims"]} & stale
-    entries = claims.claims()
-    refuted = [entry for entry in entries if entry.kind == "refuted"]
-    rest = [entry for entry in entries if entry.kind != "refuted"]
-
-    def written(chosen):
-        return [
-            _claim(c, records.get(c.id), c.id in changed, where.get(c.id))
-            for c in chosen
-        ]
-
-    text = [_summary(data, records.values(), refuted, len(changed), len(stale))]
-    text += ["(evidence-refuted)=\n## Often said, and not so here", *written(refuted)]
-    for label, title, _ in chapters():
-        here = [entry for entry in rest if where.get(entry.id, ("",))[0] == label]
-        text += [f"## {title}", *written(here)] if here else []
-    nowhere = [entry for entry in rest if entry.id not in where]
-    text += ["## In no chapter", *written(nowhere)] if nowhere else []
-    return "\n\n".join(text)
-
-
-def _summary(data, records, refuted, changed, stale):
-    versions = ", ".join(f"{name} {v}" for name, v in data["versions"].items())
-    held = sum(record["holds"] for record in records)
-    return (
-        f"{len(records) + stale} claims are registered. {len(refuted)} of them answer "
-        "a common statement that did not hold here; they come first. "
-        f"{len(records)} are recorded as they stand, last on {data['date']} "
-        f"({versions}, {data['machine']}), and {held} of these hold. "
-        f"{changed} were changed since they were recorded, and {stale - changed} are "
-        "not recorded: no effect is given there."
-    )
-
-
-def _claim(entry, record, changed, where):
-    """A definition list of one entry: the statement, and below it what was measured."""
-    said = [] if entry.claimed is None else [f"**Measured here.** {entry.statement}"]
-    if changed:
-        said += ["Changed since it was recorded."]
-    elif record is None:
-        said += ["Not recorded yet."]
-    else:
-        said += [strip(entry, record["effects"]), _outcome(entry, record)]
-    place = "in no chapter"
-    if where is not None:
-        label, figure = where
-        place = f"in {{ref}}`{label}`" + (f", {{numref}}`{figure}`" if figure else "")
-    setting = "; ".join(f"{k} {_short(v)}" for k, v in entry.setting.items())
-    said += [
-        f"*Shown* {place}. *Source:* {entry.source}. *Setting:* {setting}. "
-        f"*Id:* `{entry.id}`"
-    ]
-    below = "\n\n  ".join(said)
-    return f"(claim-{entry.id})=\n{entry.claimed or entry.statement}\n: {below}"
-
-
-def _outcome(entry, record):
-    effects = _numbers(record["effects"])
-    seeds, held = len(record["seeds"]), record["held"]
-    asked = "" if record["needed"] == seeds else f" ({record['needed']} asked)"
-    verdict = "**Held**" if record["holds"] else "**Did not hold:** only"
-    low, high = (_short(v) for v in (effects.min(), effects.max()))
-    return (
-        f"{verdict} in {held} of {seeds} seeds{asked}. *Effect:* {entry.effect}; "
-        f"median {_short(np.median(effects))}, from {low} to {high}; "
-        f"asked {record['condition']}."
-    )
-
-
-def _numbers(effects):
-    return np.array([np.nan if effect is None else effect for effect in effects])
-
-
-def _short(value):
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_short, value))
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return text.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
-
-
-def strip(entry, effects):
-    """One dot a seed on a line, the condition dashed, as an SVG that has no script."""
-    values, bounds = _numbers(effects), np.array(entry.condition.thresholds)
-    map_ = np.log10 if entry.scale == "log" else np.asarray
-    with np.errstate(invalid="ignore", divide="ignore"):
-        dots, dashes = map_(values), map_(bounds)
-    finite = np.concatenate([dots, dashes])
-    finite = finite[np.isfinite(finite)]
-    low, high = finite.min(), finite.max()
-    width = (high - low) or 1.0
-
-    def at(value):
-        return f"{4 + 92 * (value - low) / width:.1f}%"
-
-    places = sorted({at(dot) for dot in dots if math.isfinite(dot)})
-    marks = "".join(f'<circle cx="{place}" cy="8" r="4"/>' for place in places)
-    lines = "".join(
-        f'<line x1="{at(dash)}" x2="{at(dash)}" y2="16" stroke-width="2" '
-        'stroke-dasharray="4 2"/>'
-        for dash in dashes
-    )
-    low, high = (_short(value) for value in (np.nanmin(values), np.nanmax(values)))
-    said = html.escape(
-        f"One dot for each seed, from {low} to {high}; asked {entry.condition}, dashed."
-    )
-    return (
-        f'<svg role="img" aria-label="{said}" width="100%" height="16" '
-        f'stroke="currentColor" fill="currentColor" fill-opacity=".45">{lines}{marks}'
-        "</svg>"
-    )
-
-
-# ---------------------------------------------------------------------------
 # Index
 
 MOST = 5  # sections listed for an entry: those that say the word most often
@@ -485,18 +329,17 @@ def _is_math(node):
 # Sphinx
 
 GENERATED = {
-    "back/evidence": ("% claims", lambda: evidence(claims.load(ROOT / DATA_FILE))),
-    "back/api": ("% refusals", refusals),
+    ("back/api", "% refusals"): refusals,
 }
 
 
 def read_page(app, docname, source):
-    """Put the generated part of a page where its comment stands."""
-    if docname in GENERATED:
-        mark, generate = GENERATED[docname]
-        source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
-    elif docname != "back/subjects":
+    """Put the generated parts of a page where their comments stand."""
+    if docname not in {page for page, _ in GENERATED} | {"back/subjects"}:
         return
+    for (page, mark), generate in GENERATED.items():
+        if page == docname:
+            source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
     code = Path(claims.__file__).parents[1]
     for path in (ROOT / DATA_FILE, *notebooks(), *code.rglob("*.py")):
         app.env.note_dependency(str(path))

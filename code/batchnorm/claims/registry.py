@@ -17,9 +17,11 @@ stack; each then says its `id` and `statement` itself.
 
 import difflib
 import inspect
+import re
 
 from batchnorm.claims.types import Experiment, Identity, Prediction
 
+_REFERENCE = re.compile(r"([a-z]+\d{4}\w+), (\S.*)")
 _claims: dict[str, Experiment | Prediction] = {}
 _identities: dict[str, Identity] = {}
 
@@ -101,20 +103,34 @@ def get(id):
 
 
 def references(source):
-    """A source as pairs of a key of references.bib and a place in it.
+    """What a source, or a claimed_by, refers to.
 
     Parameters
     ----------
     source : str
-        "ioffe2015batch, section 3.3; he2015delving, section 2.2"
+        "key, place" for each work, with "; " between them, where a key is one of
+        references.bib: "ioffe2015batch, section 3.3; he2015delving, section 2.2".
 
     Returns
     -------
     list of (str, str)
-        The place is empty where none is given.
+        Key and place of each work.
+
+    Raises
+    ------
+    ValueError
+        If a part is not of that form.
     """
-    pairs = [part.strip().partition(", ") for part in source.split(";")]
-    return [(key, place) for key, _, place in pairs]
+    found = []
+    for part in source.split("; "):
+        match = _REFERENCE.fullmatch(part)
+        if match is None:
+            raise ValueError(
+                f"source has the part {part!r}; "
+                'allowed is "key, place", with "; " between works'
+            )
+        found.append((match[1], match[2]))
+    return found
 
 
 def _registering(kind, fields):
@@ -157,6 +173,7 @@ def _check(entry):
         raise ValueError(
             f"statement of {entry.id!r} is no sentence: {entry.statement!r}"
         )
+    references(entry.source)
     if (entry.claimed is None) != (entry.claimed_by is None):
         raise ValueError(
             f"claimed of {entry.id!r} needs claimed_by, and so the reverse"

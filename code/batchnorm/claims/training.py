@@ -1,15 +1,8 @@
 """Claims of the chapter on training: how much sooner, how much better, how robustly."""
 
-import numpy as np
-
 from batchnorm.claims.estimates import ratio
 from batchnorm.claims.networks import (
     PERFECT,
-    SHARED,
-    Arm,
-    Mlp,
-    accuracies,
-    final_accuracy,
     steps_to,
 )
 from batchnorm.claims.registry import experiment

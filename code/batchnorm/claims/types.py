@@ -57,9 +57,11 @@ class Region:
         str
         """
         low, high = (math.isfinite(bound) for bound in (self.low, self.high))
-        if not (low and estimate.low <= self.low or high and estimate.high >= self.high):
+        if not (
+            (low and estimate.low <= self.low) or (high and estimate.high >= self.high)
+        ):
             return SUPPORTED
-        if low and estimate.high <= self.low or high and estimate.low >= self.high:
+        if (low and estimate.high <= self.low) or (high and estimate.low >= self.high):
             return OPPOSED
         return UNDECIDED
 

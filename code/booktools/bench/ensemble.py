@@ -1,14 +1,12 @@
 """Training 20 networks at once against a loop over 20 networks of torch.nn modules."""
 
-import statistics
-import time
-
 import numpy as np
 import torch
 from torch import nn
 
 from batchnorm.datasets import digits
 from batchnorm.ensemble import Network, init_parameters, shuffled, train, unpack
+from booktools.bench.timing import in_turn, median, threads
 
 SEEDS, STEPS, BATCH, RATE = range(20), 500, 60, 0.1
 NETWORK = Network((64,), (64, 64, 64), nonlinearity="relu", norm="batch")
@@ -63,12 +61,6 @@ def ensemble() -> np.ndarray:
     return run.accuracy[:, -1]
 
 
-def seconds(function) -> float:
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
 def main() -> None:
     if not np.array_equal(loop(), ensemble()):  # warms both up, too
         raise SystemExit("the two arms do not train the same networks")
@@ -76,16 +68,10 @@ def main() -> None:
         f"ensemble: {len(SEEDS)} seeds × {STEPS} steps of 64-64-64-64-10 ReLU with "
         f"batch normalization, batch {BATCH}, float64; {ROUNDS} rounds, arms in turn"
     )
-    available = torch.get_num_threads()
-    try:
-        for threads in sorted({1, available}):
-            torch.set_num_threads(threads)
-            times = [(seconds(loop), seconds(ensemble)) for _ in range(ROUNDS)]
-            plain, ours = (statistics.median(arm) for arm in zip(*times, strict=True))
-            ratio = statistics.median(a / b for a, b in times)
-            print(
-                f"  threads {threads}: loop {plain:.2f} s, at once {ours:.2f} s, "
-                f"ratio {ratio:.1f}"
-            )
-    finally:
-        torch.set_num_threads(available)
+    for count in threads():
+        rounds = in_turn({"loop": loop, "at once": ensemble}, ROUNDS, least=0)
+        print(
+            f"  threads {count}: loop {median(rounds, 'loop'):.2f} s, "
+            f"at once {median(rounds, 'at once'):.2f} s, "
+            f"ratio {median(rounds, 'loop', over='at once'):.1f}"
+        )

@@ -7,19 +7,15 @@ bandwidth of a copy of the same array, measured in the same round. NumPy compute
 one thread here: no step of either version calls BLAS.
 """
 
-import statistics
-import time
+from itertools import product
 
 import numpy as np
 import torch
 
 from batchnorm import reference
+from booktools.bench.timing import ROUNDS, SHAPES, in_turn, median, threads
 
-SHAPES = [(60, 100), (256, 1024), (4096, 1024), (32, 64, 32, 32), (128, 256, 8, 8)]
 DTYPES = [np.float32, np.float64]
-THREADS = [1, 2]
-ROUNDS = 15
-LEAST_SECONDS = 2e-3  # a shorter call is repeated within a round
 EPS = 1e-5
 
 
@@ -75,25 +71,6 @@ def calls(shape, dtype):
     }
 
 
-def seconds(call, repeats):
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
-
-
-def measure(named_calls):
-    """Seconds of each call in each round: a list of {name: seconds}."""
-    repeats = {
-        name: max(1, round(LEAST_SECONDS / min(seconds(call, 1) for _ in range(3))))
-        for name, call in named_calls.items()
-    }
-    return [
-        {name: seconds(call, repeats[name]) for name, call in named_calls.items()}
-        for _ in range(ROUNDS)
-    ]
-
-
 def main():
     """Print the table."""
     print(f"reference: medians of {ROUNDS} rounds; ratios above 1: ours is slower")
@@ -101,31 +78,17 @@ def main():
         f"{'shape':18}{'dtype':9}{'pass':10}{'threads':>8}{'ours, ms':>10}"
         f"{'/textbook':>11}{'/torch':>8}{'/floor':>8}"
     )
-    before = torch.get_num_threads()
-    try:
-        for shape in SHAPES:
-            for dtype in DTYPES:
-                for direction, named_calls in calls(shape, dtype).items():
-                    for threads in THREADS:
-                        torch.set_num_threads(threads)
-                        rounds = measure(named_calls)
-                        print_row(shape, dtype, direction, threads, rounds)
-    finally:
-        torch.set_num_threads(before)
-
-
-def print_row(shape, dtype, direction, threads, rounds):
-    """One line of the table."""
-    arrays = {"forward": 2, "backward": 3}[direction]
-
-    def ratio(denominator):
-        return statistics.median(r["ours"] / denominator(r) for r in rounds)
-
-    print(
-        f"{shape!s:18}{np.dtype(dtype).name:9}{direction:10}{threads:8}"
-        f"{statistics.median(r['ours'] for r in rounds) * 1e3:10.3f}"
-        f"{ratio(lambda r: r['textbook']):11.2f}"
-        f"{ratio(lambda r: r['torch']):8.2f}"
-        f"{ratio(lambda r: r['copy'] * arrays / 2):8.1f}",
-        flush=True,
-    )
+    for shape, dtype in product(SHAPES, DTYPES):
+        for direction, named_calls in calls(shape, dtype).items():
+            for count in threads():
+                rounds = in_turn(named_calls)
+                # A copy moves two arrays, forward two and backward three.
+                floor = {"forward": 1, "backward": 3 / 2}[direction]
+                print(
+                    f"{shape!s:18}{np.dtype(dtype).name:9}{direction:10}{count:8}"
+                    f"{median(rounds, 'ours') * 1e3:10.3f}"
+                    f"{median(rounds, 'ours', over='textbook'):11.2f}"
+                    f"{median(rounds, 'ours', over='torch'):8.2f}"
+                    f"{median(rounds, 'ours', over='copy') / floor:8.1f}",
+                    flush=True,
+                )

@@ -64,24 +64,24 @@ def condition(x: np.ndarray) -> float:
     return np.linalg.cond(x.T @ x / len(x))
 
 
-def test_used_cars_are_plausible_and_badly_scaled():
-    for seed in range(5):
-        cars = used_cars(seed)
-        assert cars.x.shape == (500, 2)
-        age, km = cars.x.T
-        assert age.min() >= 1
-        assert age.max() <= 12
-        assert km.min() > 0
-        assert (cars.y > 0).all()
-        correlation = np.corrcoef(age, km)[0, 1]
-        assert 0.5 < correlation < 0.8
-        standard = (cars.x - cars.x.mean(0)) / cars.x.std(0)
-        # For two standardized features κ = (1 + r)/(1 − r).
-        wanted = (1 + correlation) / (1 - correlation)
-        assert abs(condition(standard) - wanted) < 1e-9
-        raw = np.column_stack([np.ones(500), cars.x])
-        assert 3e10 < condition(raw) < 3e11
-        assert (LinearRegression().fit(cars.x, cars.y).coef_ < 0).all()
+@pytest.mark.parametrize("seed", range(5))
+def test_used_cars_are_plausible_and_badly_scaled(seed):
+    cars = used_cars(seed)
+    assert cars.x.shape == (500, 2)
+    age, km = cars.x.T
+    assert age.min() >= 1
+    assert age.max() <= 12
+    assert km.min() > 0
+    assert (cars.y > 0).all()
+    correlation = np.corrcoef(age, km)[0, 1]
+    assert 0.5 < correlation < 0.8
+    standard = (cars.x - cars.x.mean(0)) / cars.x.std(0)
+    # For two standardized features κ = (1 + r)/(1 − r).
+    wanted = (1 + correlation) / (1 - correlation)
+    assert abs(condition(standard) - wanted) < 1e-9
+    raw = np.column_stack([np.ones(500), cars.x])
+    assert 3e10 < condition(raw) < 3e11
+    assert (LinearRegression().fit(cars.x, cars.y).coef_ < 0).all()
 
 
 def test_used_cars_refuses_too_few():

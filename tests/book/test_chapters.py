@@ -1,6 +1,5 @@
 """The form of the notebooks: what a reader, nbval and the site rely on."""
 
-import base64
 import re
 import statistics
 from pathlib import Path
@@ -9,6 +8,9 @@ import nbformat
 import pytest
 import yaml
 
+from batchnorm import claims
+from batchnorm.claims.registry import references
+from booktools import landing
 from booktools.images import SHARE, difference
 from booktools.notebooks import CHAPTERS, KERNELSPEC, ROOT, normalize, notebooks, read
 
@@ -239,34 +241,37 @@ def test_labels_are_unique_in_the_book():
     assert len(labels) == len(set(labels)), sorted(labels)
 
 
-def test_no_function_is_defined_in_two_chapters():
-    defined = {}
-    for path in NUMBERED:
-        for cell in code_cells(path):
-            for name in re.findall(r"^def (\w+)", cell.source, re.MULTILINE):
-                assert defined.setdefault(name, path) == path, name
-
-
 def test_every_source_is_cited_and_the_list_is_complete():
-    text = "\n".join(map(prose, NUMBERED))
+    pages = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
+    text = "\n".join([*map(prose, NUMBERED), *pages])
     entries = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
     cited = set()
     for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text):
         cited |= {key.strip() for key in keys.split(",")}
+    for entry in claims.claims():
+        for source in filter(None, (entry.source, entry.claimed_by)):
+            cited |= {key for key, _ in references(source)}
     assert sorted(entries) == entries, "references.bib is sorted by key"
     assert cited == set(entries)
 
 
-def test_the_landing_figure_is_one_that_a_chapter_draws():
-    landing = (ROOT / "_static/landing.png").read_bytes()
-    drawn = [
-        base64.b64decode(output.data["image/png"])
-        for path in NUMBERED
-        for cell in filter(is_figure, code_cells(path))
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
-    assert any(difference(landing, figure) <= SHARE for figure in drawn)
+def test_the_landing_figure_is_the_one_that_its_chapter_draws():
+    drawn = landing.stored(landing.NAME)
+    shown = landing.LANDING.read_bytes()
+    assert difference(shown, drawn) <= SHARE, "run `make landing`"
+
+
+def test_landing_refuses_a_figure_that_no_chapter_draws():
+    with pytest.raises(ValueError, match="name is 'fig-none'; allowed are"):
+        landing.stored("fig-none")
+
+
+def test_landing_writes_the_figure(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(landing, "ROOT", tmp_path)
+    monkeypatch.setattr(landing, "LANDING", tmp_path / "landing.png")
+    assert landing.main() == 0
+    assert capsys.readouterr().out == f"landing.png: {landing.NAME}\n"
+    assert (tmp_path / "landing.png").read_bytes() == landing.stored(landing.NAME)
 
 
 def test_readme_names_every_chapter():

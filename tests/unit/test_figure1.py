@@ -148,8 +148,10 @@ def test_recorded_settings_are_those_of_the_code():
     assert recorded == {k: asdict(v) for k, v in figure1.SETTINGS.items()}
 
 
-@pytest.mark.skipif(not datasets.mnist_available(), reason="needs MNIST")
-@pytest.mark.parametrize(("setting", "arm"), [("A", "batch"), ("C", "none")])
+@pytest.mark.usefixtures("needs_mnist")
+@pytest.mark.parametrize(
+    ("setting", "arm"), [("A", "batch"), ("B", "batch"), ("C", "none")]
+)
 def test_the_beginning_of_a_recorded_run_comes_out_again(setting, arm):
     figure1._mnist.cache_clear()
     data = figure1.load()

@@ -337,7 +337,7 @@ def test_what_is_confirmed_is_not_run_again_unless_it_is_verified(
 def test_verify_finds_what_does_not_repeat(book, capsys):
     text = lines(book)
     kept = json.loads(text[-1])
-    kept["effects"][0] += 1
+    kept["verdict"] = "opposed"
     kept.pop("before")
     book.write_text("\n".join(text[:-1]) + "\n")
     ledger._head(book).write_text(ledger._hash(text[-2]))

@@ -3,11 +3,13 @@
 import base64
 import io
 import os
+import re
 import shutil
 import socket
 import stat
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import nbformat
@@ -16,10 +18,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from booktools import build, notebooks, site
+from booktools import katex, notebooks
 from booktools.images import SHARE, difference
 
 ROOT = notebooks.ROOT
+PINNED = r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"
 
 
 def png(pixels):
@@ -35,6 +38,22 @@ def curve(shift=0):
     for thick in range(4):
         paper[y + thick, x] = [0, 114, 178]
     return paper
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    sorted((ROOT / ".github/workflows").glob("*.yml")),
+    ids=lambda path: path.name,
+)
+def test_actions_are_pinned_to_a_commit_whose_version_is_said(workflow):
+    text = workflow.read_text(encoding="utf-8")
+    used = re.findall(r"\buses: *(.*)", text)
+    assert used
+    for action in used:
+        assert re.fullmatch(
+            r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action
+        )
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
 
 
 def test_code_is_the_standard_librarys():
@@ -262,17 +281,26 @@ def book(tmp_path):
     """A book of one page with our settings; return the page, and what builds it."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     ours = config["sphinx"]["config"]
-    ours["extensions"] = [
-        name
-        for name in ours["extensions"]
-        if not name.startswith("booktools.") or name == "booktools.site"
-    ]
+    ours["extensions"].remove("booktools.reference_pages")
     (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
     (tmp_path / "references.bib").touch()
     for folder in ("_static", "_templates"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    return tmp_path / "index.md", lambda: build.build(tmp_path)
+
+    def make():
+        # The recipe is ours, the environment the one that runs the tests.
+        here = f"BIN={sysconfig.get_path('scripts')}"
+        return subprocess.run(
+            ["make", "-f", ROOT / "Makefile", "-C", tmp_path, "READY=", here, "book"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return tmp_path / "index.md", make
 
 
 @pytest.mark.parametrize("faults", [(), ("missing.md", "nosuchmacro")])
@@ -280,11 +308,12 @@ def test_build_fails_on_a_warning_and_says_where(book, faults):
     page, make = book
     planted = "[nowhere](missing.md) $\\nosuchmacro$" if faults else ""
     page.write_text(f"# A book\n\nA formula, $x^2$.\n\n{planted}\n")
-    clean, output = make()
-    assert clean is not bool(faults), output
+    done = make()
+    clean = done.returncode == 0
+    assert clean is not bool(faults), done.stdout
     assert (page.parent / "_build" / "html").is_dir() is clean
-    warnings = [line for line in output.splitlines() if "WARNING" in line]
-    assert len(warnings) == len(faults), output
+    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
+    assert len(warnings) == len(faults), done.stdout
     for fault, line in zip(faults, warnings, strict=True):
         assert "index" in line
         assert fault in line
@@ -299,14 +328,14 @@ LATE = (
 def node(monkeypatch, program):
     """Put a Python program in the place of KaTeX's node."""
     command = [sys.executable, "-c", program]
-    server = site.katex.KaTeXServer
+    server = katex.katex.KaTeXServer
     monkeypatch.setattr(server, "build_command", lambda socket: command)
 
 
 @posix
 def test_node_that_listens_late_is_reached(tmp_path, monkeypatch):
     node(monkeypatch, LATE)
-    process, client = site.start_katex(tmp_path, 30)
+    process, client = katex.start(tmp_path, 30)
     with client:
         process.kill()
         # Its own pipes: were they ours, who reads them would wait as long as it lives.
@@ -317,5 +346,5 @@ def test_node_that_listens_late_is_reached(tmp_path, monkeypatch):
 @posix
 def test_node_that_dies_says_why(tmp_path, monkeypatch):
     node(monkeypatch, "raise SystemExit('no library for node')")
-    with pytest.raises(site.katex.KaTeXError, match="no library for node"):
-        site.start_katex(tmp_path, 30)
+    with pytest.raises(katex.katex.KaTeXError, match="no library for node"):
+        katex.start(tmp_path, 30)

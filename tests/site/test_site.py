@@ -62,47 +62,6 @@ def test_links_of_a_known_repository(monkeypatch):
     assert "Run on Binder" not in {label for label, *_ in site.links("c/a.ipynb", "x")}
 
 
-def test_number_of_an_equation_is_the_link_to_it():
-    body = (
-        '<span class="eqno">(1.2)<a class="headerlink" href="#equation-a" '
-        'title="Permalink to this equation">#</a></span>'
-    )
-    assert site.number_links(body) == '<a class="eqno" href="#equation-a">(1.2)</a>'
-
-
-def test_images_get_their_size_and_all_but_the_first_load_late(drawing):
-    body = '<img alt="a" src="x/drawing.png" style="width: 350px; height: 9px;" />' * 2
-    first, second = site.size_images(body, lambda _: drawing).split("<img")[1:]
-    assert 'width="350" height="150"' in first
-    assert "style" not in first
-    assert "lazy" not in first
-    assert 'loading="lazy"' in second
-
-
-def test_image_without_a_width_is_shown_at_half_its_pixels(drawing):
-    sized = site.size_images('<img alt="a" src="drawing.png">', lambda _: drawing)
-    assert 'width="700" height="300"' in sized
-
-
-def test_drawing_is_inverted_in_the_dark_unless_its_text_names_a_shade(drawing):
-    def kind(html):
-        sized = site.size_images(html, lambda _: drawing)
-        return "drawing" if 'class="drawing"' in sized else "picture"
-
-    image = '<img alt="{}" src="drawing.png">'
-    caption = "<figcaption><p>{}</p></figcaption></figure>"
-    assert kind(image.format("Two blue lines.")) == "drawing"
-    assert kind(image.format("A black line.")) == "picture"
-    assert kind(image.format("A line.") + caption.format("The gray band")) == "picture"
-    assert kind(image.format("A line.") + "<p>white noise</p>") == "drawing"
-
-
-def test_photograph_is_not_inverted(tmp_path):
-    path = tmp_path / "dark.png"
-    Image.new("L", (100, 100), 30).save(path)
-    assert not site.is_drawing(path)
-
-
 def test_images_shrink_below_the_limit_and_keep_their_size(tmp_path):
     path = tmp_path / "noise.png"
     Image.effect_noise((300, 300), 60).convert("RGB").save(path)
@@ -232,23 +191,24 @@ def test_page_keeps_only_the_files_that_it_uses():
         SimpleNamespace(filename=f"_static/{n}") for n in ("book.css", "basic.css")
     ]
     context = {
-        "body": "<p>no mathematics</p>",
         "css_files": files,
         "script_files": [SimpleNamespace(filename="_static/doctools.js")],
     }
-    app = SimpleNamespace(builder=SimpleNamespace(images={}), srcdir="")
-    site.page(app, "search", "search.html", context, None)
+    site.use(context, None)
     assert context["css_files"] == files[:1]
     assert context["script_files"] == []
     assert not any("KaTeX" in font for font in context["fonts"])
 
 
-def test_plain_tokens_of_code_lose_their_element_and_keywords_keep_theirs():
-    code = '<span class="k">for</span> <span class="n">x</span><span class="p">(</span>'
-    context = {"body": f"<pre>{code}</pre>", "css_files": [], "script_files": []}
-    app = SimpleNamespace(builder=SimpleNamespace(images={}), srcdir="")
-    site.page(app, "search", "search.html", context, None)
-    assert context["body"] == '<pre tabindex="0"><span class="k">for</span> x(</pre>'
+def test_page_with_a_formula_or_a_card_gets_what_they_need():
+    katex, design = "_static/katex/katex.min.css", "_static/sphinx-design.min.css"
+    formula = nodes.section("", nodes.paragraph("", "", nodes.math("", "x")))
+    card = nodes.section("", nodes.container("", classes=["sd-card"]))
+    for doctree, needed in [(formula, katex), (card, design)]:
+        files = [SimpleNamespace(filename=name) for name in (katex, design)]
+        context = {"css_files": files, "script_files": []}
+        site.use(context, doctree)
+        assert [file.filename for file in context["css_files"]] == [needed]
 
 
 def test_punctuation_stays_with_its_formula():

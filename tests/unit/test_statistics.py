@@ -131,21 +131,29 @@ def test_population_statistics_of_many_batches():
         assert roundoffs(var[channel], true_var) <= 32
 
 
-def test_population_statistics_do_not_hang_on_the_batches():
+@pytest.mark.parametrize(
+    "cuts",
+    [[30], [1, 2, 3], [20, 20, 59], list(range(60))],
+    ids=["halves", "short first", "an empty one", "single samples"],
+)
+def test_population_statistics_do_not_hang_on_the_batches(cuts):
     (x,) = batches_of([60], offset=3.0)
     mean, var = population_statistics([x])
-    for cuts in ([30], [1, 2, 3], [20, 20, 59], list(range(60))):
-        parts = np.split(x, cuts)  # with empty ones among them
-        other_mean, other_var = population_statistics(parts)
-        assert_allclose(other_mean, mean, rtol=1e-14)
-        assert_allclose(other_var, var, rtol=1e-14)
+    other_mean, other_var = population_statistics(np.split(x, cuts))
+    assert_allclose(other_mean, mean, rtol=1e-14)
+    assert_allclose(other_var, var, rtol=1e-14)
 
 
-def test_population_statistics_of_one_sample_and_of_constants():
-    mean, var = population_statistics([np.array([[0.1, 1e300]])])
-    assert_array_equal([mean, var], [[0.1, 1e300], [0, 0]])
-    mean, var = population_statistics([np.full((7, 2), 0.1), np.full((5, 2), 0.1)])
-    assert_array_equal([mean, var], [[0.1, 0.1], [0, 0]])
+@pytest.mark.parametrize(
+    ("batches", "mean"),
+    [
+        ([np.array([[0.1, 1e300]])], [0.1, 1e300]),
+        ([np.full((7, 2), 0.1), np.full((5, 2), 0.1)], [0.1, 0.1]),
+    ],
+    ids=["one sample", "constants"],
+)
+def test_population_statistics_of_what_does_not_vary(batches, mean):
+    assert_array_equal(population_statistics(batches), [mean, [0, 0]])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int32])
@@ -158,15 +166,16 @@ def test_population_statistics_of_other_dtypes(dtype):
     assert_allclose(var, values.var(0), rtol=1e-13)
 
 
-def test_nan_stays_in_its_channel():
+@pytest.mark.parametrize("at", [0, 1], ids=["first batch", "second batch"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_channel(bad, at):
     batches = batches_of([4, 4])
     clean = population_statistics(batches)
-    for first, bad in ((0, np.nan), (1, np.inf)):
-        poisoned = [x.copy() for x in batches]
-        poisoned[first][0, 1] = bad
-        for ours, theirs in zip(population_statistics(poisoned), clean, strict=True):
-            assert not np.isfinite(ours[1])
-            assert_allclose(ours[[0, 2]], theirs[[0, 2]], rtol=1e-13)
+    poisoned = [x.copy() for x in batches]
+    poisoned[at][0, 1] = bad
+    for ours, theirs in zip(population_statistics(poisoned), clean, strict=True):
+        assert not np.isfinite(ours[1])
+        assert_allclose(ours[[0, 2]], theirs[[0, 2]], rtol=1e-13)
 
 
 # ---------------------------------------------------------------------------
@@ -230,16 +239,19 @@ def test_merge_keeps_what_the_difference_of_squares_loses():
     assert naive[0] == 0
 
 
-def test_merge_in_any_order_and_grouping():
+@pytest.mark.parametrize(
+    "regroup",
+    [
+        lambda shards: shards[::-1],
+        lambda shards: [merge(shards[:2]), merge(shards[2:])],
+        lambda shards: [merge([merge(shards[:1]), shards[3]]), *shards[1:3]],
+    ],
+    ids=["reversed", "in pairs", "nested"],
+)
+def test_merge_in_any_order_and_grouping(regroup):
     shards = [batch_statistics(x) for x in batches_of([4, 9, 2, 30], offset=7.0)]
-    whole = merge(shards)
-    for other in (
-        merge(shards[::-1]),
-        merge([merge(shards[:2]), merge(shards[2:])]),
-        merge([merge([merge(shards[:1]), shards[3]]), *shards[1:3]]),
-    ):
-        for ours, theirs in zip(other, whole, strict=True):
-            assert_allclose(ours, theirs, rtol=1e-14)
+    for ours, theirs in zip(merge(regroup(shards)), merge(shards), strict=True):
+        assert_allclose(ours, theirs, rtol=1e-14)
 
 
 # ---------------------------------------------------------------------------
@@ -262,7 +274,9 @@ def test_refused_num_features(bad):
 
 
 @pytest.mark.parametrize(
-    "bad", [X[:1], X[:0], X[:, 0], X[:, :2], X + 1j, X.astype(object), 1.0]
+    "bad",
+    [X[:1], X[:0], X[:, 0], X[:, :2], X + 1j, X.astype(object), 1.0],
+    ids=["one value", "empty", "1-d", "2 channels", "complex", "object", "number"],
 )
 def test_refused_update(bad):
     ours = RunningStatistics(3)
@@ -273,7 +287,9 @@ def test_refused_update(bad):
 
 
 @pytest.mark.parametrize(
-    "bad", [[], [X[:0]], [X, X[:, :2]], [X[:, 0]], [X + 1j], [X, X.astype(object)]]
+    "bad",
+    [[], [X[:0]], [X, X[:, :2]], [X[:, 0]], [X + 1j], [X, X.astype(object)]],
+    ids=["none", "empty", "other channels", "1-d", "complex", "object"],
 )
 def test_refused_batches(bad):
     with pytest.raises(ValueError, match=r"^batches "):
@@ -296,6 +312,21 @@ def test_refused_batches(bad):
         ([(ZERO, ONE, True)], "count"),
         ([(ZERO, ONE)], "shards"),
         ([None], "shards"),
+    ],
+    ids=[
+        "no shard",
+        "no value",
+        "other mean",
+        "other variance",
+        "2-d mean",
+        "number as mean",
+        "negative variance",
+        "complex variance",
+        "negative count",
+        "float count",
+        "bool count",
+        "no count",
+        "no tuple",
     ],
 )
 def test_refused_shards(bad, name):

@@ -1,0 +1,138 @@
+"""Sphinx extension: how images, tables, sources and code are written as HTML."""
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from docutils import nodes
+from PIL import Image
+from pygments import token
+from pygments.formatters import HtmlFormatter
+from sphinx.highlighting import PygmentsBridge
+from sphinx.writers.html5 import HTML5Translator
+
+# Color words for which an inverted figure would make its text untrue.
+NAMED_SHADE = re.compile(r"\b(black|white|dark|darker|light|lighter|pale|gr[ae]y)\b")
+# Tokens of code that have no color of their own, most of them: without an element for
+# each, a phone lays the page out in half the time.
+PLAIN = {
+    token.Name,
+    token.Name.Builtin,
+    token.Name.Builtin.Pseudo,
+    token.Name.Namespace,
+    token.Name.Variable.Magic,
+    token.Operator,
+    token.Punctuation,
+    token.String.Interpol,
+    token.Whitespace,
+}
+
+
+class Translator(HTML5Translator):
+    """Writes a page; what may scroll can be reached from the keyboard."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._images = 0
+
+    def visit_image(self, node):
+        """Write an image with its size, so that nothing moves when it arrives.
+
+        The file holds two pixels for each one shown, unless a width is given. All but
+        the first on a page load when they are near.
+        """
+        if node["uri"] not in self.builder.images:
+            return super().visit_image(node)
+        self._images += 1
+        path = Path(self.builder.srcdir, node["uri"])
+        name = quote(self.builder.images[node["uri"]])
+        width, height = shown_size(path, node.get("width", ""))
+        inverts = is_drawing(path) and not names_shade(node)
+        tag = self.emptytag(
+            node,
+            "img",
+            "\n",
+            src=str(PurePosixPath(self.builder.imgpath, name)),
+            alt=node.get("alt", ""),
+            CLASS="drawing" if inverts else "picture",
+            width=width,
+            height=height,
+            decoding="async",
+            **({"loading": "lazy"} if self._images > 1 else {}),
+        )
+        self.body.append(tag)
+        return None
+
+    def visit_table(self, node):
+        self.body.append('<div class="scroll" tabindex="0">')
+        super().visit_table(node)
+
+    def depart_table(self, node):
+        super().depart_table(node)
+        self.body.append("</div>\n")
+
+    def visit_entry(self, node):
+        """Write a cell of a table; an empty one at the head is not the name of any."""
+        at_head = isinstance(node.parent.parent, nodes.thead)
+        if at_head and not node.astext().strip():
+            node.parent.column += 1
+            self.body.append("<td></td>\n")
+            raise nodes.SkipNode
+        super().visit_entry(node)
+
+    def visit_citation(self, node):
+        """Write a source as an item of the list of sources, which docutils opens."""
+        if not isinstance(node.previous_sibling(), nodes.citation):
+            self.body.append('<div role="list" class="citation-list">\n')
+        self.body.append(
+            self.starttag(node, "div", classes=["citation"], role="listitem")
+        )
+
+
+class Formatter(HtmlFormatter):
+    """Writes code: an element only for a token with a color, and boxes in reach."""
+
+    def format_unencoded(self, tokensource, outfile):
+        tokens = ((token.Text if t in PLAIN else t, text) for t, text in tokensource)
+        super().format_unencoded(tokens, outfile)
+
+    def wrap(self, source):
+        # An HTML parser takes the empty element, and not an empty first line, away.
+        yield 0, '<pre tabindex="0"><span></span>'
+        yield from source
+        yield 0, "</pre>"
+
+
+def shown_size(path: Path, given: str) -> tuple[int, int]:
+    """Width and height in pixels at which an image is shown.
+
+    given: the width that its author asked for, in pixels, or "" for half its own.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+    asked = re.fullmatch(r"(\d+)(px)?", given)
+    shown = int(asked[1]) if asked else width // 2
+    return shown, round(shown * height / width)
+
+
+def names_shade(image: nodes.image) -> bool:
+    """Whether the text of an image, alternative or caption, has a word like "gray"."""
+    figure = image.parent
+    while figure is not None and not isinstance(figure, nodes.figure):
+        figure = figure.parent
+    caption = [] if figure is None else figure.findall(nodes.Text)
+    words = " ".join([image.get("alt", ""), *caption])
+    return bool(NAMED_SHADE.search(words.lower()))
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether an image is a drawing on white, that is, more than half white."""
+    with Image.open(path) as image:
+        gray = image.convert("L").resize((200, 200))
+    return sum(gray.histogram()[250:]) > 20_000
+
+
+def setup(app):
+    app.set_translator("html", Translator)
+    PygmentsBridge.html_formatter = Formatter  # which Sphinx leaves open to be set
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,91 @@
+"""The matrix, tox.ini: each environment is what it says, and none is green unrun."""
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from booktools import verdicts
+from booktools.notebooks import ROOT
+
+RECORD = ROOT / verdicts.DATA_FILE
+HELD = """\
+import numpy._core._multiarray_umath as numpy, torch
+print([n for n in ("AVX2", "X86_V3", "AVX512F", "X86_V4", "AVX512_SPR")
+       if n in numpy.__cpu_dispatch__ and numpy.__cpu_features__[n]])
+print(torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())"""
+
+
+@pytest.fixture
+def tox(tmp_path, monkeypatch):
+    """Run tox at the root of the book, its environments in a folder of their own."""
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run(*arguments):
+        command, *rest = arguments
+        return subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tox",
+                command,
+                "--workdir",
+                tmp_path / "tox",
+                *rest,
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the variables are x86's"
+)
+def test_libraries_are_held_to_fewer_instructions(tox):
+    done = tox("exec", "-q", "-e", "sse", "--", sys.executable, "-c", HELD)
+    assert done.stdout.split("\n")[:2] == ["[]", "DEFAULT 1"], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-e", "oldest"], "oldest: FAIL"),  # no package can be had
+        (["-e", "plain-notebooks", "--", "chapters/no.ipynb"], "plain-notebooks: FAIL"),
+        (["-e", "mainframe"], "not found"),
+    ],
+    ids=["cannot be made", "nothing to run", "unknown"],
+)
+def test_an_environment_that_did_not_run_is_red(tox, arguments, says):
+    done = tox("run", *arguments)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+
+
+def test_the_recorded_verdicts_differ_from_no_others(capsys):
+    assert verdicts.main([str(RECORD)]) == 0
+    assert capsys.readouterr().out.startswith("0 of ")
+
+
+def test_another_verdict_and_a_missing_one_are_named(tmp_path, capsys):
+    data = json.loads(RECORD.read_text("utf-8"))
+    changed, missing = (data["claims"][i]["id"] for i in (0, -1))
+    data["claims"][0]["held"] -= 1
+    del data["claims"][-1]
+    fresh = tmp_path / "fresh.json"
+    fresh.write_text(json.dumps(data), "utf-8")
+    assert verdicts.main([str(fresh)]) == 1
+    said = capsys.readouterr().out
+    assert f"{changed}: recorded" in said
+    assert f"{missing}: recorded" in said
+    assert said.splitlines()[-1].startswith("2 of ")
+
+
+def test_claims_that_died_have_no_verdicts(tmp_path):
+    assert verdicts.main([str(tmp_path / "none.json")]) == 1

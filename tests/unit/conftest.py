@@ -1,0 +1,55 @@
+"""What the tests of the code share."""
+
+import os
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from batchnorm import datasets, figures
+from batchnorm.figures import style
+
+
+@pytest.fixture
+def draw(monkeypatch):
+    """Draw, and return the panels of the one figure that was shown."""
+
+    def run(function, *arguments, **settings):
+        shown = []
+        monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
+        assert function(*arguments, **settings) is None
+        (figure,) = shown
+        assert plt.get_fignums() == [figure.number]
+        figure.canvas.draw()  # what cannot be laid out fails here
+        assert figure.get_figwidth() == style.WIDTH
+        bars = {
+            image.colorbar.ax
+            for ax in figure.axes
+            for image in ax.images
+            if image.colorbar
+        }
+        return [ax for ax in figure.axes if ax not in bars]
+
+    with mpl.rc_context():
+        mpl.use("agg")
+        figures.use_style()
+        yield run
+        plt.close("all")
+
+
+@pytest.fixture
+def needs_mnist():
+    """Skip, and say so, where there is no MNIST; fail where it is named in vain."""
+    if datasets.mnist_available():
+        return
+    folder = os.environ.get(datasets.MNIST_DIR)
+    if folder:
+        pytest.fail(f"{datasets.MNIST_DIR} is {folder!r}, which does not hold MNIST")
+    pytest.skip(f"no MNIST, so nothing was compared: {datasets.MNIST_DIR} is not set")
+
+
+@pytest.fixture
+def seeded():
+    """The same draws from torch in every run."""
+    torch.manual_seed(0)

@@ -1,0 +1,124 @@
+"""Every drawing, drawn once and looked at: its axes, labels, artists and their data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.text import Annotation
+from numpy.testing import assert_allclose, assert_array_equal
+
+from batchnorm import figures, reference
+from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE
+
+
+def written(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def graph():
+    """Values of one feature of three examples, and their gradients, no two equal."""
+    x, dy = np.array([[2.0], [6.0], [3.0]]), np.array([[1.0], [-2.0], [4.0]])
+    values = reference.graph_forward(x, np.array([3.0]), np.array([1.0]), eps=0.5)
+    return values, reference.graph_backward(dy, values)
+
+
+def shortened(column):
+    return tuple(float(f"{number:g}") for number in np.ravel(column))
+
+
+def entries(text):
+    """The numbers of a text; a gradient stands behind a ∂."""
+    return tuple(
+        float(number.replace("−", "-"))
+        for number in text.get_text().strip("∂ ").split()
+    )
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_computational_graph(draw, backward):
+    values, gradients = graph()
+    given = (values, gradients) if backward else (values,)
+    (ax,) = draw(figures.computational_graph, *given)
+    drawn = [text for text in ax.texts if not isinstance(text, Annotation)]
+    nodes = [text for text in drawn if text.get_bbox_patch()]
+    arrows = [text for text in ax.texts if isinstance(text, Annotation)]
+    assert (len(nodes), len(arrows)) == (13, 14)
+    assert all(isinstance(arrow.arrow_patch, FancyArrowPatch) for arrow in arrows)
+    forward = [text for text in drawn if text.get_color() == VALUE]
+    back = [text for text in drawn if text.get_color() == GRADIENT]
+    assert len(forward) == 14
+    assert len(back) == (15 if backward else 0)
+    flowing = [field for name, field in values._asdict().items() if name != "eps"]
+    assert set(map(entries, forward)) == set(map(shortened, flowing))
+    if backward:
+        assert set(map(entries, back)) == set(map(shortened, gradients))
+
+
+def test_tangent_to_circle(draw):
+    (ax,) = draw(
+        figures.tangent_to_circle, np.array([3.0, 0.0, 1.5]), np.array([1.6, 0.6, -0.4])
+    )
+    assert written(ax) == [r"$\mathbf{1}$", r"$\hat x$", "$dy$", "passes"]
+    circle, dashed = ax.lines
+    assert_allclose(np.hypot(*circle.get_data_3d()[:2]), np.sqrt(3))
+    _, *arrows = ax.collections
+    assert len(arrows) == 4
+    one, x_hat, dy, passes = (arrow._segments3d[0][::-1] for arrow in arrows)
+    assert_allclose(one, [[0, 0, 0], [0, 0, 1.2]])
+    assert_allclose(x_hat, [[0, 0, 0], [np.sqrt(3), 0, 0]], atol=1e-12)
+    assert_allclose(dy[0], x_hat[1], atol=1e-12)
+    assert_allclose(np.linalg.norm(dy[1] - dy[0]) ** 2, 1.6**2 + 0.52)
+    along = passes[1] - passes[0]
+    assert_allclose(along[[0, 2]], 0, atol=1e-12)  # tangent and level
+    assert_allclose(
+        np.transpose(dashed.get_data_3d())[[0, -1]], [dy[1], passes[1]], atol=1e-12
+    )
+
+
+def test_shared_means(draw):
+    shape = (3, 2, 2, 2)
+    maps = np.broadcast_to(np.arange(2)[:, None, None], shape)
+    each = np.broadcast_to(np.arange(8).reshape(2, 2, 2), shape)
+    axes = draw(figures.shared_means, {"map": maps, "activation": each})
+    assert [ax.get_title(loc="left") for ax in axes] == ["map", "activation"]
+    assert [ax.get_ylabel() for ax in axes] == ["example", ""]
+    for ax, shared in zip(axes, (maps, each), strict=True):
+        assert written(ax) == [str(number + 1) for number in shared.ravel()]
+        assert len(ax.patches) == shared.size
+        assert all(isinstance(patch, Rectangle) for patch in ax.patches)
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["map 1", "map 2"]
+        assert [t.get_text() for t in ax.get_yticklabels()] == ["1", "2", "3"]
+        colors = [to_hex(patch.get_facecolor()).upper() for patch in ax.patches]
+        assert colors == [PALETTE[number % 7] for number in shared.ravel()]
+
+
+def test_descent(draw):
+    bowl, valley = np.eye(2), np.diag([1.0, 9.0])
+    path = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 0.5]])
+    panels = {"bowl": (bowl, path), "valley": (valley, 3 * path)}
+    axes = draw(figures.descent, panels, "first", "second")
+    assert [ax.get_title(loc="left") for ax in axes] == ["bowl", "valley"]
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] == [
+        ("first", "second"),
+        ("first", ""),
+    ]
+    for ax, (hessian, steps) in zip(axes, panels.values(), strict=True):
+        walked, minimum = ax.lines
+        assert_array_equal(walked.get_xydata(), steps)
+        assert_array_equal(minimum.get_xydata(), [[0, 0]])
+        assert (walked.get_color(), minimum.get_color()) == (GRADIENT, RIGHT)
+        assert ax.get_aspect() == 1
+        (levels,) = ax.collections
+        at_start = levels.get_paths()[list(levels.levels).index(levels.levels[4])]
+        losses = np.einsum("ni,ij,nj->n", at_start.vertices, hessian, at_start.vertices)
+        start = steps[0] @ hessian @ steps[0]
+        assert_allclose(losses, start, rtol=1e-2)
+
+
+def test_every_function_is_drawn_by_a_test():
+    files = Path(__file__).parent.glob("test_*.py")
+    tests = "".join("".join(path.read_text("utf-8").split()) for path in files)
+    for name in set(figures.__all__) - {"use_style"}:
+        assert f"draw(figures.{name}," in tests, name
