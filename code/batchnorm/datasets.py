@@ -53,8 +53,8 @@ class Shift(Split):
     y_target: np.ndarray
 
 
-# The digits stand in the file sheet by sheet: each writer filled in the same form, which
-# begins 0123456789 0123456789. A sheet begins at each of these rows, the last one ends.
+# The digits stand in the file sheet by sheet: each writer filled in the same form,
+# which begins 0123456789 0123456789. A sheet begins at each of these rows but the last.
 SHEETS = (
     0,
     130,

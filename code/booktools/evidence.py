@@ -1,8 +1,8 @@
 """Sphinx extension: the page of evidence, and the fold below each strip of claims.
 
-The page comes from the registry and the ledger of `batchnorm.claims`; it says where it
-goes by the comments ``% claims`` and ``% changes``. In a chapter, the cell that shows claims gets a fold
-with the code that measured them and a link to the entry of each.
+The page comes from the registry and the ledger of `batchnorm.claims`; the comments
+``% claims`` and ``% changes`` say where its parts go. In a chapter, the cell that shows
+claims gets a fold with the code that measured them and a link to the entry of each.
 """
 
 import html

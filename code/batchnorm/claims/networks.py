@@ -125,7 +125,7 @@ def steps_to(target, seeds, arm, net, *, steps, **options):
     return at_least(np.maximum(first, 1), steps)
 
 
-def testing_part(seeds, data=datasets.digits):
+def testing_part(seeds, data=datasets.digits):  # noqa: PT028
     """Test images and labels of each seed -> (S, n, d), (S, n)."""
     splits = [data(seed) for seed in seeds]
     return np.stack([s.x_test for s in splits]), np.stack([s.y_test for s in splits])

@@ -48,8 +48,8 @@ def steps(name, budget, **fields):
     "sigmoid",
     250,
     id="sigmoid-steps",
-    statement="Three sigmoid layers reach 85 % in fewer steps with batch normalization, "
-    "learning rate and initial scale tuned for both.",
+    statement="Three sigmoid layers reach 85 % in fewer steps with batch "
+    "normalization, learning rate and initial scale tuned for both.",
     source="ioffe2015batch, section 4.1",
 )
 @steps(

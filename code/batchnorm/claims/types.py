@@ -56,14 +56,17 @@ class Region:
         -------
         str
         """
-        low, high = (math.isfinite(bound) for bound in (self.low, self.high))
-        if not (
-            (low and estimate.low <= self.low) or (high and estimate.high >= self.high)
-        ):
-            return SUPPORTED
-        if (low and estimate.high <= self.low) or (high and estimate.low >= self.high):
-            return OPPOSED
-        return UNDECIDED
+        _, low, high = estimate
+        # An open end of the interval lies within where the region has no bound.
+        inside = (
+            math.isinf(self.low) or self.low < low,
+            math.isinf(self.high) or high < self.high,
+        )
+        outside = (
+            math.isfinite(self.low) and high <= self.low,
+            math.isfinite(self.high) and self.high <= low,
+        )
+        return SUPPORTED if all(inside) else OPPOSED if any(outside) else UNDECIDED
 
     @property
     def level(self):

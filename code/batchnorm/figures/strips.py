@@ -7,7 +7,7 @@ import numpy as np
 
 from batchnorm.figures.style import FAULT, RANGE, REFERENCE, RIGHT, WIDTH
 
-ROW, MARGIN = 0.8, 0.25  # inches
+ROW, MARGIN = 0.95, 0.1  # inches
 COLORS = {"supported": RIGHT, "opposed": FAULT, "undecided": REFERENCE}
 
 
@@ -25,70 +25,45 @@ def strips(results) -> None:
         What `Experiment.run` and `Prediction.run` return.
     """
     figure, axes = plt.subplots(
-        len(results), figsize=(WIDTH, MARGIN + ROW * len(results)), squeeze=False
+        len(results),
+        figsize=(WIDTH, MARGIN + ROW * len(results)),
+        squeeze=False,
+        layout="constrained",
     )
     for ax, result in zip(axes[:, 0], results, strict=True):
         _row(ax, result)
-    figure.tight_layout()
     plt.show()
 
 
 def _row(ax, result):
-    claim, estimate = result.claim, result.estimate
-    effects = result.effects.ravel() if claim.kind == "prediction" else result.effects
-    ends = np.stack([effects, effects], 1) if effects.ndim == 1 else effects
+    claim, estimate, color = result.claim, result.estimate, COLORS[result.verdict]
+    ends = result.effects
+    if ends.ndim == 1 or claim.kind == "prediction":
+        ends = np.stack([ends.ravel(), ends.ravel()], axis=1)
     marks = np.concatenate([ends.ravel(), estimate, claim.region.bounds])
     marks = marks[np.isfinite(marks)]
     log = claim.scale == "log" and marks.min() > 0
-    if log:
-        ax.set_xscale("log")
     low, high = _limits(marks, log)
-    ax.set_xlim(low, high)
-    ax.axvspan(
-        max(claim.region.low, low),
-        min(claim.region.high, high),
-        color=RANGE,
-        alpha=0.15,
-        lw=0,
-    )
-    heights = 0.25 + 0.5 * (np.arange(len(ends)) * 0.618 % 1)
+    ax.set(xscale="log" if log else "linear", xlim=(low, high), ylim=(-0.4, 1))
+    asked = np.clip([claim.region.low, claim.region.high], low, high)
+    ax.axvspan(*asked, color=RANGE, alpha=0.15, lw=0)
+    # Spread over the height so that equal effects stay apart, the same in every run.
+    heights = 0.2 + 0.7 * (np.arange(len(ends)) * 0.618 % 1)
     arrived = np.isfinite(ends).all(axis=1)
-    color = COLORS[result.verdict]
-    ax.plot(
-        ends[arrived].mean(axis=1),
-        heights[arrived],
-        "o",
-        ms=3.5,
-        alpha=0.5,
-        color=color,
-    )
-    ax.plot(
-        np.clip(ends[~arrived], low, high)[:, 1],
-        heights[~arrived],
-        "o",
-        mfc="none",
-        ms=3.5,
-        color=color,
-        clip_on=False,
-    )
-    ax.plot(np.clip(estimate[1:], low, high), [0, 0], color=color, lw=3)
-    ax.plot([estimate.value], [0], "|", ms=11, mew=2, color=color)
-    ax.set(ylim=(-0.25, 1), yticks=[])
-    ax.set_xlabel(fill(claim.effect, 90))
-    ax.annotate(
-        result.verdict, (1.01, 0.5), xycoords="axes fraction", va="center", color=color
-    )
-    for side in ("left", "top", "right"):
-        ax.spines[side].set_visible(False)
+    dots = {"ms": 3.5, "color": color, "clip_on": False}
+    ax.plot(ends[arrived].mean(1), heights[arrived], "o", alpha=0.5, **dots)
+    open_ = np.clip(ends[~arrived, 1], low, high)
+    ax.plot(open_, heights[~arrived], "o", mfc="none", **dots)
+    ax.plot(np.clip(estimate[1:], low, high), [-0.15, -0.15], color=color, lw=3)
+    ax.plot([estimate.value], [-0.15], "|", ms=10, mew=2, color=color)
+    ax.set(yticks=[], xlabel=fill(claim.effect, 90))
+    ax.text(1.01, 0.5, result.verdict, transform=ax.transAxes, va="center", color=color)
+    ax.spines[["left", "top", "right"]].set_visible(False)
 
 
 def _limits(marks, log):
-    """Ends of an axis a little beyond the marks; an effect that is 0 throughout has room."""
-    low, high = (
-        (np.log(marks.min()), np.log(marks.max()))
-        if log
-        else (marks.min(), marks.max())
-    )
+    """Ends of an axis a little beyond the marks, also where all are one number."""
+    change, back = (np.log, np.exp) if log else (np.asarray, np.asarray)
+    low, high = change([marks.min(), marks.max()])
     room = 0.05 * (high - low) or 0.1
-    low, high = low - room, high + room
-    return (np.exp(low), np.exp(high)) if log else (low, high)
+    return back([low - room, high + room])
