@@ -4,10 +4,11 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 
 from batchnorm.figures.style import FAULT, RANGE, REFERENCE, RIGHT, WIDTH
 
-ROW, MARGIN = 0.95, 0.1  # inches
+ROW = 1.5  # inches
 COLORS = {"supported": RIGHT, "opposed": FAULT, "undecided": REFERENCE}
 
 
@@ -16,20 +17,16 @@ def strips(results) -> None:
 
     A dot is a seed, or, of a prediction, a seed at one value of the variable; an open
     one at the edge is a run that did not arrive. The bar below is the interval, with a
-    tick at the estimate; the region that was asked for is shaded, and the verdict
-    stands at the end of the row.
+    tick at the estimate; the region that was asked for is shaded. Above stand the id
+    and the verdict.
 
     Parameters
     ----------
     results : sequence of Result
         What `Experiment.run` and `Prediction.run` return.
     """
-    figure, axes = plt.subplots(
-        len(results),
-        figsize=(WIDTH, MARGIN + ROW * len(results)),
-        squeeze=False,
-        layout="constrained",
-    )
+    rows = len(results)
+    _, axes = plt.subplots(rows, figsize=(WIDTH, ROW * rows), squeeze=False)
     for ax, result in zip(axes[:, 0], results, strict=True):
         _row(ax, result)
     plt.show()
@@ -57,8 +54,12 @@ def _row(ax, result):
     ax.plot(np.clip(estimate[1:], low, high), [-0.15, -0.15], color=color, lw=3)
     ax.plot([estimate.value], [-0.15], "|", ms=10, mew=2, color=color)
     ax.set(yticks=[], xlabel=fill(claim.effect, 90))
-    ax.text(1.01, 0.5, result.verdict, transform=ax.transAxes, va="center", color=color)
+    ax.set_title(claim.id, loc="left", fontsize="medium")
+    ax.set_title(result.verdict, loc="right", fontsize="medium", color=color)
     ax.spines[["left", "top", "right"]].set_visible(False)
+    if log:
+        for which in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+            which(FuncFormatter(_tick))
 
 
 def _limits(marks, log):
@@ -67,3 +68,8 @@ def _limits(marks, log):
     low, high = change([marks.min(), marks.max()])
     room = 0.05 * (high - low) or 0.1
     return back([low - room, high + room])
+
+
+def _tick(value, _):
+    """Labels of a logarithmic axis: 1, 2 and 5 of each power of ten."""
+    return f"{value:g}" if f"{value:e}"[0] in "125" else ""
