@@ -16,7 +16,12 @@ OUTSIDE = {"samples": 256, "rate": 0.1, "steps": 2000}
         "If inputs are centered but the gradient is taken as if their mean were a "
         "constant, the bias grows by the same amount at every step, without end."
     ),
-    source="Ioffe and Szegedy 2015, section 2",
+    claimed=(
+        "As the training continues, b will grow indefinitely while the loss remains "
+        "fixed."
+    ),
+    claimed_by="ioffe2015batch, section 2",
+    source="ioffe2015batch, section 2",
     setting=OUTSIDE,
     effect="bias after 2000 steps",
     condition=above(100),
@@ -32,7 +37,7 @@ def bias_outside(seeds, *, samples, rate, steps):
         "While that bias grows, the loss does not move: centering takes every "
         "change of the bias away again."
     ),
-    source="Ioffe and Szegedy 2015, section 2",
+    source="ioffe2015batch, section 2",
     setting=OUTSIDE,
     effect="largest relative change of the loss in 2000 steps",
     condition=below(1e-10),
@@ -50,7 +55,7 @@ def loss_outside(seeds, *, samples, rate, steps):
         "With the gradient taken through the mean, the bias has no gradient and "
         "stays where it started."
     ),
-    source="Ioffe and Szegedy 2015, section 2",
+    source="ioffe2015batch, section 2",
     setting=OUTSIDE,
     effect="largest distance of the bias from its start",
     condition=below(1e-10),
@@ -64,11 +69,17 @@ def bias_inside(seeds, *, samples, rate, steps):
 
 @claim(
     id="variance-outside-the-step",
-    statement=(
-        "With the variance taken as a constant too, weight and bias both grow like "
-        "the square root of the number of steps: slower, and still without end."
+    claimed=(
+        "This problem can get worse if the normalization not only centers but also "
+        "scales the activations."
     ),
-    source="Ioffe and Szegedy 2015, section 2 (which mentions it without the rate)",
+    claimed_by="ioffe2015batch, section 2",
+    statement=(
+        "With the variance taken as a constant too, weight and bias both grow like the "
+        "square root of the number of steps: slower, and still without end (for "
+        "targets that ask for more than the normalized input gives)."
+    ),
+    source="ioffe2015batch, section 2",
     setting={**OUTSIDE, "steps": 4000},
     effect="growth in the second half of the steps over that in the first",
     # From 0 to t/2 and from t/2 to t, a square root grows as 1 to √2 − 1 = 0.414.
@@ -91,9 +102,7 @@ def _descend(seeds, samples, rate, steps, constants):
     The gradient treats what is named in `constants` as not depending on w and b.
     Only with "std" is w updated: the paper's example has a bias alone.
     """
-    draws = [np.random.default_rng(seed).normal(size=(2, samples)) for seed in seeds]
-    u, noise = np.stack(draws, axis=1)
-    y = 2 * u + 1.5 + 0.5 * noise
+    u, y = _data(seeds, samples)
     w, b = np.full(len(seeds), 0.7), np.zeros(len(seeds))
     history = []
     for _ in range(steps + 1):
@@ -111,21 +120,84 @@ def _descend(seeds, samples, rate, steps, constants):
     return tuple(np.array(values) for values in zip(*history, strict=True))
 
 
+BEHIND = {**OUTSIDE, "steps": 4000, "batch": 16}
+
+
+@claim(
+    id="weight-grows-behind-gamma-and-beta",
+    question="Does the growth stop once γ and β are learned behind the normalization?",
+    statement=(
+        "On mini-batches of 16 it does not: the weight grows on, as derived, like the "
+        "square root of the number of steps."
+    ),
+    source="ioffe2015batch, section 2",
+    setting=BEHIND,
+    effect="weight after 4000 steps over the derived one",
+    condition=between(0.9, 1.1),
+)
+def weight_behind(seeds, *, samples, rate, steps, batch):
+    u, targets = _data(seeds, samples)
+    w = _descend_behind(seeds, u, targets, rate, steps, batch)[-1]
+    # γ settles where ŷ = γ û + β fits best; means of a batch drawn without
+    # replacement have this share of the variance of a single example.
+    gamma = np.mean(u * (targets - targets.mean(1, keepdims=True)), 1) / u.std(1)
+    share = (samples - batch) / (samples - 1) / batch
+    return w / np.sqrt(0.7**2 + 2 * rate * gamma**2 * share * steps)
+
+
+def _data(seeds, samples):
+    """Inputs u and targets 2 u + 1.5 + noise, each (seeds, samples)."""
+    draws = [np.random.default_rng(seed).normal(size=(2, samples)) for seed in seeds]
+    u, noise = np.stack(draws, axis=1)
+    return u, 2 * u + 1.5 + 0.5 * noise
+
+
+def _descend_behind(seeds, u, targets, rate, steps, batch, through=False):
+    """Weights (steps + 1, seeds) of descent on y = γ x̂ + β with x = w u + b, ε = 0.
+
+    All four parameters learn, from mini-batches drawn without replacement. The
+    gradient takes mean and variance as constants, or goes through them.
+    """
+    generators = [np.random.default_rng([seed, 1]) for seed in seeds]
+    count = u.shape[1]
+    w, b = np.full(len(seeds), 0.7), np.zeros(len(seeds))
+    gamma, beta = np.ones(len(seeds)), np.zeros(len(seeds))
+    weights = [w]
+    for _ in range(steps):
+        picks = [rng.choice(count, batch, replace=False) for rng in generators]
+        u_b, t_b = (np.take_along_axis(a, np.array(picks), 1) for a in (u, targets))
+        x = w[:, None] * u_b + b[:, None]
+        std = x.std(axis=1, keepdims=True)
+        x_hat = (x - x.mean(axis=1, keepdims=True)) / std
+        dy = (gamma[:, None] * x_hat + beta[:, None] - t_b) / batch
+        dx = gamma[:, None] / std * dy
+        if through:
+            dx = dx - dx.mean(axis=1, keepdims=True)
+            dx = dx - x_hat * np.mean(dx * x_hat, axis=1, keepdims=True)
+        w, b = w - rate * np.sum(dx * u_b, axis=1), b - rate * dx.sum(axis=1)
+        gamma = gamma - rate * np.sum(dy * x_hat, axis=1)
+        beta = beta - rate * dy.sum(axis=1)
+        weights.append(w)
+    return np.array(weights)
+
+
 # ---------------------------------------------------------------------------
 # What the parameters can undo
 
 
 @claim(
     id="identity-not-recovered",
-    question=(
-        "By setting γ to the standard deviation and β to the mean of the activations, "
-        "batch normalization recovers the identity."
+    claimed=(
+        "we could recover the original activations, if that were the optimal thing to "
+        "do."
     ),
+    claimed_by="ioffe2015batch, section 3",
     statement=(
-        "It does for fixed statistics and ε = 0. With the statistics of mini-batches "
-        "of 32, an output is about a fifth of a standard deviation off."
+        "With γ = σ and β = μ one could for fixed statistics and ε = 0. With the "
+        "statistics of mini-batches of 32, an output is about a fifth of a standard "
+        "deviation off."
     ),
-    source="Ioffe and Szegedy 2015, section 3",
+    source="ioffe2015batch, section 3",
     setting={"batch": 32, "batches": 1000},
     effect="rms of (y − x) / σ",
     condition=between(0.15, 0.3),
@@ -149,7 +221,7 @@ def identity_not_recovered(seeds, *, batch, batches):
         "In single precision, summed one value after the other, E[x²] − E[x]² of "
         "1000 values with mean 1000 and variance 1 is off by more than ten percent."
     ),
-    source="Chan, Golub and LeVeque 1983",
+    source="chan1983algorithms, pages 242-247",
     setting={"samples": 1000, "mean": 1000.0, "draws": 50},
     effect="median relative error of the variance",
     condition=above(0.1),
@@ -166,7 +238,7 @@ def one_pass_variance(seeds, *, samples, mean, draws):
         "Subtracting the mean first keeps the variance of the same values right to "
         "five digits, in the same single precision."
     ),
-    source="Chan, Golub and LeVeque 1983",
+    source="chan1983algorithms, pages 242-247",
     setting={"samples": 1000, "mean": 1000.0, "draws": 50},
     effect="median relative error of the variance",
     condition=below(1e-5),
@@ -183,7 +255,7 @@ def two_pass_variance(seeds, *, samples, mean, draws):
         "With mean 10 000 and variance 1, E[x²] − E[x]² in single precision comes out "
         "negative for a good part of all samples; its square root is then NaN."
     ),
-    source="Chan, Golub and LeVeque 1983",
+    source="chan1983algorithms, pages 242-247",
     setting={"samples": 1000, "mean": 1e4, "draws": 200},
     effect="share of samples with a negative variance",
     condition=above(0.1),
