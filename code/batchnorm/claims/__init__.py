@@ -10,6 +10,9 @@ from batchnorm.claims.registry import claims, get, identities
 from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
+# In the order of the book; importing a module registers its claims.
+from batchnorm.claims import training  # isort: skip
+
 __all__ = [
     "CHAPTER_SEEDS",
     "OPPOSED",
@@ -22,4 +25,5 @@ __all__ = [
     "identities",
     "short",
     "show",
+    "training",
 ]
