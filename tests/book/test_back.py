@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims import moved
 from batchnorm.claims.__main__ import DATA_FILE
-from batchnorm.claims.registry import record, references
+from batchnorm.claims.registry import Condition, record, references
 from booktools import evidence_page
 from booktools import reference_pages as pages
 from booktools.notebooks import ROOT, notebooks, read
@@ -311,7 +312,11 @@ def test_a_claim_is_in_no_chapter_only_if_no_chapter_names_it(data):
 
 
 def test_the_dots_stand_on_their_side_of_the_bound():
-    entry = claims.get("importance-weights-repair")
+    entry = replace(
+        claims.get("importance-weights-repair"),
+        condition=Condition(high=0.75),
+        scale="linear",
+    )
     drawn = evidence_page.strip(entry, [0.25, 0.5, 0.5])
     dots = [float(x) for x in re.findall(r'cx="([\d.]+)%"', drawn)]
     (bound,) = (float(x) for x in re.findall(r'x1="([\d.]+)%"', drawn))

@@ -5,7 +5,8 @@ import pytest
 
 from batchnorm import datasets
 from batchnorm.claims.depth import as_sigmoid
-from batchnorm.claims.shift import freeze, input_moments, small_change
+from batchnorm.claims.drift import freeze, input_moments
+from batchnorm.claims.shift import small_change
 from batchnorm.ensemble import Network, forward, gradient, init_parameters, unpack
 
 X = datasets.digits(0).x_test[:30]

@@ -18,7 +18,7 @@ CARS = {"cars": 500, "tolerance": 1e-6}
         "kilometers divides the steps of gradient descent, at its best fixed step "
         "size, by more than a billion."
     ),
-    source="LeCun, Bottou, Orr and Müller 1998, section 4.3",
+    source="lecun1998efficient, section 4.3",
     setting=CARS,
     effect="steps on raw inputs over steps on standardized ones",
     condition=above(1e9),
@@ -40,7 +40,7 @@ def standardizing_saves_steps(seeds, *, cars, tolerance):
         "Gradient descent at its best fixed step size takes κ/4 · ln(1/tolerance) "
         "steps, within 15 %, where κ runs from 5 to 100 billion."
     ),
-    source="Polyak 1964; LeCun, Bottou, Orr and Müller 1998, section 5.1",
+    source="lecun1998efficient, section 5.1; goh2017why, Choosing A Step-size",
     setting=CARS,
     effect="steps over κ/4 · ln(1/tolerance) (raw, centered or standardized)",
     condition=between(0.85, 1.15),
@@ -60,12 +60,12 @@ def steps_follow_condition(seeds, *, cars, tolerance):
 
 @claim(
     id="standardizing-is-not-whitening",
-    question="Standardizing the inputs whitens them.",
+    question="Does standardizing the inputs whiten them?",
     statement=(
         "Standardizing leaves the correlation of the inputs, and with it a condition "
         "number well above 1: for age and kilometers, more than 3."
     ),
-    source="LeCun, Bottou, Orr and Müller 1998, section 4.3",
+    source="lecun1998efficient, section 4.3",
     setting={"cars": 500},
     effect="condition number after standardizing",
     condition=above(3),
@@ -85,7 +85,7 @@ def standardizing_is_not_whitening(seeds, *, cars):
         "On whitened inputs, by PCA or by ZCA, the first step of gradient descent "
         "arrives."
     ),
-    source="LeCun, Bottou, Orr and Müller 1998, section 5",
+    source="lecun1998efficient, section 5",
     setting=CARS,
     effect="steps to a millionth of the initial excess loss",
     condition=exactly(1),
@@ -146,7 +146,7 @@ def _arrived(steps, excess, log_factor, tolerance):
         "The covariance of a mini-batch of m examples in d dimensions has rank "
         "min(m − 1, d): it cannot be inverted unless m > d."
     ),
-    source="Ioffe and Szegedy 2015, section 3",
+    source="ioffe2015batch, section 3",
     setting={"dimensions": 20, "batches": (2, 5, 10, 19, 20, 21, 30, 40)},
     effect="batch sizes of 8 whose rank is another",
     condition=exactly(0),
@@ -167,11 +167,11 @@ def batch_covariance_rank(seeds, *, dimensions, batches):
     id="digits-batch-singular",
     statement=(
         "For the paper's batch of 60, the 64 pixels of the digits already have a "
-        "singular covariance, of rank well below 60."
+        "singular covariance, of a rank below even the 59 that 60 examples allow."
     ),
-    source="Ioffe and Szegedy 2015, section 3",
+    source="ioffe2015batch, section 3",
     setting={"batch": 60},
-    effect="rank of the covariance of 64 pixels",
+    effect="rank of the covariance of 64 pixels, in a batch of 60",
     condition=below(59),
 )
 def digits_batch_singular(seeds, *, batch):
@@ -219,7 +219,7 @@ def fresh_variance(features, batch, *, joint, epsilon=1e-5, fresh=250):
         "60, ε included, inflates the variance of fresh examples more than a "
         "thousandfold."
     ),
-    source="Ioffe and Szegedy (2015), section 3: the covariance would be singular",
+    source="ioffe2015batch, section 3",
     setting={"width": 100, "batch": 60},
     effect="variance of fresh examples after joint whitening (ideal: 1)",
     condition=above(1000),
@@ -238,7 +238,7 @@ def joint_whitening(seeds, *, width, batch):
         "Standardizing each of the same features with the statistics of the same "
         "batch leaves fresh examples with a variance within three tenths of 1."
     ),
-    source="Ioffe and Szegedy (2015), section 3: each dimension alone",
+    source="ioffe2015batch, section 3",
     setting={"width": 100, "batch": 60},
     effect="variance of fresh examples after standardizing (ideal: 1)",
     condition=between(0.7, 1.3),
@@ -252,25 +252,75 @@ def feature_alone(seeds, *, width, batch):
 
 @claim(
     id="standardizing-conditions-hidden-features",
+    question="Does standardizing condition the inputs of a hidden layer, too?",
     statement=(
-        "In a hidden layer it hardly does: the condition number of the outputs of "
-        "an untrained ReLU layer falls by less than half, for the units have much "
-        "the same scale to begin with."
+        "It does, by centering: for the outputs of an untrained ReLU layer and an "
+        "intercept, subtracting the means alone lowers the condition number by more "
+        "than a factor 5."
     ),
-    question="Standardizing the inputs of a layer takes most of their ill-conditioning.",
-    source="the reading of LeCun et al. (1998) that tutorials carry to hidden layers",
+    source="lecun1998efficient, section 4.3",
     setting={"width": 100},
-    effect="condition number before standardizing over after",
+    effect="condition number of the raw features over that of the centered ones",
+    condition=above(5),
+)
+def hidden_centering(seeds, *, width):
+    kappa = [conditioning(hidden_features(seed, width=width)) for seed in seeds]
+    return [k["raw"] / k["centered"] for k in kappa]
+
+
+@claim(
+    id="dividing-hardly-conditions-hidden-features",
+    question="And how much of that is due to dividing by the standard deviations?",
+    statement=(
+        "Little: once the same features are centered, dividing lowers the condition "
+        "number by less than half, for the units have much the same scale to begin "
+        "with."
+    ),
+    source="lecun1998efficient, section 4.3",
+    setting={"width": 100},
+    effect="condition number of the centered features over that of standardized ones",
     condition=below(2),
 )
-def hidden_conditioning(seeds, *, width):
-    def ratio(seed):
-        features = hidden_features(seed, width=width)
-        standardized = whitening.fit_standardize(features)(features)
-        before, after = (
-            whitening.condition_number(whitening.covariance(h))
-            for h in (features, standardized)
-        )
-        return before / after
+def hidden_dividing(seeds, *, width):
+    kappa = [conditioning(hidden_features(seed, width=width)) for seed in seeds]
+    return [k["centered"] / k["standardized"] for k in kappa]
 
-    return [ratio(seed) for seed in seeds]
+
+def conditioning(features):
+    r"""Condition number of a linear model's Hessian, before and after standardizing.
+
+    The Hessian is $\frac1m X^\top X$, with a column of ones in $X$ for the intercept:
+    only so does it show what centering does.
+
+    Parameters
+    ----------
+    features : array of shape (m, d)
+        One feature a column. Directions in which nothing varies are left out.
+
+    Returns
+    -------
+    dict of float
+        For "raw" features, "centered" ones, "divided" ones (by their standard
+        deviations, without centering) and "standardized" ones.
+
+    References
+    ----------
+    LeCun et al. (1998), section 4.3.
+    """
+    varying = features[:, np.ptp(features, axis=0) > 0]
+    centered, spread = varying - varying.mean(axis=0), varying.std(axis=0)
+    versions = {
+        "raw": varying,
+        "centered": centered,
+        "divided": varying / spread,
+        "standardized": centered / spread,
+    }
+    ones = np.ones((len(features), 1))
+    designs = {name: np.hstack([ones, x]) for name, x in versions.items()}
+    return {name: _condition(x) for name, x in designs.items()}
+
+
+def _condition(design):
+    """Largest over smallest eigenvalue of XᵀX, those that are zero left out."""
+    s = np.linalg.svd(design, compute_uv=False)
+    return (s[0] / s[s > 1e-10 * s[0]][-1]) ** 2
