@@ -11,7 +11,7 @@ from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
 # In the order of the book; importing a module registers its claims.
-from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import whitening, training  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -26,4 +26,5 @@ __all__ = [
     "short",
     "show",
     "training",
+    "whitening",
 ]
