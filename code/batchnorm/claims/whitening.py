@@ -5,7 +5,7 @@ import numpy as np
 from batchnorm import datasets
 from batchnorm.claims.registry import experiment, identity, prediction
 from batchnorm.claims.types import above, within
-from batchnorm.whitening import covariance
+from batchnorm.whitening import condition_number, covariance
 
 TESTS = "tests/unit/test_identities_whitening.py"
 
@@ -102,27 +102,27 @@ def steps_of_descent(hessian, error, tolerance):
 
 @prediction(
     "steps of gradient descent for the price of used cars, on age and kilometers",
-    over="units",
+    over="unit",
     tolerance=0.1,
     source="lecun1998efficient, section 5.1; goh2017why, Choosing A Step-size",
     setting={
-        "units": (300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000),
+        "unit": (300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000),
         "cars": 2000,
         "tolerance": 1e-6,
     },
     scale="log",
 )
-def steps_follow_condition_number(seeds, *, units, cars, tolerance):
-    """The steps of gradient descent at its best fixed rate follow from the condition
-    number alone, whatever the unit of the kilometers: ln τ / (2 ln q), where κ is that
-    of the distribution that the cars are drawn from.
+def steps_follow_condition_number(seeds, *, unit, cars, tolerance):
+    """Gradient descent at its best fixed rate takes ln τ / (2 ln q) steps to a fraction
+    τ of its excess loss, q = (κ − 1)/(κ + 1), with the condition number κ of the
+    distribution that the cars are drawn from, in any unit of the kilometers.
     """
-    values = np.linalg.eigvalsh([cars_covariance(unit) for unit in units])
+    values = np.linalg.eigvalsh([cars_covariance(one) for one in unit])
     kappa = values[:, 1] / values[:, 0]
     predicted = np.log(tolerance) / (2 * np.log((kappa - 1) / (kappa + 1)))
     drawn = [datasets.used_cars(seed, cars) for seed in seeds]
     measured = [
-        _steps([car.x / [1, unit] for car in drawn], drawn, tolerance) for unit in units
+        _steps([car.x / [1, one] for car in drawn], drawn, tolerance) for one in unit
     ]
     return predicted, np.transpose(measured)
 
@@ -175,33 +175,30 @@ def normalized(known, unseen, how, epsilon):
 
 @prediction(
     "mean square of fresh examples, whitened with a batch's mean and covariance",
-    over="features",
+    over="d",
     tolerance=0.1,
     source="mardia1979multivariate, section 3.8",
     setting={
-        "features": (1, 5, 10, 20, 40),
+        "d": (1, 5, 10, 20, 40),
         "batch": 60,
         "fresh": 200,
         "draws": 20,
     },
 )
-def fresh_mean_square(seeds, *, features, batch, fresh, draws):
+def fresh_mean_square(seeds, *, d, batch, fresh, draws):
     """Whitened with the statistics of a batch of m, fresh examples of d normal features
     have the mean square (m + 1)/(m − d − 2) in place of 1.
     """
-    predicted = (batch + 1) / (batch - np.array(features) - 2)
+    predicted = (batch + 1) / (batch - np.array(d) - 2)
 
-    def measured(rng, d):
+    def measured(rng, features):
         # Whitening undoes every linear map, so uncorrelated features are all there is.
-        x = rng.normal(size=(batch + fresh, d))
+        x = rng.normal(size=(batch + fresh, features))
         return np.mean(normalized(x[:batch], x[batch:], "jointly", 0.0) ** 2)
 
     rngs = [np.random.default_rng(seed) for seed in seeds]
     return predicted, np.array(
-        [
-            [np.mean([measured(rng, d) for _ in range(draws)]) for d in features]
-            for rng in rngs
-        ]
+        [[np.mean([measured(rng, k) for _ in range(draws)]) for k in d] for rng in rngs]
     )
 
 
@@ -255,8 +252,7 @@ BATCH = {"width": 100, "batch": 60, "fresh": 250}
 
 
 @experiment(
-    "mean square of fresh examples, whitened jointly over each feature alone, at the ε "
-    "where that is less",
+    "mean square of fresh examples, whitened jointly over each alone, at the better ε",
     above(2),
     source="ioffe2015batch, section 3",
     # The ε of PyTorch, and that of Keras.
@@ -286,8 +282,7 @@ def joint_whitening_explodes(seeds, *, width, first, second, epsilons, **sizes):
 
 
 @experiment(
-    "share of the features whose mean square on fresh examples is within a factor 2 of "
-    "1",
+    "share of features with a mean square between 1/2 and 2 on fresh examples",
     above(0.9),
     source="ioffe2015batch, section 3",
     setting={**BATCH, "how": "alone", "epsilon": 1e-5},
@@ -312,7 +307,8 @@ identity(
     "The gradient of ZCA whitening of a single column is that of batch normalization "
     "without γ, β and ε.",
     source="ioffe2015batch, section 3",
-    test=f"{TESTS}::test_whitening_one_column_has_the_gradient_of_batch_normalization",
+    test="tests/unit/test_whitening.py::"
+    "test_in_one_dimension_zca_backward_is_that_of_batch_normalization",
 )
 
 
@@ -344,7 +340,8 @@ def conditioning(features, version):
         x = x - x.mean(axis=0)
     if version == "standardized":
         x = x / x.std(axis=0)
-    return np.linalg.cond(np.column_stack([np.ones(len(x)), x])) ** 2
+    design = np.column_stack([np.ones(len(x)), x])
+    return condition_number(design.T @ design / len(x))
 
 
 # κ counts steps, and a quarter more of them is what the book asks for elsewhere.
