@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from batchnorm import claims, datasets
-from batchnorm.claims import depth, drift, inputs, shift, training
+from batchnorm.claims import depth, drift, shift, training
 from batchnorm.ensemble import Network, init_parameters, train
 from booktools.notebooks import ROOT, notebooks, read
 
 CHAPTERS = [path for path in notebooks() if path.stem[:2] in ("01", "02", "03")]
-MODULES = "inputs", "shift", "depth"
+MODULES = "shift", "depth"
 MINE = [
     entry
     for entry in claims.claims()
@@ -43,46 +43,6 @@ def back(name):
 
 def holds(id, seeds=FEW):
     return claims.run(id, seeds).holds
-
-
-# ------------------------------------------------------------------------- chapter 1
-
-
-def test_the_conditioning_of_hidden_features_sees_their_means(monkeypatch):
-    """Moved away from zero, features are worse conditioned: a covariance is blind."""
-    (before,) = claims.run("standardizing-conditions-hidden-features", [0]).effects
-    features = inputs.hidden_features
-    monkeypatch.setattr(inputs, "hidden_features", lambda s, **k: features(s, **k) + 10)
-    (after,) = claims.run("standardizing-conditions-hidden-features", [0]).effects
-    assert after > 100 * before
-
-
-def test_conditioning_is_that_of_the_least_squares_problem_with_intercept():
-    x = np.random.default_rng(0).normal(3, [1, 2, 5], size=(40, 3))
-    found = inputs.conditioning(x)
-    design = np.column_stack([np.ones(40), x])
-    eigenvalues = np.linalg.eigvalsh(design.T @ design / 40)
-    assert found["raw"] == pytest.approx(eigenvalues[-1] / eigenvalues[0])
-    correlation = np.linalg.eigvalsh(np.corrcoef(x.T))
-    # Standardized columns are orthogonal to the ones, whose eigenvalue is 1.
-    expected = correlation[-1] / correlation[0]
-    assert found["standardized"] == pytest.approx(expected)
-
-
-def test_the_exercise_on_the_ones_is_posed_where_only_direction_is_left():
-    """Centered, the ones cost a unit of their own in raw columns only."""
-    x = datasets.used_cars(0).x
-    centered = x - x.mean(axis=0)
-    for columns, factor in ((centered, 5.77), (centered / x.std(axis=0), 1.0)):
-        ones = np.ones((len(x), 1))
-        with_ones = np.linalg.cond(np.hstack([ones, columns])) ** 2
-        assert with_ones / np.linalg.cond(columns) ** 2 == pytest.approx(
-            factor, rel=1e-2
-        )
-    text = prose("01")
-    exercise = text[text.index(":label: ex-ones") :].split("```")[0]
-    assert "Divide each column" in exercise
-    assert "nearly the\nsame direction" not in text
 
 
 # ------------------------------------------------------------------------- chapter 2

@@ -110,7 +110,6 @@ def steps_of_descent(hessian, error, tolerance):
         "cars": 2000,
         "tolerance": 1e-6,
     },
-    scale="log",
 )
 def steps_follow_condition_number(seeds, *, unit, cars, tolerance):
     """Gradient descent at its best fixed rate takes ln τ / (2 ln q) steps to a fraction
@@ -362,7 +361,6 @@ SHIFTED = {"shift": 10.0}
     negative={"spread": 1.0},
     positive={"second": "centered"},
     oracle={"second": "whitened"},
-    scale="log",
 )
 @experiment(
     "condition number of the raw features over that of the centered ones",
