@@ -21,6 +21,7 @@ from batchnorm.datasets import (
     density_ratio,
     digits,
     digits_by_style,
+    digits_to_tune,
     ink,
     mnist,
     mnist_available,
@@ -32,21 +33,27 @@ from batchnorm.datasets import (
 # ---------------------------------------------------------------------- digits, cars
 
 
-def test_digits_are_scikit_learns_split_without_overlap():
-    split = digits(3)
-    assert split.x_train.shape == (1297, 64)
-    assert split.x_test.shape == (500, 64)
-    assert split.x_train.dtype == np.float64
-    both = np.concatenate([split.x_train, split.x_test])
-    labels = np.concatenate([split.y_train, split.y_test])
+@pytest.mark.parametrize(
+    ("split", "train", "test"), [(digits, 768, 250), (digits_to_tune, 639, 123)]
+)
+@pytest.mark.parametrize("seed", [0, 3, 11])
+def test_digits_are_scikit_learns_without_overlap(split, train, test, seed):
+    parts = split(seed)
+    assert parts.x_train.shape == (train, 64)
+    assert parts.x_test.shape == (test, 64)
+    assert parts.x_train.dtype == np.float64
+    both = np.concatenate([parts.x_train, parts.x_test])
+    labels = np.concatenate([parts.y_train, parts.y_test])
     source = load_digits()
-    ours = sorted(map(bytes, np.column_stack([both * 16, labels])))
-    theirs = sorted(map(bytes, np.column_stack([source.data, source.target])))
-    assert ours == theirs
+    ours = set(map(bytes, np.column_stack([both * 16, labels])))
+    theirs = set(map(bytes, np.column_stack([source.data, source.target])))
+    assert len(ours) == train + test  # no two images of the file are alike
+    assert ours <= theirs
     assert (both.min(), both.max()) == (0, 1)
-    image = split.images(split.x_test)[7, 0]
-    assert np.array_equal(image.ravel(), split.x_test[7])
-    assert split.images(split.x_test).shape == (500, 1, 8, 8)
+    assert set(parts.y_train) == set(parts.y_test) == set(range(10))
+    image = parts.images(parts.x_test)[7, 0]
+    assert np.array_equal(image.ravel(), parts.x_test[7])
+    assert parts.images(parts.x_test).shape == (test, 1, 8, 8)
 
 
 def test_digits_depend_on_the_seed_alone():
@@ -105,11 +112,11 @@ def test_colored_digits_change_color_and_nothing_else():
     shift = colored_digits(0)
     plain = digits(0)
     red, green, blue = np.moveaxis(shift.images(shift.x_test), 1, 0)
-    assert np.array_equal(red.reshape(500, 64), plain.x_test)
+    assert np.array_equal(red.reshape(250, 64), plain.x_test)
     assert not green.any()
     assert not blue.any()
     target = shift.images(shift.x_target)
-    assert np.array_equal(target.max(1).reshape(500, 64), plain.x_test)
+    assert np.array_equal(target.max(1).reshape(250, 64), plain.x_test)
     lit = target.any((2, 3))
     assert {tuple(row) for row in lit.tolist()} == {
         (False, True, False),
@@ -132,13 +139,15 @@ def test_digits_by_style_are_selected_by_x_alone(style, measure):
     shift = digits_by_style(0, style)
     source = np.concatenate([shift.x_train, shift.x_test])
     assert measure(source).max() <= measure(shift.x_target).min()
-    assert len(shift.x_target) == len(source) == 599
+    # A third of 768 to train on, of 250 to test on, and of these 250 the target.
+    assert len(shift.x_train) == 256
+    assert len(shift.x_test) == len(shift.x_target) == 83
     everything = {
         bytes(row): label for row, label in zip(*datasets._all_digits(), strict=True)
     }
     labels = np.concatenate([shift.y_train, shift.y_test, shift.y_target])
     rows = np.concatenate([source, shift.x_target])
-    assert len({bytes(row) for row in rows}) == 2 * 599
+    assert len({bytes(row) for row in rows}) == len(rows)
     assert [everything[bytes(row)] for row in rows] == list(labels)
     test, met = scores(shift)
     assert met < test

@@ -130,6 +130,50 @@ MOVED = (
         "on seeds 1000 to 1019, which should have confirmed it, one stood at 1.21; it "
         "was then reported as holding on the same twenty",
     ),
+    Move(
+        "each-feature-alone-generalizes",
+        "2026-11-26",
+        "f4de862",
+        "mean over the features between 0.7 and 1.3",
+        "share of the features between 1/2 and 2 > 0.9",
+        "the sentence says each feature, and the mean of all was measured",
+    ),
+    Move(
+        "joint-whitening-explodes",
+        "2026-11-26",
+        "f4de862",
+        "mean square > 1000, at an ε of 1e-5",
+        "mean square over that of each feature alone > 2, at the better of two ε",
+        "the size is set by ε, and no comparison was made",
+    ),
+    Move(
+        "standardizing-conditions-hidden-features",
+        "2026-11-26",
+        "f4de862",
+        "centered features asked, factor > 5",
+        "standardized features asked, factor > 1.25; centered ones are asked in "
+        "centering-conditions-hidden-features",
+        "the sentence says standardizing; 1.25 is the smallest ratio of steps that the "
+        "book asks for elsewhere",
+    ),
+    Move(
+        "dividing-hardly-conditions-hidden-features",
+        "2026-11-26",
+        "f4de862",
+        "factor < 2",
+        "factor between 0.8 and 1.25 (harder to meet)",
+        "a rise of the condition number counted in favor",
+    ),
+    Move(
+        "steps-follow-condition-number",
+        "2026-11-26",
+        "f4de862",
+        "steps on raw, centered and standardized cars over κ/4 · ln(1/τ), κ of these "
+        "cars, between 0.85 and 1.15",
+        "steps counted in seven units over the exact formula, κ of the distribution, "
+        "between 0.9 and 1.1 (harder to meet)",
+        "with κ of the cars themselves the count follows from algebra",
+    ),
     *(
         Move(
             id,
@@ -243,4 +287,13 @@ RETESTED = (
 )
 
 # Claims that are no longer registered: id -> when and why.
-DROPPED: dict[str, str] = {}
+_IDENTITY = "2026-11-26: follows from algebra, and is an identity now"
+DROPPED: dict[str, str] = {
+    "standardizing-saves-steps": "2026-11-26: set by the unit of the kilometers, which "
+    "the book chose; a cell of chapter 1 shows it",
+    "standardizing-is-not-whitening": _IDENTITY,
+    "whitening-takes-one-step": _IDENTITY,
+    "batch-covariance-rank": _IDENTITY,
+    "digits-batch-singular": "2026-11-26: follows from the rank of 60 examples and "
+    "from blank pixels; a cell of chapter 1 shows it",
+}
