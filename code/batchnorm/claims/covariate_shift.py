@@ -203,11 +203,13 @@ WEIGHTS = {"examples": 100, "draws": 100, "first": "weighted", "second": "plain"
 def weighted_over_plain(seeds, *, degree, first, second, **size):
     """Mean excess error of one kind of fit over that of another."""
     errors = {
-        kind: np.array([excess_errors(seed, kind, degree, **size) for seed in seeds])
+        kind: np.array(
+            [excess_errors(seed, kind, degree, **size).mean() for seed in seeds]
+        )
         for kind in {first, second}
     }
     with np.errstate(divide="ignore"):
-        return errors[first].mean(axis=1) / errors[second].mean(axis=1)
+        return errors[first] / errors[second]
 
 
 def excess_errors(seed, kind, degree, *, examples, draws):
@@ -215,46 +217,18 @@ def excess_errors(seed, kind, degree, *, examples, draws):
     if kind == "perfect":
         return np.zeros(draws)
     data = datasets.cubic_shift(seed, draws * examples)
-    pairs = zip(data.x.reshape(draws, -1), data.y.reshape(draws, -1), strict=True)
-    rng = np.random.default_rng([seed, 1])
-    errors = []
-    for x, y in pairs:
-        weights = {
-            "plain": np.ones(examples),
-            "weighted": datasets.density_ratio(x),
-            "shuffled": rng.permutation(datasets.density_ratio(x)),
-            "half": np.arange(examples) % 2,
-        }[kind]
-        # polyfit weighs residuals, not their squares.
-        fit = np.polyfit(x, y, degree, w=np.sqrt(weights))
-        errors.append(excess_error(fit))
-    return np.array(errors)
-
-
-def excess_error(fit):
-    r"""Squared error on the target of `cubic_shift`, beyond that of the noise.
-
-    .. math:: \mathbb E\,(p(x) - f(x))^2
-
-    with :math:`f` the true cubic and :math:`x` drawn from the target. The noise of the
-    targets, which no fit can avoid, does not enter.
-
-    Parameters
-    ----------
-    fit : array, shape (degree + 1,)
-        Coefficients of the polynomial :math:`p`, highest power first; degree at most 4.
-
-    Returns
-    -------
-    float
-        The expectation, exact up to rounding: Gauss and Hermite's rule with 8 nodes
-        integrates polynomials up to degree 15.
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
-    mean, deviation = datasets.TARGET
-    x = mean + deviation * nodes
-    wrong = (np.polyval(fit, x) - datasets.cubic(x)) ** 2
-    return float(weights @ wrong / weights.sum())
+    x, y = data.x.reshape(draws, examples), data.y.reshape(draws, examples)
+    ratio = datasets.density_ratio(x)
+    weights = {
+        "plain": np.ones_like(x),
+        "weighted": ratio,
+        "shuffled": np.random.default_rng([seed, 1]).permuted(ratio, axis=1),
+        "half": np.broadcast_to(np.arange(examples) % 2, x.shape),
+    }[kind]
+    root = np.sqrt(weights)[..., None]
+    powers = x[..., None] ** np.arange(degree, -1, -1)
+    fits = (np.linalg.pinv(root * powers) @ (root * y[..., None])).squeeze(2)
+    return datasets.excess_error(fits)
 
 
 # ---------------------------------------------------------------------------

@@ -37,8 +37,9 @@ def movement(run):
     array, shape (2, S, layers)
         The movement as it is, then in units of the inputs' spread (the drift).
     """
-    step = np.abs(np.diff(run.records["mean"], axis=1))
-    in_spreads = step / run.records["deviation"][:, :-1]
+    mean, deviation = np.moveaxis(run.records["moments"], 2, 0)
+    step = np.abs(np.diff(mean, axis=1))
+    in_spreads = step / deviation[:, :-1]
     return np.stack([step.mean(axis=(1, 3)), in_spreads.mean(axis=(1, 3))])
 
 
@@ -63,8 +64,9 @@ def record_moments(network, theta, seeds, *, lr, steps, frozen=0):
     Returns
     -------
     Run
-        Its records "mean" and "deviation" have shape (S, T, depth - frozen, width):
-        those of :math:`W u + b`, before any normalization, over 100 test images.
+        Its record "moments" has shape (S, T, 2, depth - frozen, width): mean and
+        standard deviation of :math:`W u + b`, before any normalization, over 100 test
+        images.
     """
     data = {seed: datasets.digits(seed) for seed in seeds}
     if frozen:
@@ -78,10 +80,7 @@ def record_moments(network, theta, seeds, *, lr, steps, frozen=0):
         lr=lr,
         steps=steps,
         every=10,
-        record={
-            "mean": lambda state: input_moments(network, state.theta, x)[:, 0],
-            "deviation": lambda state: input_moments(network, state.theta, x)[:, 1],
-        },
+        record={"moments": lambda state: input_moments(network, state.theta, x)},
     )
 
 
