@@ -12,6 +12,7 @@ import pytest
 
 from batchnorm import claims, datasets
 from batchnorm.claims import covariate_shift as chapter
+from batchnorm.claims import shifted
 from batchnorm.claims.networks import Arm
 from batchnorm.claims.tuning import best
 from batchnorm.claims.types import OPPOSED, SUPPORTED
@@ -47,17 +48,17 @@ def test_a_network_that_learned_nothing_says_nothing_of_shifts(id):
 
 def test_what_no_shift_can_cost_is_found_to_be_nothing():
     for name in ("by chance", "unchanged"):
-        shift = chapter.SHIFTS[name](3)
+        shift = shifted.SHIFTS[name](3)
         assert len(shift.x_train) == 256
         assert shift.x_test.shape == shift.x_target.shape == (83, 64)
-    turned, slanted = chapter.turned(3), chapter.by_slant(3)
+    turned, slanted = shifted.turned(3), shifted.by_slant(3)
     upside_down = slanted.x_test.reshape(-1, 8, 8)[:, ::-1, ::-1]
     np.testing.assert_array_equal(turned.x_target.reshape(-1, 8, 8), upside_down)
 
 
 @pytest.mark.parametrize("degree", [1, 3])
 def test_fits_are_those_of_numpy(degree):
-    found = chapter.excess_errors(4, "weighted", degree, examples=30, draws=5)
+    found = shifted.excess_errors(4, "weighted", degree, examples=30, draws=5)
     data = datasets.cubic_shift(4, 150)
     for k, error in enumerate(found):
         x, y = data.x[30 * k : 30 * k + 30], data.y[30 * k : 30 * k + 30]

@@ -1,25 +1,17 @@
 """Claims about shifts: of the inputs, of the rule, and of the inputs of a layer."""
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.claims.networks import (
-    DRAWS,
-    PERFECT,
-    SHARED,
-    Arm,
-    Mlp,
-    final_accuracy,
-    trained,
-)
+from batchnorm.claims.networks import DRAWS, PERFECT, SHARED, Arm, Mlp
 from batchnorm.claims.registry import experiment, identity
+from batchnorm.claims.shifted import excess_errors, read
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above, below, within
-from batchnorm.ensemble import evaluate, forward, init_parameters, train
+from batchnorm.ensemble import forward, init_parameters, train
 from batchnorm.experiments.drift import movement, record_moments, small_change
 
 # ---------------------------------------------------------------------------
@@ -45,63 +37,6 @@ identity(
 
 POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 READER = {"arm": Arm(None, 0.1), "net": Mlp("relu", 2, 64), "steps": 200}
-
-
-def by_slant(seed):
-    return datasets.digits_by_style(seed, "slant")
-
-
-def by_ink(seed):
-    return datasets.digits_by_style(seed, "ink")
-
-
-def turned(seed):
-    """The target is the test part upside down: what was learned is of little use."""
-    shift = by_slant(seed)
-    return replace(shift, x_target=shift.x_test[:, ::-1], y_target=shift.y_test)
-
-
-def by_chance(seed):
-    """Thirds drawn at random: no shift."""
-    split = datasets.digits(seed)
-    learned, tested = len(split.x_train) // 3, len(split.x_test) // 3
-    return datasets.Shift(
-        split.x_train[:learned],
-        split.y_train[:learned],
-        split.x_test[:tested],
-        split.y_test[:tested],
-        split.shape,
-        split.x_test[-tested:],
-        split.y_test[-tested:],
-    )
-
-
-def unchanged(seed):
-    """The target is the test part itself."""
-    shift = by_slant(seed)
-    return replace(shift, x_target=shift.x_test, y_target=shift.y_test)
-
-
-SHIFTS = {
-    "slant": by_slant,
-    "ink": by_ink,
-    "turned": turned,
-    "by chance": by_chance,
-    "unchanged": unchanged,
-}
-
-
-def read(seeds, name, arm, net, steps):
-    """Accuracy of a network on the style it learned and on the other -> (S,), (S,)."""
-    data, options = SHIFTS[name], {"steps": steps}
-    seen = final_accuracy(seeds, arm, net, data=data, **options)
-    run = trained(seeds, arm, net, data=data, every=None, **options)
-    shifts = [data(seed) for seed in seeds]
-    x = np.stack([shift.x_target for shift in shifts])
-    y = np.stack([shift.y_target for shift in shifts])
-    return seen, evaluate(run.network, run.theta, x, y).accuracy
-
-
 # Test and target are a third of the test images, and the training part is a third of
 # the training images, so SHARED is their ratio as well.
 STYLES = {
@@ -212,29 +147,10 @@ def weighted_over_plain(seeds, *, degree, first, second, **size):
         return errors[first] / errors[second]
 
 
-def excess_errors(seed, kind, degree, *, examples, draws):
-    """Excess error of a kind of polynomial fit to each of many draws of data."""
-    if kind == "perfect":
-        return np.zeros(draws)
-    data = datasets.cubic_shift(seed, draws * examples)
-    x, y = data.x.reshape(draws, examples), data.y.reshape(draws, examples)
-    ratio = datasets.density_ratio(x)
-    weights = {
-        "plain": np.ones_like(x),
-        "weighted": ratio,
-        "shuffled": np.random.default_rng([seed, 1]).permuted(ratio, axis=1),
-        "half": np.broadcast_to(np.arange(examples) % 2, x.shape),
-    }[kind]
-    root = np.sqrt(weights)[..., None]
-    powers = x[..., None] ** np.arange(degree, -1, -1)
-    fits = (np.linalg.pinv(root * powers) @ (root * y[..., None])).squeeze(2)
-    return datasets.excess_error(fits)
-
-
 # ---------------------------------------------------------------------------
 # Inside a network: the percentiles of figure 1 (b, c)
 
-SIGMOIDS = SWEEPS["sigmoid"].net
+FIGURE = {"net": SWEEPS["sigmoid"].net, "steps": 200}
 PLAIN, NORMALIZED = best("sigmoid", None), best("sigmoid", "batch")
 STILL = PLAIN._replace(rate=PLAIN.rate / 1000)  # hardly learns, so nothing moves
 
@@ -249,12 +165,7 @@ STILL = PLAIN._replace(rate=PLAIN.rate / 1000)  # hardly learns, so nothing move
         "internal covariate shift."
     ),
     claimed_by="ioffe2015batch, figure 1",
-    setting={
-        "without": PLAIN,
-        "normalized": NORMALIZED,
-        "net": SIGMOIDS,
-        "steps": 200,
-    },
+    setting={"without": PLAIN, "normalized": NORMALIZED, **FIGURE},
     negative={"normalized": PLAIN._replace(draw=1)},
     positive={"normalized": STILL},
     oracle={"without": STILL},
@@ -386,8 +297,7 @@ THIRD = Side(PLAIN, 3)  # of three layers of sigmoids
     ),
     source="ioffe2015batch, figure 1 (b, c)",
     setting={
-        "net": SIGMOIDS,
-        "steps": 200,
+        **FIGURE,
         "first": THIRD,
         "second": THIRD._replace(frozen=2),
         "unit": "as it is",
