@@ -11,7 +11,7 @@ from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
 # In the order of the book; importing a module registers its claims.
-from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import saturation, training  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -23,6 +23,7 @@ __all__ = [
     "confirmation_seeds",
     "get",
     "identities",
+    "saturation",
     "short",
     "show",
     "training",
