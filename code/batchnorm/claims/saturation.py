@@ -32,46 +32,45 @@ TESTS = "tests/unit/test_identities_saturation.py"
 
 
 @prediction(
-    "factor of the gradient per layer, geometric mean over eight layers",
-    over="scales",
+    "gradient's factor per layer, geometric mean over eight layers",
+    over="scale",
     tolerance=0.05,  # a factor of 1.5 over eight layers
     source="schoenholz2017deep, section 4; glorot2010understanding, section 4.2.1",
-    setting={**DEEP, "scales": (0.1, 0.3, 1.0, 3.0)},
+    setting={**DEEP, "scale": (0.1, 0.3, 1.0, 3.0)},
 )
-def sigmoid_gradients_vanish(seeds, *, scales, **net):
+def sigmoid_gradients_vanish(seeds, *, scale, **net):
     """At initialization, with scales from 0.1 to 3, a sigmoid layer multiplies the
     gradient by s · rms σ′, in the geometric mean over the layers: by 0.24 at the usual
-    scale 1, and by at most s/4 at any.
+    scale 1.
     """
 
-    def measured(scale):
-        norms, _ = weight_gradients(seeds, "sigmoid", scale, norm=None, **net)
+    def measured(s):
+        norms, _ = weight_gradients(seeds, "sigmoid", s, norm=None, **net)
         # The first layer is left out: its inputs are pixels.
         return (norms[:, 1] / norms[:, -1]) ** (1 / (net["depth"] - 2))
 
-    theory = [gradient_factor(scale) for scale in scales]
-    return theory, np.transpose([measured(scale) for scale in scales])
+    return [gradient_factor(s) for s in scale], np.transpose([*map(measured, scale)])
 
 
 @prediction(
     "share of sigmoid inputs beyond ±4",
-    over="scales",
+    over="scale",
     tolerance=0.1,
     source="schoenholz2017deep, section 3; glorot2010understanding, section 3",
-    setting={**DEEP, "scales": (5.0, 7.0, 10.0, 14.0), "limit": 4.0},
+    setting={**DEEP, "scale": (5.0, 7.0, 10.0, 14.0), "limit": 4.0},
 )
-def saturation_at_large_scale(seeds, *, scales, limit, **net):
+def saturation_at_large_scale(seeds, *, scale, limit, **net):
     """At initialization, the share of saturated units follows from the initial scale:
     a fifth of the inputs of deep sigmoid layers lies beyond ±4 at scale 5, and more
     than half at scale 10.
     """
 
-    def measured(scale):
-        _, inputs = weight_gradients(seeds, "sigmoid", scale, norm=None, **net)
+    def measured(s):
+        _, inputs = weight_gradients(seeds, "sigmoid", s, norm=None, **net)
         return share_beyond(inputs[1:], limit)
 
-    theory = [2 * ndtr(-limit / input_spread(scale)) for scale in scales]
-    return theory, np.transpose([measured(scale) for scale in scales])
+    theory = [2 * ndtr(-limit / input_spread(s)) for s in scale]
+    return theory, np.transpose([*map(measured, scale)])
 
 
 # ---------------------------------------------------------------------------
@@ -79,8 +78,7 @@ def saturation_at_large_scale(seeds, *, scales, limit, **net):
 
 
 @experiment(
-    "networks in which fewer than one input in a hundred lies beyond ±4, and less than "
-    "a thousandth of the gradient arrives at the first of ten layers",
+    "gradient below a thousandth, saturated below a hundredth",
     above(0.5),  # in most networks
     estimator="share",
     claimed="the saturation problem and the resulting vanishing gradients are usually "
@@ -101,10 +99,8 @@ def vanishing_without_saturation(seeds, *, scale, **net):
 
 
 @experiment(
-    "share of the last layer's gradient that arrives at the first, at ten times the "
-    "usual scale over that at the usual scale",
-    above(10),
-    scale="log",
+    "more gradient arriving at ten times the scale, powers of ten",
+    above(1),
     question="Is the network with the saturated units the one whose gradient vanishes?",
     source="ioffe2015batch, section 1",
     setting={**DEEP, "scales": (1.0, 10.0)},
@@ -112,14 +108,15 @@ def vanishing_without_saturation(seeds, *, scale, **net):
     positive={"scales": (0.1, 10.0)},
 )
 def saturated_gradient_arrives(seeds, *, scales, **net):
-    """Of two untrained networks of ten sigmoid layers, the one at ten times the usual
-    scale, with half of its units saturated, passes on more of the gradient.
+    """No: of two untrained networks of ten sigmoid layers, the one at ten times the
+    usual scale, with half of its units saturated, passes on more of the gradient.
     """
     usual, large = (
         weight_gradients(seeds, "sigmoid", scale, norm=None, **net)[0]
         for scale in scales
     )
-    return (large[:, 0] / large[:, -1]) / (usual[:, 0] / usual[:, -1])
+    arriving = [norms[:, 0] / norms[:, -1] for norms in (usual, large)]
+    return np.log10(arriving[1] / arriving[0])
 
 
 # ---------------------------------------------------------------------------
@@ -143,8 +140,7 @@ EVEN = 10**0.5  # the step in which rates are tuned: less makes no difference
 
 
 @experiment(
-    "gradient of the first layer's weights over that of the tenth's, or the inverse "
-    "where that is larger (the most uneven of scales 0.1, 1 and 10)",
+    "larger over smaller gradient of layers 1 and 10, worst scale",
     below(EVEN),
     scale="log",
     source="ioffe2015batch, section 3.3",
@@ -164,8 +160,7 @@ def normalized_sigmoid_gradients_even(seeds, *, networks, **net):
 
 
 @experiment(
-    "gradient δ of the first layer over that of the tenth at one example, or the "
-    "inverse where that is larger (the more uneven of tanh and ReLU)",
+    "larger over smaller δ of layers 1 and 10, worse of tanh, ReLU",
     below(EVEN),
     id="gradients-survive-without-normalization",
     question="Do the gradients of a deep network vanish without batch normalization?",
@@ -354,7 +349,7 @@ def plain_tanh(*scales, draw=0):
 
 
 @experiment(
-    "share of singular values in [1/2, 2], with normalization minus without",
+    "share of singular values in [1/2, 2], with minus without",
     below(-0.05),  # three of 64 directions
     id="jacobian-spectrum",
     statement="Not at initialization, against tanh layers at Xavier's scale: batch "
@@ -369,8 +364,7 @@ def plain_tanh(*scales, draw=0):
     oracle={"normalized": PERFECT},
 )
 @experiment(
-    "share of singular values in [1/2, 2], with normalization minus without (the "
-    "better of scales 0.3 and 3)",
+    "share in [1/2, 2], with minus the better of scales 0.3 and 3",
     above(0.05),
     id="jacobian-spectrum-off-scale",
     statement="At initialization, against tanh layers at three tenths of Xavier's "
