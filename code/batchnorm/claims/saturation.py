@@ -32,7 +32,7 @@ TESTS = "tests/unit/test_identities_saturation.py"
 
 
 @prediction(
-    "gradient's factor per layer, geometric mean over eight layers",
+    "factor of the gradient per layer, geometric mean over eight layers",
     over="scale",
     tolerance=0.05,  # a factor of 1.5 over eight layers
     source="schoenholz2017deep, section 4; glorot2010understanding, section 4.2.1",
@@ -78,7 +78,8 @@ def saturation_at_large_scale(seeds, *, scale, limit, **net):
 
 
 @experiment(
-    "gradient below a thousandth, saturated below a hundredth",
+    "less than a thousandth of the gradient arrives, less than a hundredth of the "
+    "inputs lies beyond ±4",
     above(0.5),  # in most networks
     estimator="share",
     claimed="the saturation problem and the resulting vanishing gradients are usually "
@@ -99,7 +100,7 @@ def vanishing_without_saturation(seeds, *, scale, **net):
 
 
 @experiment(
-    "more gradient arriving at ten times the scale, powers of ten",
+    "gradient arriving, ten times the usual scale over the usual one, powers of ten",
     above(1),
     question="Is the network with the saturated units the one whose gradient vanishes?",
     source="ioffe2015batch, section 1",
@@ -140,7 +141,7 @@ EVEN = 10**0.5  # the step in which rates are tuned: less makes no difference
 
 
 @experiment(
-    "larger over smaller gradient of layers 1 and 10, worst scale",
+    "larger over smaller gradient of layers 1 and 10, at the most uneven scale",
     below(EVEN),
     scale="log",
     source="ioffe2015batch, section 3.3",
@@ -160,7 +161,7 @@ def normalized_sigmoid_gradients_even(seeds, *, networks, **net):
 
 
 @experiment(
-    "larger over smaller δ of layers 1 and 10, worse of tanh, ReLU",
+    "larger over smaller δ of layers 1 and 10, in the more uneven of tanh and ReLU",
     below(EVEN),
     id="gradients-survive-without-normalization",
     question="Do the gradients of a deep network vanish without batch normalization?",
@@ -364,7 +365,7 @@ def plain_tanh(*scales, draw=0):
     oracle={"normalized": PERFECT},
 )
 @experiment(
-    "share in [1/2, 2], with minus the better of scales 0.3 and 3",
+    "share of singular values in [1/2, 2], with minus the better of scales 0.3 and 3",
     above(0.05),
     id="jacobian-spectrum-off-scale",
     statement="At initialization, against tanh layers at three tenths of Xavier's "
