@@ -6,7 +6,7 @@ import pytest
 from batchnorm import datasets
 from batchnorm.claims.drift import freeze, input_moments
 from batchnorm.claims.shift import small_change
-from batchnorm.ensemble import Network, forward, gradient, init_parameters, unpack
+from batchnorm.ensemble import Network, gradient, init_parameters, unpack
 
 X = datasets.digits(0).x_test[:30]
 TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
