@@ -11,7 +11,11 @@ from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
 # In the order of the book; importing a module registers its claims.
-from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import (  # isort: skip
+    transform,
+    backward_closed,
+    training,
+)
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -19,6 +23,7 @@ __all__ = [
     "SUPPORTED",
     "TUNING_SEEDS",
     "UNDECIDED",
+    "backward_closed",
     "claims",
     "confirmation_seeds",
     "get",
@@ -26,4 +31,5 @@ __all__ = [
     "short",
     "show",
     "training",
+    "transform",
 ]
