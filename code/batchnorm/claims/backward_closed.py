@@ -96,20 +96,20 @@ NEURON = {"rate": 0.1, "steps": 6000, "late": 1000, "inputs": 10, "batch": 16}
 
 
 @prediction(
-    "angle of a step, in radians",
+    "angle of a step, measured over derived",
     over="momentum",
     tolerance=0.05,
     id="momentum-narrows-the-angle",
     statement="In the balance of weight decay, a step with momentum α turns the "
     "weights of a normalized neuron by √(2ηλ / (1 + α)).",
-    source="wan2021spherical, section 3",
+    source="wan2021spherical, abstract",
     setting={**NEURON, "decay": (0.02,), "momentum": (0.0, 0.5, 0.9)},
 )
 @prediction(
-    "angle of a step, in radians",
+    "angle of a step, measured over derived",
     over="decay",
     tolerance=0.05,
-    source="wan2021spherical, section 3; vanlaarhoven2017l2, section 3",
+    source="wan2021spherical, abstract; vanlaarhoven2017l2, section 3",
     setting={**NEURON, "decay": (0.01, 0.02, 0.04, 0.08), "momentum": (0.0,)},
 )
 def decay_sets_the_angle(seeds, *, rate, steps, late, inputs, batch, decay, momentum):
