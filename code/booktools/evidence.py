@@ -124,7 +124,7 @@ def _code(claim):
 
 def _outcome(claim, kept):
     """Effect, interval, what was asked, control and power, in sentences."""
-    estimate = claims.short(ledger.number(kept["estimate"]), claim)
+    estimate = claims.short(ledger.number(kept["estimate"]), claim.kind)
     words = [
         f"{claim.effect[0].upper()}{claim.effect[1:]}: **{estimate}** on "
         f"{len(kept['seeds'])} seeds drawn from the definition; asked {claim.asked}.",
@@ -204,7 +204,7 @@ def strip(claim, kept):
     )
     said = html.escape(
         f"One dot for each of {len(kept['seeds'])} seeds; the interval "
-        f"{claims.short(estimate, claim)} below; asked {claim.asked}, dashed."
+        f"{claims.short(estimate, claim.kind)} below; asked {claim.asked}, dashed."
     )
     return (
         f'<svg role="img" aria-label="{said}" width="100%" height="22" '

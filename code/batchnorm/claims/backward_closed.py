@@ -109,7 +109,7 @@ NEURON = {"rate": 0.1, "steps": 6000, "late": 1000, "inputs": 10, "batch": 16}
     "angle of a step, measured over derived",
     over="decay",
     tolerance=0.05,
-    source="wan2021spherical, abstract; vanlaarhoven2017l2, section 3",
+    source="wan2021spherical, abstract",
     setting={**NEURON, "decay": (0.01, 0.02, 0.04, 0.08), "momentum": (0.0,)},
 )
 def decay_sets_the_angle(seeds, *, rate, steps, late, inputs, batch, decay, momentum):
