@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter
 
 from batchnorm.figures.style import FAULT, RANGE, REFERENCE, RIGHT, WIDTH
 
-ROW = 1.5  # inches
+ROW = 1.6  # inches, which hold a label of two lines
 COLORS = {"supported": RIGHT, "opposed": FAULT, "undecided": REFERENCE}
 
 
@@ -48,12 +48,17 @@ def _row(ax, result):
     heights = 0.2 + 0.7 * (np.arange(len(ends)) * 0.618 % 1)
     arrived = np.isfinite(ends).all(axis=1)
     dots = {"ms": 3.5, "color": color, "clip_on": False}
-    ax.plot(ends[arrived].mean(1), heights[arrived], "o", alpha=0.5, **dots)
-    open_ = np.clip(ends[~arrived, 1], low, high)
-    ax.plot(open_, heights[~arrived], "o", mfc="none", **dots)
+    # An empty line that is not clipped would upset the layout.
+    if arrived.any():
+        ax.plot(ends[arrived].mean(1), heights[arrived], "o", alpha=0.5, **dots)
+    if not arrived.all():
+        open_ = np.clip(ends[~arrived, 1], low, high)
+        ax.plot(open_, heights[~arrived], "o", mfc="none", **dots)
     ax.plot(np.clip(estimate[1:], low, high), [-0.15, -0.15], color=color, lw=3)
     ax.plot([estimate.value], [-0.15], "|", ms=10, mew=2, color=color)
-    ax.set(yticks=[], xlabel=fill(claim.effect, 90))
+    ax.set(yticks=[])
+    what = "measured over predicted: " if claim.kind == "prediction" else ""
+    ax.set_xlabel(fill(what + claim.effect, 80), fontsize="small")
     ax.set_title(claim.id, loc="left", fontsize="medium")
     ax.set_title(result.verdict, loc="right", fontsize="medium", color=color)
     ax.spines[["left", "top", "right"]].set_visible(False)
