@@ -18,6 +18,7 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
+from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import notebooks, read
 
@@ -125,8 +126,9 @@ def _code(claim):
 def _outcome(claim, kept):
     """Effect, interval, what was asked, control and power, in sentences."""
     estimate = claims.short(ledger.number(kept["estimate"]), claim.kind)
+    what = quantity(claim)
     words = [
-        f"{claim.effect[0].upper()}{claim.effect[1:]}: **{estimate}** on "
+        f"{what[0].upper()}{what[1:]}: **{estimate}** on "
         f"{len(kept['seeds'])} seeds drawn from the definition; asked {claim.asked}.",
     ]
     if kept.get("detectable") not in (None, "inf", "-inf"):

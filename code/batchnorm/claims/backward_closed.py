@@ -96,7 +96,7 @@ NEURON = {"rate": 0.1, "steps": 6000, "late": 1000, "inputs": 10, "batch": 16}
 
 
 @prediction(
-    "angle of a step, measured over derived",
+    "angle of a step, in radians",
     over="momentum",
     tolerance=0.05,
     id="momentum-narrows-the-angle",
@@ -106,7 +106,7 @@ NEURON = {"rate": 0.1, "steps": 6000, "late": 1000, "inputs": 10, "batch": 16}
     setting={**NEURON, "decay": (0.02,), "momentum": (0.0, 0.5, 0.9)},
 )
 @prediction(
-    "angle of a step, measured over derived",
+    "angle of a step, in radians",
     over="decay",
     tolerance=0.05,
     source="wan2021spherical, abstract",

@@ -52,7 +52,7 @@ def text(result, records):
     elif claim.question is not None:
         said = {"Question": claim.question, "Measured": claim.statement}
     said["Here"] = (
-        f"{claim.effect}: {short(result.estimate, claim.kind)} on "
+        f"{quantity(claim)}: {short(result.estimate, claim.kind)} on "
         f"{len(result.seeds)} seeds; asked {claim.asked}: {result.verdict}"
     )
     said["Confirmed"] = _confirmed(claim, records)
@@ -68,6 +68,12 @@ def _confirmed(claim, records):
         return "not yet, as it now stands"
     estimate = short(ledger.number(kept["estimate"]), claim.kind)
     return f"{estimate} on {len(kept['seeds'])} seeds drawn anew: {kept['verdict']}"
+
+
+def quantity(claim):
+    """What the estimate of a claim is of, in words."""
+    ratio = "measured over predicted, " if claim.kind == "prediction" else ""
+    return ratio + claim.effect
 
 
 def short(estimate, kind="experiment"):

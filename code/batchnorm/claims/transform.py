@@ -45,7 +45,7 @@ START, SLOPE = 0.7, 2.0  # of the weight, and of the targets over standardized i
 
 
 @prediction(
-    "weight after n steps, measured over derived",
+    "weight after n steps",
     over="steps",
     tolerance=0.02,
     claimed="This problem can get worse if the normalization not only centers but also "
@@ -71,7 +71,7 @@ def variance_outside_the_step(seeds, *, samples, rate, steps):
 
 
 @prediction(
-    "weight after 4000 steps, measured over derived",
+    "weight after 4000 steps",
     over="batch",
     tolerance=0.1,
     question="Does the growth stop once γ and β are learned behind the normalization?",
@@ -151,7 +151,7 @@ def _batches(seed, count, steps, size):
 
 
 @prediction(
-    "rms of (y − x) / σ, measured over derived",
+    "rms of (y − x) / σ",
     over="batch",
     tolerance=0.03,
     claimed="we could recover the original activations, if that were the optimal thing "
@@ -195,7 +195,7 @@ identity(
 
 
 @prediction(
-    "rms error of the one-pass variance, measured over derived",
+    "rms error of the one-pass variance",
     over="mean",
     tolerance=0.1,
     source="chan1983algorithms, pages 242-247",
@@ -214,7 +214,7 @@ def one_pass_variance(seeds, *, mean, samples, draws):
 
 
 @prediction(
-    "share of negative variances, measured over derived",
+    "share of negative variances",
     over="mean",
     tolerance=0.1,
     source="chan1983algorithms, pages 242-247",
