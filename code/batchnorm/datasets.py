@@ -358,6 +358,34 @@ def cubic_shift(seed: int, n: int = 100) -> RegressionShift:
     return RegressionShift(x, y, x_target, y_target)
 
 
+def excess_error(fit):
+    r"""Squared error on the target of `cubic_shift`, beyond that of the noise.
+
+    .. math:: \mathbb E\,(p(x) - f(x))^2
+
+    with :math:`f` the true cubic and :math:`x` drawn from the target. The noise of the
+    targets, which no fit can avoid, does not enter.
+
+    Parameters
+    ----------
+    fit : array, shape (..., degree + 1)
+        Coefficients of the polynomials :math:`p`, highest power first; degree at most
+        4.
+
+    Returns
+    -------
+    array, shape (...)
+        The expectations, exact up to rounding: Gauss and Hermite's rule with 8 nodes
+        integrates polynomials up to degree 15.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    mean, deviation = TARGET
+    x = mean + deviation * nodes
+    powers = np.vander(x, np.shape(fit)[-1])
+    wrong = (np.asarray(fit) @ powers.T - cubic(x)) ** 2
+    return wrong @ weights / weights.sum()
+
+
 # ---------------------------------------------------------------------------- MNIST
 
 MNIST_DIR = "BATCHNORM_MNIST_DIR"

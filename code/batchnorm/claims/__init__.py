@@ -11,7 +11,9 @@ from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
 # In the order of the book; importing a module registers its claims.
-from batchnorm.claims import whitening, training  # isort: skip
+from batchnorm.claims import whitening  # isort: skip
+from batchnorm.claims import covariate_shift  # isort: skip
+from batchnorm.claims import training  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -21,6 +23,7 @@ __all__ = [
     "UNDECIDED",
     "claims",
     "confirmation_seeds",
+    "covariate_shift",
     "get",
     "identities",
     "short",
