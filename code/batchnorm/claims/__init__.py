@@ -13,6 +13,9 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 # In the order of the book; importing a module registers its claims.
 from batchnorm.claims import whitening  # isort: skip
 from batchnorm.claims import covariate_shift  # isort: skip
+from batchnorm.claims import saturation  # isort: skip
+from batchnorm.claims import transform  # isort: skip
+from batchnorm.claims import backward_closed  # isort: skip
 from batchnorm.claims import training  # isort: skip
 
 __all__ = [
@@ -21,13 +24,16 @@ __all__ = [
     "SUPPORTED",
     "TUNING_SEEDS",
     "UNDECIDED",
+    "backward_closed",
     "claims",
     "confirmation_seeds",
     "covariate_shift",
     "get",
     "identities",
+    "saturation",
     "short",
     "show",
     "training",
+    "transform",
     "whitening",
 ]
