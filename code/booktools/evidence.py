@@ -18,6 +18,7 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
+from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import notebooks, read
 
@@ -124,9 +125,10 @@ def _code(claim):
 
 def _outcome(claim, kept):
     """Effect, interval, what was asked, control and power, in sentences."""
-    estimate = claims.short(ledger.number(kept["estimate"]))
+    estimate = claims.short(ledger.number(kept["estimate"]), claim.kind)
+    what = quantity(claim)
     words = [
-        f"{claim.effect[0].upper()}{claim.effect[1:]}: **{estimate}** on "
+        f"{what[0].upper()}{what[1:]}: **{estimate}** on "
         f"{len(kept['seeds'])} seeds drawn from the definition; asked {claim.asked}.",
     ]
     if kept.get("detectable") not in (None, "inf", "-inf"):
@@ -204,7 +206,7 @@ def strip(claim, kept):
     )
     said = html.escape(
         f"One dot for each of {len(kept['seeds'])} seeds; the interval "
-        f"{claims.short(estimate)} below; asked {claim.asked}, dashed."
+        f"{claims.short(estimate, claim.kind)} below; asked {claim.asked}, dashed."
     )
     return (
         f'<svg role="img" aria-label="{said}" width="100%" height="22" '

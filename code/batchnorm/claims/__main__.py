@@ -187,7 +187,7 @@ def table(records):
         (
             kept["id"],
             kept["kind"],
-            claims.short(ledger.number(kept["estimate"])),
+            claims.short(ledger.number(kept["estimate"]), kept["kind"]),
             kept["asked"],
             kept["verdict"],
             f"{kept['seconds']:.1f}",

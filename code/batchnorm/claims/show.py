@@ -52,8 +52,8 @@ def text(result, records):
     elif claim.question is not None:
         said = {"Question": claim.question, "Measured": claim.statement}
     said["Here"] = (
-        f"{claim.effect}: {short(result.estimate)} on {len(result.seeds)} seeds; "
-        f"asked {claim.asked}: {result.verdict}"
+        f"{quantity(claim)}: {short(result.estimate, claim.kind)} on "
+        f"{len(result.seeds)} seeds; asked {claim.asked}: {result.verdict}"
     )
     said["Confirmed"] = _confirmed(claim, records)
     return "\n".join(
@@ -66,26 +66,35 @@ def _confirmed(claim, records):
     kept = ledger.confirmation(claim, records)
     if kept is None:
         return "not yet, as it now stands"
-    estimate = short(ledger.number(kept["estimate"]))
+    estimate = short(ledger.number(kept["estimate"]), claim.kind)
     return f"{estimate} on {len(kept['seeds'])} seeds drawn anew: {kept['verdict']}"
 
 
-def short(estimate):
+def quantity(claim):
+    """What the estimate of a claim is of, in words."""
+    ratio = "measured over predicted, " if claim.kind == "prediction" else ""
+    return ratio + claim.effect
+
+
+def short(estimate, kind="experiment"):
     """An estimate in two digits: "3.2 [2.9, 4.0]".
 
     Parameters
     ----------
     estimate : Estimate or sequence of 3 floats
+    kind : {"experiment", "prediction"}
+        Of a prediction three digits are shown, for its estimate is near 1.
 
     Returns
     -------
     str
     """
-    value, low, high = map(_digits, estimate)
+    digits = 3 if kind == "prediction" else 2
+    value, low, high = (_digits(number, digits) for number in estimate)
     return f"{value} [{low}, {high}]"
 
 
-def _digits(number, digits=2):
+def _digits(number, digits):
     """A number with few significant digits and no sign of a zero."""
     text = f"{float(number):.{digits}g}"
     mantissa, e, exponent = text.partition("e")

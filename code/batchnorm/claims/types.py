@@ -317,7 +317,7 @@ class Prediction:
     @property
     def asked(self):
         """What was asked, in words."""
-        return f"measured over predicted {self.region} at every {self.over}"
+        return f"{self.region} at every value of {self.over}"
 
     @cached_property
     def fingerprint(self):
