@@ -1,7 +1,10 @@
-"""Refusals: the checks of arguments that the modules of this package share.
+"""The one way to refuse an argument, for NumPy and for torch.
 
-Every check returns the argument in the form that the caller works with, or
-raises ValueError naming the argument, what was given and what is allowed.
+Every check returns the argument in the form that the caller works with, or raises a
+`ValueError` that names the argument, what came and what is allowed.
+
+Checks of arrays take ``real``: how the argument is read, `real_array` unless stated, or
+`real_tensor`. Nothing here imports torch; `real_tensor` is called by those who have.
 """
 
 import math
@@ -10,6 +13,9 @@ import numbers
 import numpy as np
 
 _FLOATS = (np.float16, np.float32, np.float64)
+
+# ---------------------------------------------------------------------------
+# Arrays and tensors
 
 
 def real_array(name, values):
@@ -35,28 +41,45 @@ def real_array(name, values):
     )
 
 
-def activations(name, x):
-    """`x` as a real array with a channel axis: (m, d) or (N, C, *spatial)."""
-    x = real_array(name, x)
-    if x.ndim < 2:
+def real_tensor(name, values):
+    """`values`, which have to be a tensor of one of torch's floating dtypes."""
+    import torch
+
+    if not isinstance(values, torch.Tensor):
+        raise ValueError(f"{name} is a {type(values).__name__}; allowed is a tensor")
+    if not values.is_floating_point() or values.element_size() == 1:  # float8
         raise ValueError(
-            f"{name} has shape {x.shape}, without a channel axis; "
-            "allowed are (m, d) and (N, C, *spatial)"
+            f"{name} has dtype {values.dtype}; "
+            "allowed are float16, bfloat16, float32 and float64"
+        )
+    return values
+
+
+def activations(name, x, real=real_array, *, spatial=None):
+    """`x` with a channel axis: (m, d) or (N, C, *spatial), at most so many spatial."""
+    x = real(name, x)
+    if x.ndim < 2 or (spatial is not None and x.ndim > 2 + spatial):
+        lacks = "" if x.ndim > 1 else ", without a channel axis"
+        limit = "" if spatial is None else f" with at most {spatial} spatial axes"
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}{lacks}; "
+            f"allowed are (m, d) and (N, C, *spatial){limit}"
         )
     return x
 
 
-def batch(name, x):
-    """`x` as a batch to take statistics of: at least two values per channel."""
-    x = activations(name, x)
-    if x.size == 0:
+def batch(name, x, real=real_array, *, spatial=None):
+    """`x` as activations to take statistics of: at least two values per channel."""
+    x = activations(name, x, real, spatial=spatial)
+    values = math.prod(x.shape)
+    if values == 0:
         raise ValueError(
-            f"{name} has shape {x.shape}, which holds no values; "
+            f"{name} has shape {tuple(x.shape)}, which holds no values; "
             "batch statistics need at least two values per channel"
         )
-    if x.size == x.shape[1]:
+    if values == x.shape[1]:
         raise ValueError(
-            f"{name} has shape {x.shape}, one value per channel; "
+            f"{name} has shape {tuple(x.shape)}, one value per channel; "
             "batch statistics need at least two"
         )
     return x
@@ -70,80 +93,73 @@ def matrix(name, x):
     return batch(name, x)
 
 
+def samples(name, x):
+    """`x` as finite samples in float64, (m, d), one a row."""
+    x = np.asarray(x)
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"{name} has shape {x.shape}; allowed is (m, d), one sample a row, "
+            "none empty"
+        )
+    return finite(name, x)
+
+
+def finite(name, values):
+    """`values` as an array in float64 without NaN and infinity."""
+    array = real_array(name, values).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; allowed are finite numbers")
+    return array
+
+
 def channels(name, x, expected):
     """Refuse activations with another number of channels than expected."""
     if x.shape[1] != expected:
         raise ValueError(
-            f"{name} has {x.shape[1]} channels (shape {x.shape}); allowed is {expected}"
+            f"{name} has {x.shape[1]} channels (shape {tuple(x.shape)}); "
+            f"allowed is {expected}"
         )
 
 
-def channel_vector(name, values, channels):
-    """`values` as a real array of shape (channels,)."""
-    vector = real_array(name, values)
-    if vector.shape != (channels,):
+def shaped(name, values, shape, meaning, real=real_array):
+    """`values` in exactly the given shape; meaning: why it is this one."""
+    values = real(name, values)
+    if values.shape != shape:
         raise ValueError(
-            f"{name} has shape {vector.shape}; "
-            f"allowed is ({channels},), one value per channel"
+            f"{name} has shape {tuple(values.shape)}; allowed is {shape}, {meaning}"
         )
-    return vector
-
-
-def parameter(name, values, channels):
-    """`values` as a channel vector, or None as it is."""
-    return None if values is None else channel_vector(name, values, channels)
-
-
-def variance(name, values, channels):
-    """`values` as a channel vector without negative entries; NaN passes."""
-    vector = channel_vector(name, values, channels)
-    negative = np.flatnonzero(vector < 0)
-    if negative.size:
-        channel = negative[0]
-        raise ValueError(
-            f"{name} is {vector[channel]} in channel {channel}; "
-            "a variance is zero or positive"
-        )
-    return vector
+    return values
 
 
 def gradient(name, dy, shape):
     """`dy` as a real array of exactly the given shape."""
-    dy = real_array(name, dy)
-    if dy.shape != shape:
+    return shaped(name, dy, shape, "that of the input")
+
+
+def channel_vector(name, values, channels, real=real_array):
+    """`values` in the shape (channels,)."""
+    return shaped(name, values, (channels,), "one value per channel", real)
+
+
+def parameter(name, values, channels, real=real_array):
+    """`values` as a channel vector, or None as it is."""
+    return None if values is None else channel_vector(name, values, channels, real)
+
+
+def variance(name, values, channels, real=real_array):
+    """`values` as a channel vector without negative entries; NaN passes."""
+    vector = channel_vector(name, values, channels, real)
+    if (vector < 0).any():
+        channel, value = next((c, v) for c, v in enumerate(vector) if v < 0)
         raise ValueError(
-            f"{name} has shape {dy.shape}; allowed is {shape}, that of the input"
+            f"{name} is {float(value)} in channel {channel}; "
+            "allowed are variances, zero or positive"
         )
-    return dy
+    return vector
 
 
-def epsilon(eps):
-    """`eps` as a positive, finite float."""
-    if not is_real(eps) or not (0 < float(eps) < math.inf):
-        raise ValueError(f"eps is {eps!r}; allowed are positive, finite numbers")
-    return float(eps)
-
-
-def momentum(value):
-    """`value` as a float in [0, 1], or None, which asks for the cumulative mean."""
-    if value is None:
-        return None
-    if not is_real(value) or not (0 <= float(value) <= 1):
-        raise ValueError(
-            f"momentum is {value!r}; allowed are numbers from 0 to 1 and None"
-        )
-    return float(value)
-
-
-def count(name, value, *, least=1):
-    """`value` as an int that is at least `least`."""
-    if (
-        isinstance(value, (bool, np.bool_))
-        or not isinstance(value, numbers.Integral)
-        or value < least
-    ):
-        raise ValueError(f"{name} is {value!r}; allowed are integers from {least} on")
-    return int(value)
+# ---------------------------------------------------------------------------
+# Numbers and words
 
 
 def is_real(value):
@@ -155,3 +171,92 @@ def is_real(value):
     except OverflowError:  # an integer beyond the floats
         return False
     return True
+
+
+def is_integer(value):
+    """Whether `value` is one integer; NumPy's are, booleans are not."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def number(name, value, allowed, holds):
+    """`value` as a float for which `holds`; allowed: which those are, in words."""
+    if not is_real(value) or not holds(float(value)):
+        raise ValueError(f"{name} is {value!r}; allowed are {allowed}")
+    return float(value)
+
+
+def positive(name, value):
+    """`value` as a positive, finite float."""
+    return number(name, value, "positive, finite numbers", lambda v: 0 < v < math.inf)
+
+
+def not_negative(name, value):
+    """`value` as a finite float that is zero or positive."""
+    allowed = "finite numbers from 0 on"
+    return number(name, value, allowed, lambda v: 0 <= v < math.inf)
+
+
+def epsilon(eps):
+    """`eps` as a positive, finite float."""
+    return positive("eps", eps)
+
+
+def momentum(value):
+    """`value` as a float in [0, 1], or None, which asks for the cumulative mean."""
+    if value is None:
+        return None
+    allowed = "numbers from 0 to 1 and None"
+    return number("momentum", value, allowed, lambda v: 0 <= v <= 1)
+
+
+def count(name, value, *, least=1, most=None):
+    """`value` as an int that is at least `least` and at most `most`."""
+    if not is_integer(value) or value < least or (most is not None and value > most):
+        end = "on" if most is None else f"to {most}"
+        raise ValueError(
+            f"{name} is {value!r}; allowed are integers from {least} {end}"
+        )
+    return int(value)
+
+
+def instance(name, value, kind, source):
+    """`value`, which has to be what `source` returns, a `kind`."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"{name} is a {type(value).__name__}; "
+            f"allowed is the {kind.__name__} from {source}"
+        )
+    return value
+
+
+def one_of(name, value, allowed):
+    """`value`, which has to be among the allowed ones."""
+    if value not in list(allowed):
+        words = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name} is {value!r}; allowed are {words}")
+    return value
+
+
+def seeds(name, values):
+    """`values` as an array of seeds, (K,): at least one, integers from 0 on."""
+    seeds = list(values) if np.iterable(values) else []
+    if not seeds or not all(is_integer(seed) and seed >= 0 for seed in seeds):
+        raise ValueError(
+            f"{name} is {values!r}; allowed are sequences of integers from 0 on"
+        )
+    return np.array(seeds)
+
+
+def per_network(name, value, networks):
+    """`value` as one float for each network, (K,): all finite, none negative."""
+    array = real_array(name, value).astype(np.float64)
+    if np.asarray(value).dtype == bool:
+        raise ValueError(f"{name} is {value!r}; allowed are numbers, not booleans")
+    if array.ndim > 1 or array.size not in (1, networks):
+        raise ValueError(
+            f"{name} has shape {array.shape}; "
+            f"allowed are a number and one for each of the {networks} networks"
+        )
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError(f"{name} is {value}; allowed are finite numbers from 0 on")
+    return np.broadcast_to(array, (networks,)).copy()

@@ -3,16 +3,18 @@ r"""How far from the exact answer: the arithmetic of batch normalization, measur
 `exact` computes the forward and the backward pass in rational numbers, with square
 roots to 200 bits. `table` compares three implementations with it on inputs that
 are hard on floating-point arithmetic: this book's, the textbook's (np.mean, np.var,
-divide, all in the dtype of the input) and torch's. `python -m batchnorm.accuracy`
+divide, all in the dtype of the input) and torch's. ``python -m batchnorm.accuracy``
 prints the table.
 
 An error is stated for each channel, in unit roundoffs u of the dtype (2⁻¹¹, 2⁻²⁴ and
 2⁻⁵³ for float16, float32 and float64):
 
-$$\mathrm{error}(y) = \frac{\max_i |y_i - y_i^*|}{u\,\max_i |y_i^*|}, \qquad
-  \mathrm{error}(dx) = \frac{\max_i |dx_i - dx_i^*|}{u\,\max_i s_i}, \qquad
-  s_i = \frac{|\gamma|}{\sqrt{\sigma^2 + \epsilon}} \Big(|dy_i|
-        + \big|\overline{dy}\big| + \big|\hat x_i\,\overline{dy\,\hat x}\big|\Big)$$
+.. math::
+
+   \mathrm{error}(y) = \frac{\max_i |y_i - y_i^*|}{u\,\max_i |y_i^*|}, \qquad
+   \mathrm{error}(dx) = \frac{\max_i |dx_i - dx_i^*|}{u\,\max_i s_i}, \qquad
+   s_i = \frac{|\gamma|}{\sqrt{\sigma^2 + \epsilon}} \Big(|dy_i|
+         + \big|\overline{dy}\big| + \big|\hat x_i\,\overline{dy\,\hat x}\big|\Big)
 
 The star marks exact values; s is the size of the terms that dx is the sum of. It is
 the scale, because dx can be arbitrarily small by cancellation: rounding dy alone
@@ -38,7 +40,7 @@ EPS = 1e-5
 
 
 class Exact(NamedTuple):
-    """Exact y and dx of one channel, and the scale that errors are relative to."""
+    """Exact y and dx of one channel, and the scales that errors are relative to."""
 
     y: list[Fraction]
     dx: list[Fraction]
@@ -49,8 +51,21 @@ class Exact(NamedTuple):
 def exact(x, gamma, beta, dy, eps=EPS):
     """Batch normalization of one channel and its gradient, in rational numbers.
 
-    x, dy: finite floats, (m,); gamma, beta, eps: numbers.
-    Returns `Exact`; its square root, and so all else, is right to 200 bits.
+    Parameters
+    ----------
+    x : sequence of floats, (m,)
+        Activations, finite.
+    gamma, beta : float
+        Scale and shift.
+    dy : sequence of floats, (m,)
+        Gradient with respect to y, finite.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    Exact
+        Its square root, and so all else, is right to 200 bits.
     """
     x, dy = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in dy]
     gamma, beta = Fraction(float(gamma)), Fraction(float(beta))
@@ -76,7 +91,19 @@ def exact(x, gamma, beta, dy, eps=EPS):
 
 
 def square_root(value, bits=200):
-    """Square root of a fraction, to a relative error of 2**-bits."""
+    """Square root of a fraction, to a relative error of ``2**-bits``.
+
+    Parameters
+    ----------
+    value : Fraction
+        Positive.
+    bits : int
+        How many of the result are right.
+
+    Returns
+    -------
+    Fraction
+    """
     shift = max(0, 2 * bits - value.numerator.bit_length())
     shift += value.denominator.bit_length()
     shift += shift % 2
@@ -95,7 +122,22 @@ def _shortened(value, bits=400):
 
 
 def error(values, exact_values, scale):
-    """Largest error of one channel, in unit roundoffs of the dtype of `values`."""
+    """Largest error of one channel, in unit roundoffs of the dtype of ``values``.
+
+    Parameters
+    ----------
+    values : array, (m,)
+        What was computed.
+    exact_values : sequence of Fraction
+        What is true.
+    scale : Fraction
+        What the error is relative to.
+
+    Returns
+    -------
+    float
+        Infinite where a value is NaN, or infinite and should not be.
+    """
     info = np.finfo(values.dtype)
     scale = max(scale, Fraction(float(info.tiny)))
     largest = Fraction(float(np.finfo(np.float64).max))
@@ -260,7 +302,7 @@ def _largest(dtype):
 
 
 def ours(x, gamma, beta, dy):
-    """This book's `reference`."""
+    """This book's `batchnorm.reference`."""
     y, cache = reference.forward(x, gamma, beta, eps=EPS)
     return y, reference.backward(dy, cache)[0]
 
@@ -308,8 +350,20 @@ class Row(NamedTuple):
 def measure(make_input, dtype, *, seed=0, draws=2, implementations=IMPLEMENTATIONS):
     """Worst errors of the implementations over some draws of one kind of input.
 
-    make_input: one of `INPUTS`; dtype: np.float16, np.float32 or np.float64.
-    Returns a `Row`.
+    Parameters
+    ----------
+    make_input : function of a Generator and a dtype to x and dy
+        One of ``INPUTS``.
+    dtype : type
+        np.float16, np.float32 or np.float64.
+    seed, draws : int
+        Where the draws start, and how many there are.
+    implementations : dict of functions
+        Name to a function of x, gamma, beta and dy to y and dx.
+
+    Returns
+    -------
+    Row
     """
     row = Row(
         make_input.__name__.replace("_", " "),
@@ -337,7 +391,19 @@ def measure(make_input, dtype, *, seed=0, draws=2, implementations=IMPLEMENTATIO
 
 
 def table(dtypes=(np.float16, np.float32, np.float64), *, seed=0, draws=2):
-    """Worst errors on every kind of input in every dtype: a list of `Row`."""
+    """Worst errors on every kind of input in every dtype.
+
+    Parameters
+    ----------
+    dtypes : sequence of types
+        Of the inputs.
+    seed, draws : int
+        As in `measure`.
+
+    Returns
+    -------
+    list of Row
+    """
     return [
         measure(make_input, dtype, seed=seed, draws=draws)
         for dtype in dtypes

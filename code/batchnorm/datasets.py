@@ -1,33 +1,34 @@
-"""The data of the book: digits, used cars, shifted sets, MNIST.
+"""The data that chapters learn from: digits, used cars, shifted sets.
 
 Every draw comes from ``numpy.random.default_rng(seed)``, so a seed gives the same
 data on every machine. Images are rows of pixels in channel, row, column order;
-``split.images(x)`` shapes them for a convolution.
+``split.images(x)`` shapes them for a convolution. MNIST is in `batchnorm.mnist`.
 """
 
-import gzip
-import hashlib
-import os
-import tempfile
-import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-# --------------------------------------------------------------------------- splits
+from batchnorm import _checks
+
+# ---------------------------------------------------------------------------
+# Splits
 
 
 @dataclass(frozen=True)
 class Split:
     """A classification set, divided into a part to train on and a part to test on.
 
-    Symbols: ``x_train`` (n, d) and ``x_test`` (n', d), pixels in [0, 1];
-    ``y_train`` (n,) and ``y_test`` (n',), integer classes; ``shape`` the shape of
-    one example, ``d = prod(shape)``.
+    Parameters
+    ----------
+    x_train, x_test : array, (n, d)
+        Pixels in [0, 1], one example a row.
+    y_train, y_test : array, (n,)
+        Classes, integers.
+    shape : tuple of int
+        The shape of one example; d is its product.
     """
 
     x_train: np.ndarray
@@ -37,16 +38,31 @@ class Split:
     shape: tuple[int, ...]
 
     def images(self, x: np.ndarray) -> np.ndarray:
-        """Rows of pixels (n, d) as images (n, C, H, W); a view, not a copy."""
+        """Rows of pixels as images.
+
+        Parameters
+        ----------
+        x : array, (n, d)
+            Such as ``x_train``.
+
+        Returns
+        -------
+        array, (n, C, H, W)
+            A view, not a copy.
+        """
         return x.reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True)
 class Shift(Split):
-    """A split with a third part, drawn from another distribution: the target.
+    """A `Split` with a third part, drawn from another distribution: the target.
 
-    Symbols: as in ``Split``, where train and test share one distribution;
-    ``x_target`` (n'', d) and ``y_target`` (n'',) come from the shifted one.
+    Parameters
+    ----------
+    x_target : array, (n, d)
+        From the shifted distribution, where train and test share the first one.
+    y_target : array, (n,)
+        Its classes.
     """
 
     x_target: np.ndarray
@@ -97,11 +113,12 @@ def digits(seed: int) -> Split:
     Parameters
     ----------
     seed : int
+        Draws the two sheets.
 
     Returns
     -------
     Split
-        float64 pixels in [0, 1], ten classes, shape (1, 8, 8).
+        Pixels in float64, ten classes, shape (1, 8, 8).
 
     References
     ----------
@@ -137,14 +154,22 @@ def _by_sheet(seed, sheets, tested, sizes):
     return Split(x[train], y[train], x[test], y[test], (1, 8, 8))
 
 
-# ------------------------------------------------------------------------ used cars
+# ---------------------------------------------------------------------------
+# Used cars
 
 
 @dataclass(frozen=True)
 class UsedCars:
-    """Made-up offers: ``x`` (n, 2) is age in years and km driven, ``y`` (n,) the price.
+    """Made-up offers of used cars.
 
-    The price is in euros; ``names`` are the labels of the two columns of ``x``.
+    Parameters
+    ----------
+    x : array, (n, 2)
+        Age in years, and distance driven in km.
+    y : array, (n,)
+        Price in euros.
+    names : tuple of str
+        Labels of the two columns of x.
     """
 
     x: np.ndarray
@@ -153,16 +178,29 @@ class UsedCars:
 
 
 def used_cars(seed: int, n: int = 500) -> UsedCars:
-    """Draw ``n`` used cars whose two features differ in scale by four orders.
+    """Draw used cars whose two features differ in scale by four orders.
 
     ``age ~ U(1, 12)``, ``km = 13000 · age · exp(N(0, 0.5²))`` and
     ``price = 28000 · exp(−0.11 · age − 2.5e-6 · km + N(0, 0.15²))``, so that age and
     km are correlated (about 0.64) as they are on a real market.
 
-    Raises ``ValueError`` if ``n`` is below 3, which leaves no line to fit.
+    Parameters
+    ----------
+    seed : int
+        Of the draws.
+    n : int
+        How many cars.
+
+    Returns
+    -------
+    UsedCars
+
+    Raises
+    ------
+    ValueError
+        If n is below 3, which leaves no line to fit.
     """
-    if n < 3:
-        raise ValueError(f"n must be at least 3, got {n}")
+    n = _checks.count("n", n, least=3)
     rng = np.random.default_rng(seed)
     age = rng.uniform(1, 12, n)
     km = 13_000 * age * np.exp(rng.normal(0, 0.5, n))
@@ -170,7 +208,8 @@ def used_cars(seed: int, n: int = 500) -> UsedCars:
     return UsedCars(np.column_stack([age, km]), price)
 
 
-# ---------------------------------------------------------------- shifted distributions
+# ---------------------------------------------------------------------------
+# Shifted distributions
 
 COLORS = {
     "red": (1.0, 0.0, 0.0),
@@ -184,10 +223,7 @@ COLORS = {
 def _colored(
     x: np.ndarray, palette: Sequence[str], rng: np.random.Generator
 ) -> np.ndarray:
-    for color in palette:
-        if color not in COLORS:
-            raise ValueError(f"color must be one of {', '.join(COLORS)}, got {color!r}")
-    rgb = np.array([COLORS[color] for color in palette])
+    rgb = np.array([COLORS[_checks.one_of("color", c, COLORS)] for c in palette])
     chosen = rgb[rng.integers(len(rgb), size=len(x))]
     return (chosen[:, :, None] * x[:, None, :]).reshape(len(x), -1)
 
@@ -200,12 +236,26 @@ def colored_digits(
     """Digits of some colors to learn from, the same kind of digits in others to meet.
 
     A classifier that has seen one color alone meets the others. ``p(x)`` changes;
-    ``P(y | x)``, read off the shape, does not: this is covariate shift. Each example's
-    color is drawn from ``source`` (train, test) or ``target`` (target); the target
-    shows the test images once more, recolored.
+    ``P(y | x)``, read off the shape, does not: this is covariate shift.
 
-    Returns a ``Shift`` of shape (3, 8, 8): red, green and blue channels.
-    Raises ``ValueError`` for a color that is not in ``COLORS``.
+    Parameters
+    ----------
+    seed : int
+        Of the split and the colors.
+    source, target : sequence of str
+        Keys of ``COLORS``, from which the color of each example is drawn: source for
+        train and test, target for the target.
+
+    Returns
+    -------
+    Shift
+        Of shape (3, 8, 8): red, green and blue channels. The target shows the test
+        images once more, recolored.
+
+    Raises
+    ------
+    ValueError
+        If a color is not in ``COLORS``.
     """
     split = digits(seed)
     rng = np.random.default_rng([seed, 1])
@@ -221,15 +271,34 @@ def colored_digits(
 
 
 def ink(x: np.ndarray) -> np.ndarray:
-    """Total ink of each 8×8 image, ``Σ_ij x_ij``: (n, 64) to (n,)."""
+    """Total ink of each 8×8 image, ``Σ_ij x_ij``.
+
+    Parameters
+    ----------
+    x : array, (n, 64)
+        Images.
+
+    Returns
+    -------
+    array, (n,)
+    """
     return x.sum(axis=1)
 
 
 def slant(x: np.ndarray) -> np.ndarray:
-    """Slant of each 8×8 image, ``−Σ x_ij Δi Δj / Σ x_ij Δi²``: (n, 64) to (n,).
+    """Slant of each 8×8 image, ``−Σ x_ij Δi Δj / Σ x_ij Δi²``.
 
     ``Δi`` and ``Δj`` are row and column less the center of the ink. Upright strokes
     have 0, strokes that lean to the right are positive.
+
+    Parameters
+    ----------
+    x : array, (n, 64)
+        Images, none of them empty.
+
+    Returns
+    -------
+    array, (n,)
     """
     pixels = x.reshape(-1, 8, 8)
     total = pixels.sum(axis=(1, 2))
@@ -251,12 +320,30 @@ def digits_by_style(seed: int, style: str = "ink", share: float = 1 / 3) -> Shif
     with no pixel touched. "ink" hardly depends on the class; "slant" does (sevens
     lean), so the share of each class moves too.
 
-    Raises ``ValueError`` for an unknown style or a share outside (0, 1/2].
+    Parameters
+    ----------
+    seed : int
+        Of the split into train and test.
+    style : str
+        A key of ``STYLES``. "ink" hardly depends on the class; "slant" does (sevens
+        lean), so the share of each class moves too.
+    share : float in (0, 1/2]
+        Share of the images, lowest in style, that trains (two thirds) and tests (one
+        third), and of those, highest in style, that are the target.
+
+    Returns
+    -------
+    Shift
+        Of shape (1, 8, 8).
+
+    Raises
+    ------
+    ValueError
+        If the style is unknown, or share outside of its interval.
     """
-    if style not in STYLES:
-        raise ValueError(f"style must be one of {', '.join(STYLES)}, got {style!r}")
-    if not 0 < share <= 0.5:
-        raise ValueError(f"share must lie in (0, 1/2], got {share}")
+    _checks.one_of("style", style, STYLES)
+    allowed = "numbers above 0 and at most 1/2"
+    share = _checks.number("share", share, allowed, lambda v: 0 < v <= 0.5)
     split = digits(seed)
 
     def ends(x):
@@ -283,15 +370,31 @@ def relabeled_digits(
 ) -> Shift:
     """The same images under another rule: concept shift, for contrast.
 
-    The target shows the very images of the test part, with the labels of each pair
-    exchanged: ``p(x)`` is the same, ``P(y | x)`` is not. No look at ``x`` alone can
-    tell that anything happened.
+    ``p(x)`` is the same, ``P(y | x)`` is not. No look at ``x`` alone can tell that
+    anything happened.
 
-    Raises ``ValueError`` if a pair names a class outside 0 to 9 or one twice.
+    Parameters
+    ----------
+    seed : int
+        Of the split.
+    pairs : sequence of pairs of int
+        Classes whose labels are exchanged in the target, each named once.
+
+    Returns
+    -------
+    Shift
+        Of shape (1, 8, 8); the target shows the very images of the test part.
+
+    Raises
+    ------
+    ValueError
+        If a pair names a class outside 0 to 9, or one twice.
     """
     named = [label for pair in pairs for label in pair]
     if len(set(named)) != len(named) or not set(named) <= set(range(10)):
-        raise ValueError(f"pairs must name classes 0 to 9, each once, got {pairs}")
+        raise ValueError(
+            f"pairs is {pairs}; allowed are pairs of classes 0 to 9, each named once"
+        )
     rule = np.arange(10)
     for a, b in pairs:
         rule[a], rule[b] = b, a
@@ -314,7 +417,7 @@ NOISE = 0.3  # standard deviation of y given x
 
 @dataclass(frozen=True)
 class RegressionShift:
-    """Pairs (x, y) from a source and a target density, each array (n,)."""
+    """Pairs (x, y) from a source and a target density; every array is (n,)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -323,15 +426,36 @@ class RegressionShift:
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
-    """The regression function of ``cubic_shift``, ``E[y | x] = −x + x³``."""
+    """The regression function of `cubic_shift`, ``E[y | x] = −x + x³``.
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+
+    Returns
+    -------
+    array
+        Of the shape of x.
+    """
     return -x + x**3
 
 
 def density_ratio(x: np.ndarray) -> np.ndarray:
-    """Density ratio of ``cubic_shift``, ``r(x) = p_target(x) / p_source(x)``.
+    """Density ratio of `cubic_shift`, ``r(x) = p_target(x) / p_source(x)``.
 
     These are the weights that make the source sample an unbiased stand-in for the
     target: ``E_target[f(x)] = E_source[r(x) f(x)]``.
+
+    Parameters
+    ----------
+    x : array
+        Any shape.
+
+    Returns
+    -------
+    array
+        Of the shape of x.
     """
     (m0, s0), (m1, s1) = SOURCE, TARGET
     return s0 / s1 * np.exp(((x - m0) / s0) ** 2 / 2 - ((x - m1) / s1) ** 2 / 2)
@@ -341,16 +465,30 @@ def cubic_shift(seed: int, n: int = 100) -> RegressionShift:
     """Regression under covariate shift with a known density ratio.
 
     ``y = −x + x³ + N(0, 0.3²)``; ``x ~ N(0.5, 0.5²)`` in the source and
-    ``N(0, 0.3²)`` in the target, ``n`` pairs of each. A straight line fitted to the
-    source goes wrong on the target; the same fit weighted by ``density_ratio`` does
-    not.
+    ``N(0, 0.3²)`` in the target. A straight line fitted to the source goes wrong on the
+    target; the same fit weighted by `density_ratio` does not.
 
-    Raises ``ValueError`` if ``n`` is below 2.
+    Parameters
+    ----------
+    seed : int
+        Of the draws.
+    n : int
+        Pairs from the source, and as many from the target.
 
-    Source: H. Shimodaira, J. Statist. Plann. Inference 90 (2000) 227–244.
+    Returns
+    -------
+    RegressionShift
+
+    Raises
+    ------
+    ValueError
+        If n is below 2.
+
+    References
+    ----------
+    H. Shimodaira, J. Statist. Plann. Inference 90 (2000) 227–244.
     """
-    if n < 2:
-        raise ValueError(f"n must be at least 2, got {n}")
+    n = _checks.count("n", n, least=2)
     rng = np.random.default_rng(seed)
     x, x_target = rng.normal(*SOURCE, n), rng.normal(*TARGET, n)
     y = cubic(x) + rng.normal(0, NOISE, n)
@@ -384,173 +522,3 @@ def excess_error(fit):
     powers = np.vander(x, np.shape(fit)[-1])
     wrong = (np.asarray(fit) @ powers.T - cubic(x)) ** 2
     return wrong @ weights / weights.sum()
-
-
-# ---------------------------------------------------------------------------- MNIST
-
-MNIST_DIR = "BATCHNORM_MNIST_DIR"
-
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "https://storage.googleapis.com/cvdf-datasets/mnist",
-)
-
-# Of the unpacked files: a mirror may pack them anew, and gzip stores a time stamp.
-SHA256 = {
-    "train-images-idx3-ubyte": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": (
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": (
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
-}
-
-
-class DataUnavailableError(RuntimeError):
-    """The data are neither in the named directory, nor in the cache, nor online."""
-
-
-def mnist(*, binary: bool = False) -> Split:
-    """MNIST, 60,000 images of 28×28 to train on and 10,000 to test on.
-
-    Returns a ``Split`` of shape (1, 28, 28). Pixels are float32 in [0, 1], which
-    takes 220 MB; with ``binary`` they are uint8, 1 where the gray level is at least
-    128 and else 0, which takes 55 MB and is what the paper trains on.
-
-    The files are looked for in the directory that ``BATCHNORM_MNIST_DIR`` names
-    (packed or not), or else in the cache, or else downloaded from a public mirror
-    and cached. Their sha256 is checked every time.
-
-    Raises ``DataUnavailableError``, which says what to do, if a file cannot be had
-    or its contents are not those of MNIST.
-
-    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten
-    digits"; Ioffe and Szegedy (2015), section 4.1, for the binary input.
-    """
-    x_train, y_train, x_test, y_test = (_read_idx(_mnist_bytes(n)) for n in SHA256)
-    return Split(
-        _pixels(x_train, binary),
-        y_train.astype(np.int64),
-        _pixels(x_test, binary),
-        y_test.astype(np.int64),
-        (1, 28, 28),
-    )
-
-
-def mnist_available() -> bool:
-    """Whether ``mnist`` would succeed without a network: all four files, undamaged."""
-    try:
-        for name in SHA256:
-            if _mnist_local(name) is None:
-                return False
-    except DataUnavailableError:
-        return False
-    return True
-
-
-def _pixels(images: np.ndarray, binary: bool) -> np.ndarray:
-    rows = images.reshape(len(images), -1)
-    if binary:
-        return (rows >= 128).astype(np.uint8)
-    return rows.astype(np.float32) / np.float32(255)
-
-
-def _read_idx(data: bytes) -> np.ndarray:
-    # Big-endian header: two zero bytes, the type (8: unsigned byte), the number of
-    # dimensions, then the dimensions as 32-bit integers.
-    ndim = data[3]
-    shape = np.frombuffer(data, ">i4", count=ndim, offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(shape)
-
-
-def _unpacked(path: Path) -> bytes | None:
-    """The contents of a file, unpacked if it is a .gz; None if it is damaged."""
-    try:
-        return gzip.decompress(path.read_bytes())
-    except gzip.BadGzipFile:
-        return path.read_bytes()
-    except (EOFError, zlib.error):
-        return None
-
-
-def _verified(name: str, data: bytes | None) -> bytes | None:
-    if data is None or hashlib.sha256(data).hexdigest() != SHA256[name]:
-        return None
-    return data
-
-
-def _pooch():
-    """pooch, imported late and without the remark that tqdm makes in notebooks."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "IProgress not found")
-        import pooch
-    return pooch
-
-
-def _cache_dir() -> Path:
-    return Path(_pooch().os_cache("batchnorm")) / "mnist"
-
-
-def _mnist_local(name: str) -> bytes | None:
-    """The verified file without a network, or None if it is not on this machine."""
-    if directory := os.environ.get(MNIST_DIR):
-        for path in (Path(directory) / name, Path(directory) / f"{name}.gz"):
-            if path.is_file():
-                data = _verified(name, _unpacked(path))
-                if data is None:
-                    raise DataUnavailableError(
-                        f"{path} is damaged or is not MNIST: unpacked, its sha256 has "
-                        f"to be {SHA256[name]}. Replace the file, or unset "
-                        f"{MNIST_DIR} to download MNIST."
-                    )
-                return data
-        raise DataUnavailableError(
-            f"{MNIST_DIR} is {directory}, which has neither {name} nor {name}.gz. "
-            f"Put the four files of MNIST there, or unset {MNIST_DIR} to download them."
-        )
-    cached = _cache_dir() / name
-    return _verified(name, _unpacked(cached)) if cached.is_file() else None
-
-
-def _mnist_bytes(name: str) -> bytes:
-    data = _mnist_local(name)
-    return _download(name) if data is None else data
-
-
-def _download(name: str) -> bytes:
-    """Fetch one file from the first mirror that has it whole, and cache it unpacked."""
-    import requests
-
-    pooch, cache_dir = _pooch(), _cache_dir()
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for mirror in MIRRORS:
-        url = f"{mirror}/{name}.gz"
-        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
-            packed, whole = Path(scratch) / "packed", Path(scratch) / name
-            try:
-                pooch.HTTPDownloader(timeout=30)(url, str(packed), None)
-            except (requests.RequestException, OSError) as error:
-                failures.append(f"{url}: {type(error).__name__}")
-                continue
-            data = _verified(name, _unpacked(packed))
-            if data is None:
-                failures.append(f"{url}: incomplete or not MNIST (wrong sha256)")
-                continue
-            whole.write_bytes(data)
-            os.replace(whole, cache_dir / name)  # so the cache never holds a part
-            return data
-    (cache_dir / name).unlink(missing_ok=True)  # what lies there failed its check
-    raise DataUnavailableError(
-        f"MNIST is not on this machine and could not be downloaded ({name}).\n"
-        + "".join(f"  {failure}\n" for failure in failures)
-        + f"Connect to the network and try again, or put the four files "
-        f"({', '.join(SHA256)}; .gz or unpacked) into a directory and set "
-        f"{MNIST_DIR} to it."
-    )

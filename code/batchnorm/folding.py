@@ -3,8 +3,10 @@ r"""Batch normalization folded into the linear or convolutional layer before it.
 At inference the statistics are constants, so normalization is an affine map of
 each channel, and the layer before it is affine too: the two are one layer.
 
-$$W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
-  b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)$$
+.. math::
+
+   W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
+   b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)
 
 for every output channel c. What cannot be folded is normalization *before* a
 convolution that pads with zeros: the padding would have to be with the value that
@@ -19,18 +21,40 @@ from batchnorm import _checks
 def fold_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
     r"""Weight and bias of the linear layer that also normalizes its output.
 
-    $$W' = \operatorname{diag}\!\Big(\frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}\Big) W,
-      \qquad
-      b' = \beta + \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu)$$
+    .. math::
 
-    weight: (d_out, d_in), as torch keeps it; bias: (d_out,), or None for 0;
-    gamma, beta: (d_out,), or None for 1 and 0; mean, var: population statistics,
-    (d_out,); eps: added to the variance.
-    Returns (weight, bias), computed in float64 and rounded once to the dtype of the
-    argument; a bias that was None comes back as a vector of the dtype of weight.
-    Raises ValueError if weight is not (d_out, d_in), if a vector has another length,
-    var a negative entry, or eps is not positive and finite.
-    Source: the paper, Algorithm 2, step 11.
+       W' = \operatorname{diag}\!\Big(\frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}\Big) W,
+       \qquad
+       b' = \beta + \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} (b - \mu)
+
+    Parameters
+    ----------
+    weight : array, (d_out, d_in)
+        As torch keeps it.
+    bias : array, (d_out,), or None
+        None for 0.
+    gamma, beta : array, (d_out,), or None
+        Scale and shift; None for 1 and 0.
+    mean, var : array, (d_out,)
+        Statistics of the population.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    weight, bias : array
+        Computed in float64 and rounded once to the dtype of the argument; a bias that
+        was None comes back as a vector of the dtype of weight.
+
+    Raises
+    ------
+    ValueError
+        If weight is not (d_out, d_in), a vector has another length, var has a negative
+        entry, or eps is not positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
     weight = _checks.real_array("weight", weight)
     if weight.ndim != 2:
@@ -53,20 +77,47 @@ def fold_conv(
 ):
     r"""Weight and bias of the convolution that also normalizes its output.
 
-    $$W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
-      b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)$$
+    .. math::
 
-    weight: (C_out, C_in / groups, \*kernel), or (C_in, C_out / groups, \*kernel) if
-    transposed, with one to three kernel axes, as torch keeps it; bias: (C_out,), or
-    None for 0; gamma, beta: (C_out,), or None for 1 and 0; mean, var: population
-    statistics, (C_out,); eps: added to the variance; groups: of the convolution,
-    C_in if it is depthwise. Stride, padding and dilation do not matter.
-    Returns (weight, bias), computed in float64 and rounded once to the dtype of the
-    argument; a bias that was None comes back as a vector of the dtype of weight.
-    Raises ValueError if weight has another number of axes, groups does not divide
-    its first axis, a vector has another length than C_out, var a negative entry, or
-    eps is not positive and finite.
-    Source: the paper, section 3.2 and Algorithm 2, step 11.
+       W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
+       b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)
+
+    Stride, padding and dilation do not matter.
+
+    Parameters
+    ----------
+    weight : array, (C_out, C_in / groups, \*kernel)
+        As torch keeps it: (C_in, C_out / groups, \*kernel) if transposed; one to three
+        kernel axes.
+    bias : array, (C_out,), or None
+        None for 0.
+    gamma, beta : array, (C_out,), or None
+        Scale and shift; None for 1 and 0.
+    mean, var : array, (C_out,)
+        Statistics of the population.
+    eps : float
+        Added to the variance.
+    transposed : bool
+        Whether the convolution is transposed.
+    groups : int
+        Of the convolution; C_in if it is depthwise.
+
+    Returns
+    -------
+    weight, bias : array
+        Computed in float64 and rounded once to the dtype of the argument; a bias that
+        was None comes back as a vector of the dtype of weight.
+
+    Raises
+    ------
+    ValueError
+        If weight has another number of axes, groups does not divide its first axis, a
+        vector has another length than C_out, var has a negative entry, or eps is not
+        positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), section 3.2 and Algorithm 2, step 11.
     """
     weight = _checks.real_array("weight", weight)
     groups = _checks.count("groups", groups)

@@ -1,15 +1,17 @@
 r"""Numerical gradients: central differences, in float64.
 
-$$\frac{\partial\ell}{\partial x_i} \approx
-    \frac{\ell(x + h e_i) - \ell(x - h e_i)}{2h}$$
+.. math::
 
-The formula leaves out a term of size h²|ℓ‴|/6, and rounding each ℓ to a relative u
-adds up to u|ℓ|/h, with u the unit roundoff, 2⁻⁵³ in float64 and 2⁻²⁴ in float32.
-Their sum is smallest at h = (3u|ℓ|/|ℓ‴|)^(1/3), that is
+   \frac{\partial\ell}{\partial x_i} \approx
+     \frac{\ell(x + h e_i) - \ell(x - h e_i)}{2h}
 
-$$h = (2u)^{1/3} L, \qquad \text{error} \sim (2u)^{2/3}$$
+The formula leaves out a term of size ``h²|ℓ‴|/6``, and rounding each ℓ to a relative u
+adds up to ``u|ℓ|/h``, with u the unit roundoff, 2⁻⁵³ in float64 and 2⁻²⁴ in float32.
+Their sum is smallest at ``h = (3u|ℓ|/|ℓ‴|)^(1/3)``, that is
 
-with L the length over which ℓ bends, (|ℓ|/|ℓ‴|)^(1/3) up to a factor near 1. It is
+.. math:: h = (2u)^{1/3} L, \qquad \text{error} \sim (2u)^{2/3}
+
+with L the length over which ℓ bends, ``(|ℓ|/|ℓ‴|)^(1/3)`` up to a factor near 1. It is
 6e-6 L in float64 and 5e-3 L in float32. L is taken to be the standard deviation of
 the argument's entries, which is the right one for batch normalization: it is the
 length over which the normalized activations change by 1.
@@ -17,7 +19,6 @@ length over which the normalized activations change by 1.
 Source: Press, Teukolsky, Vetterling and Flannery, Numerical Recipes, section 5.7.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +29,12 @@ from batchnorm import _checks
 class GradientError(NamedTuple):
     """How far a gradient is from the numerical one.
 
-    absolute: the largest difference; relative: that, over the largest entry of
-    either gradient (0 where both are zero).
+    Parameters
+    ----------
+    absolute : float
+        The largest difference.
+    relative : float
+        That, over the largest entry of either gradient; 0 where both are zero.
     """
 
     absolute: float
@@ -37,14 +42,28 @@ class GradientError(NamedTuple):
 
 
 def best_step(x, dtype=np.float64):
-    r"""Step of the central difference: $h = (2u)^{1/3} L$.
+    r"""Step of the central difference: :math:`h = (2u)^{1/3} L`.
 
-    x: the argument, any shape; dtype: of the arithmetic of the loss, with unit
-    roundoff u, so that numbers at 1 are spaced by 2u. L is the standard deviation of
-    the entries of x; where they are all equal, their magnitude, or 1 at zero. The step
-    is at least some spacings of numbers at x.
-    Returns the step, a float.
-    Raises ValueError if x is not a real array.
+    L is the standard deviation of the entries of x; where they are all equal, their
+    magnitude, or 1 at zero.
+
+    Parameters
+    ----------
+    x : array, any shape
+        The argument of the loss.
+    dtype : dtype
+        Of the arithmetic of the loss, with unit roundoff u, so that numbers at 1 are
+        spaced by 2u.
+
+    Returns
+    -------
+    float
+        The step, which is at least some spacings of numbers at x.
+
+    Raises
+    ------
+    ValueError
+        If x is not a real array.
     """
     x = _checks.real_array("x", x).astype(np.float64)
     eps = float(np.finfo(dtype).eps)
@@ -58,15 +77,30 @@ def best_step(x, dtype=np.float64):
 def numerical_gradient(loss, x, *, step=None, dtype=np.float64):
     """Gradient of a loss by central differences, one entry at a time.
 
-    loss: function of an array of the shape of x, in the dtype, to a number;
-    x: array of any shape; it is copied; step: h, or None for `best_step`;
-    dtype: of the arithmetic of the loss. The differences are in float64.
-    Returns the gradient, in float64, of the shape of x.
-    Raises ValueError if x is not a real array, the step is not positive and finite
-    or too small to change x, or the loss is not one number.
+    Parameters
+    ----------
+    loss : function of an array to a number
+        It is given arrays of the shape of x, in the dtype.
+    x : array, any shape
+        Where the gradient is taken; it is copied.
+    step : float, or None
+        h; None for `best_step`.
+    dtype : dtype
+        Of the arithmetic of the loss. The differences are in float64.
+
+    Returns
+    -------
+    array
+        The gradient, in float64, of the shape of x.
+
+    Raises
+    ------
+    ValueError
+        If x is not a real array, the step is not positive and finite or too small to
+        change x, or the loss is not one number.
     """
     point = _checks.real_array("x", x).astype(dtype)
-    step = best_step(point, dtype) if step is None else _checked_step(step)
+    step = best_step(point, dtype) if step is None else _checks.positive("step", step)
     gradient = np.empty(point.shape)
     for index in np.ndindex(point.shape):
         center = point[index]
@@ -86,9 +120,21 @@ def numerical_gradient(loss, x, *, step=None, dtype=np.float64):
 
 
 def gradient_error(gradient, numerical):
-    """`GradientError` between two gradients of the same shape.
+    """How far two gradients of the same shape are from each other.
 
-    Raises ValueError if the shapes differ.
+    Parameters
+    ----------
+    gradient, numerical : array
+        The gradient, and what it is compared with.
+
+    Returns
+    -------
+    GradientError
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
     """
     gradient = _checks.real_array("gradient", gradient).astype(np.float64)
     numerical = _checks.gradient("numerical", numerical, gradient.shape)
@@ -102,11 +148,31 @@ def gradient_error(gradient, numerical):
 def gradcheck(function, arguments, dy, gradients, *, step=None):
     r"""Errors of the gradients of ℓ = Σ dy·f(x₁, x₂, …) with respect to each xₖ.
 
-    function: of the arguments, to an array of the shape of dy; arguments, gradients:
-    sequences of arrays, gradients[k] of the shape of arguments[k]; an argument whose
-    gradient is None is not checked. All is computed in float64.
-    Returns a list of `GradientError`, or None, one for each argument.
-    Raises ValueError if shapes do not fit.
+    All is computed in float64.
+
+    Parameters
+    ----------
+    function : function of the arguments to an array
+        The function f.
+    arguments : sequence of arrays, or None
+        x₁, x₂, …
+    dy : array
+        Weights of the values of f, of their shape.
+    gradients : sequence of arrays, or None
+        ``gradients[k]`` of the shape of ``arguments[k]``; an argument whose gradient is
+        None is not checked.
+    step : float, or None
+        As in `numerical_gradient`.
+
+    Returns
+    -------
+    list of GradientError, or None
+        One for each argument.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
     """
     arguments, gradients = list(arguments), list(gradients)
     if len(arguments) != len(gradients):
@@ -136,12 +202,6 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
         )
         for k, gradient in enumerate(gradients)
     ]
-
-
-def _checked_step(step):
-    if not _checks.is_real(step) or not 0 < step < math.inf:
-        raise ValueError(f"step is {step!r}; allowed are positive, finite numbers")
-    return float(step)
 
 
 def _number(value):

@@ -1,7 +1,7 @@
 r"""The PyTorch twin of `batchnorm.reference`: the derived backward, and a module.
 
 `batch_norm` and `inference` are functions of tensors; `BatchNorm` adds the state
-and can stand in for `torch.nn.BatchNorm1d`, `2d` and `3d`. gamma and beta carry
+and can stand in for ``torch.nn.BatchNorm1d``, ``2d`` and ``3d``. gamma and beta carry
 torch's names here, weight and bias. Any device that has float64, any strides.
 
 float16, bfloat16 and float32 are computed in float64 and rounded once, and so keep
@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from batchnorm import _checks
+from batchnorm._checks import real_tensor
+from batchnorm._exact import TILE
 
-TILE = 2**16  # values; 512 KiB in float64, for the second-level cache of a core
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SPATIAL = 3  # axes at most, as in torch
 
 
 # ---------------------------------------------------------------------------
@@ -25,12 +26,14 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class BatchNormalizingTransform(torch.autograd.Function):
     r"""The transform of the paper's Algorithm 1, with its derivative in closed form.
 
-    $$y_i = \gamma \hat x_i + \beta, \qquad
-      \hat x_i = v\,(x_i - \mu_{\mathcal B}), \qquad
-      v = \frac{1}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}$$
+    .. math::
 
-    apply(x, weight, bias, eps) returns (y, mean, rest, var): rest is what the mean
-    lost when it was rounded to float64. The statistics are outputs because `backward`
+       y_i = \gamma \hat x_i + \beta, \qquad
+       \hat x_i = v\,(x_i - \mu_{\mathcal B}), \qquad
+       v = \frac{1}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}
+
+    ``apply(x, weight, bias, eps)`` returns (y, mean, rest, var): rest is what the mean
+    lost when it was rounded to float64. The statistics are outputs because ``backward``
     needs them; they carry no gradient.
     """
 
@@ -59,11 +62,13 @@ class BatchNormalizingTransform(torch.autograd.Function):
     def backward(ctx, dy, *_):
         r"""Gradients with respect to x, weight and bias.
 
-        $$\frac{\partial\ell}{\partial x_i} = \gamma v \Big(
-            \frac{\partial\ell}{\partial y_i}
-            - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
-            - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
-          \Big)$$
+        .. math::
+
+           \frac{\partial\ell}{\partial x_i} = \gamma v \Big(
+             \frac{\partial\ell}{\partial y_i}
+             - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
+             - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
+           \Big)
 
         Where this is to be differentiated once more, autograd does that, step by step,
         and so for every further derivative.
@@ -96,18 +101,36 @@ class BatchNormalizingTransform(torch.autograd.Function):
 def batch_norm(x, weight, bias, eps=1e-5):
     r"""Batch normalization of a mini-batch with its own statistics.
 
-    $$y_i = \gamma \frac{x_i - \mu_{\mathcal B}}
-                        {\sqrt{\sigma^2_{\mathcal B} + \epsilon}} + \beta$$
+    .. math::
 
-    x: activations, (m, d) or (N, C, \*spatial) with up to three spatial axes, at
-    least two values per channel; weight, bias: gamma and beta, (d,), or None for 1
-    and 0; eps: added to the variance.
-    Returns y, of the shape, dtype and strides of x. Differentiable any number of
-    times in reverse mode, also under torch.func; there is no forward mode.
-    Raises ValueError if x is not a real floating tensor with a channel axis, has too
-    few values, weight or bias has another length than x has channels, or eps is not
-    positive and finite.
-    Source: the paper, Algorithm 1.
+       y_i = \gamma \frac{x_i - \mu_{\mathcal B}}
+                         {\sqrt{\sigma^2_{\mathcal B} + \epsilon}} + \beta
+
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, up to three spatial axes, at least two values per channel.
+    weight, bias : tensor, (d,), or None
+        gamma and beta; None for 1 and 0.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    tensor
+        y, of the shape, dtype and strides of x. Differentiable any number of times in
+        reverse mode, also under torch.func; there is no forward mode.
+
+    Raises
+    ------
+    ValueError
+        If x is not a real floating tensor with a channel axis, has too few values,
+        weight or bias has another length than x has channels, or eps is not positive
+        and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1.
     """
     return _normalize_batch(x, weight, bias, eps)[0]
 
@@ -115,26 +138,41 @@ def batch_norm(x, weight, bias, eps=1e-5):
 def inference(x, weight, bias, mean, var, eps=1e-5):
     r"""Batch normalization with given statistics, those of the population.
 
-    $$y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta$$
+    .. math:: y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    x: activations, (m, d) or (N, C, \*spatial) with up to three spatial axes, any
-    number of values; weight, bias: gamma and beta, (d,), or None for 1 and 0;
-    mean, var: (d,), constants.
-    Returns y, of the shape, dtype and strides of x.
-    Raises ValueError as `batch_norm` does, but for the number of values, and if mean
-    or var has another length or var a negative entry.
-    Source: the paper, Algorithm 2, step 11.
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, up to three spatial axes, any number of values.
+    weight, bias : tensor, (d,), or None
+        gamma and beta; None for 1 and 0.
+    mean, var : tensor, (d,)
+        Statistics of the population, constants.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    tensor
+        y, of the shape, dtype and strides of x.
+
+    Raises
+    ------
+    ValueError
+        As `batch_norm` does, but for the number of values, and if mean or var has
+        another length or var a negative entry.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
-    _check_activations(x)
+    _checks.activations("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = _parameters(x, weight, bias)
-    _check_vector("mean", mean, x)
-    _check_vector("var", var, x)
+    _checks.channel_vector("mean", mean, x.shape[1], real_tensor)
     # A program that is being traced has shapes but no values to look at.
-    if not torch.compiler.is_compiling() and (var < 0).any():
-        raise ValueError(
-            f"var is {var.min().item()} in channel {var.argmin().item()}; "
-            "a variance is zero or positive"
-        )
+    traced = torch.compiler.is_compiling()
+    check = _checks.channel_vector if traced else _checks.variance
+    check("var", var, x.shape[1], real_tensor)
     scale = weight.double() / (var.double() + _checks.epsilon(eps)).sqrt()
     bias, mean = bias.double(), mean.double()
 
@@ -155,26 +193,50 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     In training the batch's own statistics normalize, and the running ones follow
     with the momentum w as the weight of the new batch,
 
-    $$\mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
-      \sigma^2 \leftarrow
-        (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B};$$
+    .. math::
+
+       \mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
+       \sigma^2 \leftarrow
+         (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B};
 
     in evaluation the running statistics normalize, or the batch's own if
     track_running_stats is False.
 
-    num_features: number of channels d; eps: added to the variance; momentum: in
-    [0, 1], or None for the plain average over the batches; affine: whether there are
-    weight and bias; further keywords (device, dtype) as in torch.
+    Parameters
+    ----------
+    num_features : int
+        Number of channels d.
+    eps : float
+        Added to the variance.
+    momentum : float in [0, 1], or None
+        w; None for the plain average over the batches.
+    affine : bool
+        Whether there are weight and bias.
+    track_running_stats : bool
+        Whether there are running statistics.
+    **keywords
+        device and dtype, as in torch.
+
+    Raises
+    ------
+    ValueError
+        Before any state changes, if num_features, eps or momentum is out of its range;
+        if the input does not fit, or has one value per channel when its own statistics
+        are needed; or if running_var has a negative entry.
+
+    Notes
+    -----
     Input (m, d) or (N, C, \*spatial) with up to three spatial axes, whatever the
     dimension of the module it stands in for.
+
     Parameters weight, bias and buffers running_mean, running_var, all (d,), and
     num_batches_tracked are torch's, so that a state_dict moves either way, and so is
-    the base class: what torch does to its own layers by type (`swa_utils.update_bn`,
+    the base class: what torch does to its own layers by type (``swa_utils.update_bn``,
     conversion to SyncBatchNorm) it does to this one.
-    Raises ValueError, before any state changes, if num_features, eps or momentum is
-    out of its range; if the input does not fit, or has one value per channel when
-    its own statistics are needed; or if running_var has a negative entry.
-    Source: the paper, Algorithm 2; torch.nn.BatchNorm1d.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2; torch.nn.BatchNorm1d.
     """
 
     def __init__(
@@ -196,13 +258,26 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         )
 
     def forward(self, x):
+        """Normalize x, and in training take its statistics into the running ones.
+
+        Parameters
+        ----------
+        x : tensor
+            Activations, as the class describes them.
+
+        Returns
+        -------
+        tensor
+            y, of the shape, dtype and strides of x.
+
+        Raises
+        ------
+        ValueError
+            As the class describes.
+        """
         momentum = _checks.momentum(self.momentum)
-        _check_activations(x)
-        if x.shape[1] != self.num_features:
-            raise ValueError(
-                f"x has {x.shape[1]} channels (shape {tuple(x.shape)}); "
-                f"allowed is {self.num_features}"
-            )
+        _checks.activations("x", x, real_tensor, spatial=SPATIAL)
+        _checks.channels("x", x, self.num_features)
         if not self.training and self.running_mean is not None:
             return inference(
                 x, self.weight, self.bias, self.running_mean, self.running_var, self.eps
@@ -228,14 +303,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
 def _normalize_batch(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, without a graph."""
-    _check_activations(x)
+    _checks.batch("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = _parameters(x, weight, bias)
-    if x.numel() == 0 or x.numel() == x.shape[1]:
-        held = "no values" if x.numel() == 0 else "one value per channel"
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}, which holds {held}; "
-            "batch statistics need at least two values per channel"
-        )
     y, mean, _, var = BatchNormalizingTransform.apply(
         x, weight, bias, _checks.epsilon(eps)
     )
@@ -306,7 +375,7 @@ def _tiles(*tensors, constants=()):
 
 
 def _plain(*tensors):
-    """Whether these are no more than values in the memory of the processor."""
+    """Whether these are eager tensors on the CPU that no gradient is recorded for."""
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
     try:
@@ -331,35 +400,6 @@ def _parameters(x, weight, bias):
         weight = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
     if bias is None:
         bias = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
-    _check_vector("weight", weight, x)
-    _check_vector("bias", bias, x)
+    _checks.channel_vector("weight", weight, x.shape[1], real_tensor)
+    _checks.channel_vector("bias", bias, x.shape[1], real_tensor)
     return weight, bias
-
-
-def _check_activations(x):
-    _check_real("x", x)
-    if not 2 <= x.ndim <= 5:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; allowed are (m, d) and (N, C, *spatial) "
-            "with one to three spatial axes"
-        )
-
-
-def _check_vector(name, vector, x):
-    _check_real(name, vector)
-    channels = x.shape[1]
-    if vector.shape != (channels,):
-        raise ValueError(
-            f"{name} has shape {tuple(vector.shape)}; "
-            f"allowed is ({channels},), one value per channel"
-        )
-
-
-def _check_real(name, tensor):
-    if not isinstance(tensor, torch.Tensor):
-        raise ValueError(f"{name} is a {type(tensor).__name__}; allowed is a tensor")
-    if tensor.dtype not in _FLOATS:
-        raise ValueError(
-            f"{name} has dtype {tensor.dtype}; "
-            "allowed are float16, bfloat16, float32 and float64"
-        )

@@ -1,202 +1,169 @@
-r"""Batch normalization in NumPy: one function for each equation of the paper.
+r"""Batch normalization in NumPy: the equations of the paper.
 
-Activations have the shape (m, d) or (N, C, \*spatial), the channels on axis 1.
-Each channel is normalized over everything else: m rows, or N images times their
-pixels. Statistics are in float64, whatever the dtype of the input; results are of
-that dtype, within 8 unit roundoffs of the exact ones (32 in float64: there is no
-wider type to compute in), as `batchnorm.accuracy` measures them. Inputs are never
-written to.
+Activations have the shape (m, d) or (N, C, \*spatial), the channels on axis 1. Each
+channel is normalized over everything else: m rows, or N images times their pixels.
 
-Source: Ioffe and Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167.
+Each function checks its arguments, writes down the equations, and has them carried out
+by ``batchnorm._exact``. Statistics are in float64, whatever the dtype of the input;
+results are of that dtype, within 8 unit roundoffs of the exact ones (32 in float64,
+where there is no wider type to compute in), as `batchnorm.accuracy` measures them.
+Inputs are never written to.
+
+The equations are those of Ioffe and Szegedy, *Batch Normalization*, ICML 2015,
+arXiv 1502.03167.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from batchnorm import _checks
-from batchnorm._arithmetic import (
-    Moments,
-    affine,
-    as_maps,
-    given_moments,
-    gradient_scale,
-    gradient_totals,
-    moments,
-    residual,
-    scaled,
-)
+from batchnorm._exact import Mean, Wide, given, mean_and_var, rounded, sqrt, sums
 
-# Results beyond the range of a dtype are infinite, and NaN stays NaN, without a word.
+# Results beyond the range of a dtype are infinite, and NaN stays NaN, with no warning.
 _QUIET = np.errstate(over="ignore", invalid="ignore")
 
 # ---------------------------------------------------------------------------
-# The transform, equation by equation (Algorithm 1)
-
-
-@_QUIET
-def batch_mean(x):
-    r"""Mean of each channel over the mini-batch.
-
-    $$\mu_{\mathcal B} = \frac 1m \sum_{i=1}^m x_i$$
-
-    x: activations, (m, d) or (N, C, \*spatial), at least two values per channel.
-    Returns the mean, (d,), float64.
-    Raises ValueError if x has no channel axis, or too few values.
-    Source: the paper, Algorithm 1, first line.
-    """
-    mean, _ = moments(as_maps(_checks.batch("x", x))).mean_and_var()
-    return mean
-
-
-@_QUIET
-def batch_variance(x, mean):
-    r"""Biased variance of each channel over the mini-batch.
-
-    $$\sigma^2_{\mathcal B} = \frac 1m \sum_{i=1}^m (x_i - \mu_{\mathcal B})^2$$
-
-    x: activations, (m, d) or (N, C, \*spatial), at least two values per channel;
-    mean: from `batch_mean`, (d,).
-    Returns the variance, (d,), float64.
-    Raises ValueError if x has no channel axis or too few values, or mean another
-    length.
-    Source: the paper, Algorithm 1, second line.
-    """
-    x = _checks.batch("x", x)
-    mean = _checks.channel_vector("mean", mean, x.shape[1])
-    _, var = moments(as_maps(x), near=mean).mean_and_var()
-    return var
-
-
-def normalize(x, mean, var, *, eps=1e-5):
-    r"""Activations shifted and scaled by the given statistics.
-
-    $$\hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}$$
-
-    x: activations, (m, d) or (N, C, \*spatial); mean, var: (d,).
-    Returns x_hat, of the shape and dtype of x.
-    Raises ValueError if mean or var has another length, var a negative entry, or
-    eps is not positive and finite.
-    Source: the paper, Algorithm 1, third line.
-    """
-    return inference(x, None, None, mean, var, eps=eps)
-
-
-@_QUIET
-def scale_and_shift(x_hat, gamma, beta):
-    r"""Normalized activations, scaled and shifted by the learned parameters.
-
-    $$y_i = \gamma \hat x_i + \beta$$
-
-    x_hat: (m, d) or (N, C, \*spatial); gamma, beta: (d,), or None for 1 and 0.
-    Returns y, of the shape and dtype of x_hat.
-    Raises ValueError if gamma or beta has another length.
-    Source: the paper, Algorithm 1, fourth line.
-    """
-    x_hat = _checks.activations("x_hat", x_hat)
-    channels = x_hat.shape[1]
-    gamma = _checks.parameter("gamma", gamma, channels)
-    beta = _checks.parameter("beta", beta, channels)
-    identity = given_moments(np.zeros(channels), np.ones(channels), x_hat.dtype)
-    return _scaled_and_shifted(x_hat, identity, 0.0, gamma, beta)
-
-
-@dataclass(frozen=True, eq=False)
-class Cache:
-    """What the backward pass needs of the forward pass.
-
-    mean, var: the batch statistics, (d,), float64, var biased.
-    x, gamma, beta, eps: the arguments of `forward`. They are kept, not copied, and
-    have to be unchanged when `backward` is called.
-    """
-
-    x: np.ndarray
-    gamma: np.ndarray | None
-    beta: np.ndarray | None
-    eps: float
-    moments: Moments
-
-    @property
-    def mean(self):
-        return self.moments.mean_and_var()[0]
-
-    @property
-    def var(self):
-        return self.moments.mean_and_var()[1]
-
-    @property
-    def x_hat(self):
-        """The normalized activations, computed again from x."""
-        return _scaled_and_shifted(self.x, self.moments, self.eps, None, None)
+# A mini-batch, with its own statistics (Algorithm 1)
 
 
 @_QUIET
 def forward(x, gamma, beta, *, eps=1e-5):
     r"""Batch normalization of a mini-batch with its own statistics.
 
-    $$y_i = \gamma \frac{x_i - \mu_{\mathcal B}}
-                        {\sqrt{\sigma^2_{\mathcal B} + \epsilon}} + \beta$$
+    .. math::
 
-    x: activations, (m, d) or (N, C, \*spatial), at least two values per channel;
-    gamma, beta: (d,), or None for 1 and 0; eps: added to the variance.
-    Returns (y, cache): y of the shape and dtype of x (integers give float64), and
-    the `Cache` for `backward`, with the statistics in cache.mean and cache.var.
-    Raises ValueError if x has no channel axis or too few values, if gamma or beta
-    has another length than x has channels, or eps is not positive and finite.
-    Source: the paper, Algorithm 1.
+       y_i = \gamma \hat x_i + \beta, \qquad
+       \hat x_i = \frac{x_i - \mu_{\mathcal B}}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}}
+
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations, at least two values per channel.
+    gamma, beta : array, (d,), or None
+        Scale and shift; None for 1 and 0.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    y : array
+        Of the shape and dtype of x; integers give float64.
+    cache : Cache
+        For `backward`, with the statistics in ``cache.mean`` and ``cache.var``.
+
+    Raises
+    ------
+    ValueError
+        If x has no channel axis or too few values, gamma or beta has another length
+        than x has channels, or eps is not positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1.
     """
     x = _checks.batch("x", x)
-    channels = x.shape[1]
-    gamma = _checks.parameter("gamma", gamma, channels)
-    beta = _checks.parameter("beta", beta, channels)
-    eps = _checks.epsilon(eps)
-    cache = Cache(x, gamma, beta, eps, moments(as_maps(x)))
-    return _scaled_and_shifted(x, cache.moments, eps, gamma, beta), cache
+    gamma, beta, eps = _checked(x, gamma, beta, eps)
+
+    mean, var = mean_and_var(x)  # Σ x / m,  Σ (x - mean)² / m
+    inv_std = 1 / sqrt(var + eps)
+    x_hat = (x - mean) * inv_std
+    y = gamma * x_hat + beta
+    return rounded(y, x), Cache(x, gamma, beta, eps, (mean, var))
 
 
 @_QUIET
 def backward(dy, cache):
     r"""Gradients of the loss through `forward`, in closed form.
 
-    $$\frac{\partial\ell}{\partial x_i} =
-      \frac{\gamma}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}} \Big(
-        \frac{\partial\ell}{\partial y_i}
-        - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
-        - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
-      \Big)$$
+    .. math::
 
-    $$\frac{\partial\ell}{\partial\gamma} =
-        \sum_i \frac{\partial\ell}{\partial y_i} \hat x_i, \qquad
-      \frac{\partial\ell}{\partial\beta} = \sum_i \frac{\partial\ell}{\partial y_i}$$
+       \frac{\partial\ell}{\partial x_i} =
+         \frac{\gamma}{\sqrt{\sigma^2_{\mathcal B} + \epsilon}} \Big(
+           \frac{\partial\ell}{\partial y_i}
+           - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
+           - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
+         \Big)
 
-    dy: gradient with respect to y, of the shape of x; cache: from `forward`.
-    Returns (dx, dgamma, dbeta): dx of the shape and dtype of x, dgamma and dbeta
-    (d,) of the dtype of the parameter, or None where the parameter was None.
-    Raises ValueError if dy does not have the shape of x, or cache is not a `Cache`.
-    Source: the paper, section 3, simplified.
+    .. math::
+
+       \frac{\partial\ell}{\partial\gamma} =
+         \sum_i \frac{\partial\ell}{\partial y_i} \hat x_i, \qquad
+       \frac{\partial\ell}{\partial\beta} = \sum_i \frac{\partial\ell}{\partial y_i}
+
+    Parameters
+    ----------
+    dy : array
+        Gradient of the loss with respect to y, of the shape of x.
+    cache : Cache
+        From `forward`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and dtype of x.
+    dgamma, dbeta : array, (d,), or None
+        Of the dtype of the parameter; None where the parameter was None.
+
+    Raises
+    ------
+    ValueError
+        If dy does not have the shape of x, or cache is not a `Cache`.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), section 3, simplified.
     """
-    if not isinstance(cache, Cache):
-        raise ValueError(
-            f"cache is a {type(cache).__name__}; allowed is the Cache from forward"
-        )
-    x, gamma, beta = cache.x, cache.gamma, cache.beta
-    dy = as_maps(_checks.gradient("dy", dy, x.shape))
-    stats = cache.moments
-    inv_std = stats.inv_std(cache.eps)
-    dy, scale, dgamma, dbeta = _parameter_gradients(dy, x, stats, inv_std)
-
-    # mean(dy) + x_hat·mean(dy·x_hat) = intercept + slope·(x − origin)
+    cache = _checks.instance("cache", cache, Cache, "forward")
+    x, gamma, beta, eps = cache.x, cache.gamma, cache.beta, cache.eps
+    dy = _checks.gradient("dy", dy, x.shape)
     m = x.size // x.shape[1]
-    slope = inv_std * (dgamma / m)
-    intercept = dbeta / m - slope * stats.offset
-    dx = residual(dy, as_maps(x), stats, intercept, slope, _or(gamma, 1.0) * inv_std)
-    dx = scaled(dx, stats.scale / scale)
-    return (
-        dx.reshape(x.shape),
-        _like(dgamma / scale, gamma),
-        _like(dbeta / scale, beta),
-    )
+
+    mean, var = cache.moments
+    inv_std = 1 / sqrt(var + eps)
+    x_hat = (x - mean) * inv_std
+    dbeta, dgamma = sums(dy, dy * x_hat)
+    dx = gamma * inv_std * (dy - dbeta / m - x_hat * (dgamma / m))
+    return rounded(dx, x), rounded(dgamma, gamma), rounded(dbeta, beta)
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """What the backward pass needs of the forward pass.
+
+    The arguments are kept, not copied, and have to be unchanged when `backward` is
+    called.
+
+    Parameters
+    ----------
+    x, gamma, beta, eps
+        The arguments of `forward`.
+    moments : tuple
+        Mean and variance as they were computed, with more than the digits of float64.
+    """
+
+    x: np.ndarray
+    gamma: np.ndarray | None
+    beta: np.ndarray | None
+    eps: float
+    moments: tuple[Mean, Wide]
+
+    @property
+    def mean(self):
+        """Mean of the batch, (d,), float64."""
+        return self.moments[0].array()
+
+    @property
+    def var(self):
+        """Biased variance of the batch, (d,), float64."""
+        return self.moments[1].array()
+
+    @property
+    @_QUIET
+    def x_hat(self):
+        """The normalized activations, computed again from x."""
+        mean, var = self.moments
+        return rounded((self.x - mean) * (1 / sqrt(var + self.eps)), self.x)
 
 
 # ---------------------------------------------------------------------------
@@ -207,244 +174,236 @@ def backward(dy, cache):
 def inference(x, gamma, beta, mean, var, *, eps=1e-5):
     r"""Batch normalization with given statistics, those of the population.
 
-    $$y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta$$
+    .. math:: y_i = \gamma \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
-    x: activations, (m, d) or (N, C, \*spatial), any number of values;
-    gamma, beta: (d,), or None for 1 and 0; mean, var: (d,).
-    Returns y, of the shape and dtype of x (integers give float64).
-    Raises ValueError if x has no channel axis, if a vector has another length than
-    x has channels, var a negative entry, or eps is not positive and finite.
-    Source: the paper, Algorithm 2, step 11.
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations, any number of values.
+    gamma, beta : array, (d,), or None
+        Scale and shift; None for 1 and 0.
+    mean, var : array, (d,)
+        Statistics of the population.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    array
+        y, of the shape and dtype of x; integers give float64.
+
+    Raises
+    ------
+    ValueError
+        If x has no channel axis, a vector has another length than x has channels, var
+        has a negative entry, or eps is not positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
     x = _checks.activations("x", x)
-    channels = x.shape[1]
-    gamma = _checks.parameter("gamma", gamma, channels)
-    beta = _checks.parameter("beta", beta, channels)
-    mean = _checks.channel_vector("mean", mean, channels)
-    var = _checks.variance("var", var, channels)
-    eps = _checks.epsilon(eps)
-    return _scaled_and_shifted(x, given_moments(mean, var, x.dtype), eps, gamma, beta)
+    gamma, beta, eps = _checked(x, gamma, beta, eps)
+    mean, var = _population(mean, var, x)
+
+    inv_std = 1 / sqrt(var + eps)
+    x_hat = (x - mean) * inv_std
+    y = gamma * x_hat + beta
+    return rounded(y, x)
 
 
 @_QUIET
 def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     r"""Gradients of the loss through `inference`.
 
-    $$\frac{\partial\ell}{\partial x_i} =
-        \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} \frac{\partial\ell}{\partial y_i},
-      \qquad
-      \frac{\partial\ell}{\partial\gamma} =
-        \sum_i \frac{\partial\ell}{\partial y_i} \hat x_i, \qquad
-      \frac{\partial\ell}{\partial\beta} = \sum_i \frac{\partial\ell}{\partial y_i}$$
-
     Nothing passes through the mean and the variance, which do not depend on x.
 
-    dy: gradient with respect to y, of the shape of x; the rest as in `inference`.
-    Returns (dx, dgamma, dbeta): dx of the shape and dtype of x, dgamma and dbeta
-    (d,) of the dtype of gamma, or None if gamma is None.
-    Raises ValueError as `inference` does, and if dy does not have the shape of x.
+    .. math::
+
+       \frac{\partial\ell}{\partial x_i} =
+         \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} \frac{\partial\ell}{\partial y_i},
+       \qquad
+       \frac{\partial\ell}{\partial\gamma} =
+         \sum_i \frac{\partial\ell}{\partial y_i} \hat x_i, \qquad
+       \frac{\partial\ell}{\partial\beta} = \sum_i \frac{\partial\ell}{\partial y_i}
+
+    Parameters
+    ----------
+    dy : array
+        Gradient of the loss with respect to y, of the shape of x.
+    x, gamma, mean, var, eps
+        As in `inference`.
+
+    Returns
+    -------
+    dx : array
+        Of the shape and dtype of x.
+    dgamma, dbeta : array, (d,), or None
+        Of the dtype of gamma; None if gamma is None.
+
+    Raises
+    ------
+    ValueError
+        As `inference` does, and if dy does not have the shape of x.
     """
     x = _checks.activations("x", x)
-    channels = x.shape[1]
-    dy = as_maps(_checks.gradient("dy", dy, x.shape))
-    gamma = _checks.parameter("gamma", gamma, channels)
-    mean = _checks.channel_vector("mean", mean, channels)
-    var = _checks.variance("var", var, channels)
-    stats = given_moments(mean, var, x.dtype)
-    inv_std = stats.inv_std(_checks.epsilon(eps))
-    factor = _or(gamma, 1.0) * inv_std * stats.scale
-    dx = scaled(dy, factor).astype(x.dtype)
-    _, scale, dgamma, dbeta = _parameter_gradients(dy, x, stats, inv_std)
-    return (
-        dx.reshape(x.shape),
-        _like(dgamma / scale, gamma),
-        _like(dbeta / scale, gamma),
-    )
+    dy = _checks.gradient("dy", dy, x.shape)
+    gamma, _, eps = _checked(x, gamma, None, eps)
+    mean, var = _population(mean, var, x)
+
+    inv_std = 1 / sqrt(var + eps)
+    x_hat = (x - mean) * inv_std
+    dbeta, dgamma = sums(dy, dy * x_hat)
+    dx = gamma * inv_std * dy
+    return rounded(dx, x), rounded(dgamma, gamma), rounded(dbeta, gamma)
 
 
 # ---------------------------------------------------------------------------
-# The computational graph, node by node: the second route to the gradients
+# Algorithm 1 line by line
 
 
-class GraphValues(NamedTuple):
-    """Values of the graph's nodes in the forward pass, in the order of computation.
+@_QUIET
+def batch_mean(x):
+    r"""Mean of each channel over the mini-batch.
 
-    x, centered, squared, x_hat, scaled, y: (m, d); the others: (d,).
+    .. math:: \mu_{\mathcal B} = \frac 1m \sum_{i=1}^m x_i
+
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations, at least two values per channel.
+
+    Returns
+    -------
+    array, (d,)
+        The mean, in float64.
+
+    Raises
+    ------
+    ValueError
+        If x has no channel axis, or too few values.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1, first line.
     """
-
-    x: np.ndarray
-    gamma: np.ndarray
-    beta: np.ndarray
-    eps: float
-    mean: np.ndarray
-    centered: np.ndarray
-    squared: np.ndarray
-    var: np.ndarray
-    std: np.ndarray
-    inv_std: np.ndarray
-    x_hat: np.ndarray
-    scaled: np.ndarray
-    y: np.ndarray
+    mean, _ = mean_and_var(_checks.batch("x", x))
+    return mean.array()
 
 
-class GraphGradients(NamedTuple):
-    """Gradients of the loss at the graph's nodes, in the order of computation.
+@_QUIET
+def batch_variance(x, mean):
+    r"""Biased variance of each channel over the mini-batch.
 
-    Each field has the shape of its node. A node with two outgoing edges has a
-    field for each contribution; its gradient is their sum.
+    .. math::
+
+       \sigma^2_{\mathcal B} = \frac 1m \sum_{i=1}^m (x_i - \mu_{\mathcal B})^2
+
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations, at least two values per channel.
+    mean : array, (d,)
+        From `batch_mean`. Its rounding error does not pass on to the variance.
+
+    Returns
+    -------
+    array, (d,)
+        The variance, in float64.
+
+    Raises
+    ------
+    ValueError
+        If x has no channel axis or too few values, or mean has another length.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1, second line.
     """
-
-    y: np.ndarray
-    beta: np.ndarray
-    scaled: np.ndarray
-    gamma: np.ndarray
-    x_hat: np.ndarray
-    inv_std: np.ndarray
-    std: np.ndarray
-    var: np.ndarray
-    squared: np.ndarray
-    centered_from_x_hat: np.ndarray
-    centered_from_squared: np.ndarray
-    centered: np.ndarray
-    mean: np.ndarray
-    x_from_centered: np.ndarray
-    x_from_mean: np.ndarray
-    x: np.ndarray
+    x = _checks.batch("x", x)
+    _, var = mean_and_var(x, near=_checks.channel_vector("mean", mean, x.shape[1]))
+    return var.array()
 
 
-def graph_forward(x, gamma, beta, *, eps=1e-5):
-    r"""Batch normalization as a computational graph, one elementary step a node.
+def normalize(x, mean, var, *, eps=1e-5):
+    r"""Activations shifted and scaled by the given statistics.
 
-    $$\mu = \tfrac 1m \textstyle\sum_i x_i, \quad
-      c_i = x_i - \mu, \quad s_i = c_i^2, \quad
-      \sigma^2 = \tfrac 1m \sum_i s_i, \quad
-      \sigma_\epsilon = \sqrt{\sigma^2 + \epsilon}, \quad
-      v = 1 / \sigma_\epsilon, \quad \hat x_i = c_i v, \quad
-      z_i = \gamma \hat x_i, \quad y_i = z_i + \beta$$
+    .. math:: \hat x_i = \frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}}
 
-    x: (m, d); gamma, beta: (d,). All arithmetic is in float64.
-    Returns the `GraphValues`.
-    Raises ValueError if x is not (m, d) with at least two rows, if gamma or beta
-    has another length, or eps is not positive and finite.
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations.
+    mean, var : array, (d,)
+        The statistics.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    array
+        x_hat, of the shape and dtype of x.
+
+    Raises
+    ------
+    ValueError
+        If mean or var has another length, var has a negative entry, or eps is not
+        positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1, third line.
     """
-    x = _checks.matrix("x", x).astype(np.float64)
-    gamma = _checks.channel_vector("gamma", gamma, x.shape[1]).astype(np.float64)
-    beta = _checks.channel_vector("beta", beta, x.shape[1]).astype(np.float64)
-    eps = _checks.epsilon(eps)
-
-    mean = np.mean(x, axis=0)
-    centered = x - mean
-    squared = centered**2
-    var = np.mean(squared, axis=0)
-    std = np.sqrt(var + eps)
-    inv_std = 1 / std
-    x_hat = centered * inv_std
-    scaled = gamma * x_hat
-    y = scaled + beta
-    return GraphValues(
-        x=x,
-        gamma=gamma,
-        beta=beta,
-        eps=eps,
-        mean=mean,
-        centered=centered,
-        squared=squared,
-        var=var,
-        std=std,
-        inv_std=inv_std,
-        x_hat=x_hat,
-        scaled=scaled,
-        y=y,
-    )
+    return inference(x, None, None, mean, var, eps=eps)
 
 
-def graph_backward(dy, values):
-    """Gradients at every node of the graph, from y back to x, by the chain rule.
+@_QUIET
+def scale_and_shift(x_hat, gamma, beta):
+    r"""Normalized activations, scaled and shifted by the learned parameters.
 
-    Each line undoes one line of `graph_forward`. What a forward step summed over
-    the rows (a mean), its backward step spreads over them; what a forward step
-    spread over the rows (gamma, beta, mean, inv_std), its backward step sums.
+    .. math:: y_i = \gamma \hat x_i + \beta
 
-    dy: gradient with respect to y, (m, d); values: from `graph_forward`.
-    Returns the `GraphGradients`.
-    Raises ValueError if dy does not have the shape of x, or values is not a
-    `GraphValues`.
+    Parameters
+    ----------
+    x_hat : array, (m, d) or (N, C, \*spatial)
+        Normalized activations.
+    gamma, beta : array, (d,), or None
+        Scale and shift; None for 1 and 0.
+
+    Returns
+    -------
+    array
+        y, of the shape and dtype of x_hat.
+
+    Raises
+    ------
+    ValueError
+        If gamma or beta has another length.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1, fourth line.
     """
-    if not isinstance(values, GraphValues):
-        raise ValueError(
-            f"values is a {type(values).__name__}; "
-            "allowed is the GraphValues from graph_forward"
-        )
-    g = values
-    m = len(g.x)
-    y = _checks.gradient("dy", dy, g.x.shape).astype(np.float64)
-
-    beta = np.sum(y, axis=0)
-    scaled = y
-    gamma = np.sum(scaled * g.x_hat, axis=0)
-    x_hat = scaled * g.gamma
-    inv_std = np.sum(x_hat * g.centered, axis=0)
-    std = -inv_std / g.std**2
-    var = std / (2 * g.std)
-    squared = np.broadcast_to(var / m, g.x.shape)
-    centered_from_x_hat = x_hat * g.inv_std
-    centered_from_squared = squared * 2 * g.centered
-    centered = centered_from_x_hat + centered_from_squared
-    mean = -np.sum(centered, axis=0)
-    x_from_centered = centered
-    x_from_mean = np.broadcast_to(mean / m, g.x.shape)
-    x = x_from_centered + x_from_mean
-    return GraphGradients(
-        y=y,
-        beta=beta,
-        scaled=scaled,
-        gamma=gamma,
-        x_hat=x_hat,
-        inv_std=inv_std,
-        std=std,
-        var=var,
-        squared=squared,
-        centered_from_x_hat=centered_from_x_hat,
-        centered_from_squared=centered_from_squared,
-        centered=centered,
-        mean=mean,
-        x_from_centered=x_from_centered,
-        x_from_mean=x_from_mean,
-        x=x,
-    )
+    x_hat = _checks.activations("x_hat", x_hat)
+    gamma, beta, _ = _checked(x_hat, gamma, beta, 1.0)
+    channels = x_hat.shape[1]
+    zero, one = given(np.zeros(channels), np.ones(channels), x_hat.dtype)
+    return rounded(gamma * ((x_hat - zero) * one) + beta, x_hat)
 
 
 # ---------------------------------------------------------------------------
-# What the above have in common
+# Arguments
 
 
-def _scaled_and_shifted(x, stats, eps, gamma, beta):
-    """gamma·x_hat + beta for x_hat with the given moments."""
-    slope = _or(gamma, 1.0) * stats.inv_std(eps)
-    shift = _or(beta, 0.0) - slope * stats.offset
-    return affine(as_maps(x), stats, slope, shift).reshape(x.shape)
+def _checked(x, gamma, beta, eps):
+    """gamma and beta, which may be None, and eps, as they go into the equations."""
+    gamma = _checks.parameter("gamma", gamma, x.shape[1])
+    beta = _checks.parameter("beta", beta, x.shape[1])
+    return gamma, beta, _checks.epsilon(eps)
 
 
-def _parameter_gradients(dy, x, stats, inv_std):
-    """(scale·dy, scale, scale·dgamma, scale·dbeta).
-
-    The scale is a power of two, other than 1 only where sums leave the range of
-    float64.
-    """
-    maps = as_maps(x)
-    sums = gradient_totals(dy, maps, stats)
-    scale = gradient_scale(dy, sums)
-    if not (scale == 1).all():
-        dy = scaled(dy, scale)
-        sums = gradient_totals(dy, maps, stats)
-    return dy, scale, sums[1] * inv_std, sums[0]
-
-
-def _or(parameter, default):
-    """The parameter in float64, or the default in place of None."""
-    return default if parameter is None else parameter.astype(np.float64)
-
-
-def _like(values, parameter):
-    """The values in the parameter's dtype, or None in place of None."""
-    return None if parameter is None else values.astype(parameter.dtype)
+def _population(mean, var, x):
+    """The given mean and variance of each channel of x."""
+    mean = _checks.channel_vector("mean", mean, x.shape[1])
+    var = _checks.variance("var", var, x.shape[1])
+    return given(mean, var, x.dtype)

@@ -7,25 +7,45 @@ have the shape (m, d) or (N, C, \*spatial), as in `batchnorm.reference`.
 import numpy as np
 
 from batchnorm import _checks, reference
-from batchnorm._arithmetic import as_maps, row_total
+from batchnorm._exact import as_maps, row_total
 
 
 class RunningStatistics:
     r"""Running mean and variance of the batches seen, by torch's convention.
 
-    $$\mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
-      \sigma^2 \leftarrow
-        (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B}$$
+    .. math::
+
+       \mu \leftarrow (1 - w)\,\mu + w\,\mu_{\mathcal B}, \qquad
+       \sigma^2 \leftarrow
+         (1 - w)\,\sigma^2 + w\,\frac{m}{m - 1}\,\sigma^2_{\mathcal B}
 
     The weight w of the new batch is the momentum; with momentum=None it is 1/t for
     the t-th batch, which gives the plain average over the batches.
 
-    num_features: number of channels d; momentum: in [0, 1], or None.
-    mean, var: (d,), at first 0 and 1; var averages the unbiased estimates.
-    num_batches: how many batches were seen.
-    Raises ValueError if num_features is not a positive integer, or momentum is
-    outside of [0, 1].
-    Source: torch.nn.BatchNorm1d; the moving averages of the paper's section 3.1.
+    Parameters
+    ----------
+    num_features : int
+        Number of channels d.
+    momentum : float in [0, 1], or None
+        Weight of the new batch.
+
+    Attributes
+    ----------
+    mean
+        Running mean, (d,), at first 0.
+    var
+        Average of the unbiased variances, (d,), at first 1.
+    num_batches
+        How many batches were seen.
+
+    Raises
+    ------
+    ValueError
+        If num_features is not a positive integer, or momentum is outside of [0, 1].
+
+    References
+    ----------
+    torch.nn.BatchNorm1d; the moving averages of Ioffe and Szegedy (2015), section 3.1.
     """
 
     def __init__(self, num_features, momentum=0.1):
@@ -38,8 +58,15 @@ class RunningStatistics:
     def update(self, x):
         r"""Take in one batch.
 
-        x: (m, d) or (N, C, \*spatial), at least two values per channel.
-        Raises ValueError if x has too few values or another number of channels.
+        Parameters
+        ----------
+        x : array, (m, d) or (N, C, \*spatial)
+            Activations, at least two values per channel.
+
+        Raises
+        ------
+        ValueError
+            If x has too few values or another number of channels.
         """
         x = _checks.batch("x", x)
         _checks.channels("x", x, self.num_features)
@@ -53,9 +80,22 @@ class RunningStatistics:
 def batch_statistics(x):
     r"""Mean, biased variance and number of values of each channel of one batch.
 
-    x: (m, d) or (N, C, \*spatial), at least two values per channel.
-    Returns (mean, var, count): a shard, as `merge` takes them.
-    Raises ValueError if x has no channel axis, or too few values.
+    Parameters
+    ----------
+    x : array, (m, d) or (N, C, \*spatial)
+        Activations, at least two values per channel.
+
+    Returns
+    -------
+    mean, var : array, (d,)
+        In float64.
+    count : int
+        Values per channel. Together a shard, as `merge` takes them.
+
+    Raises
+    ------
+    ValueError
+        If x has no channel axis, or too few values.
     """
     mean = reference.batch_mean(x)
     return mean, reference.batch_variance(x, mean), np.size(x) // len(mean)
@@ -65,15 +105,28 @@ def batch_statistics(x):
 def population_statistics(batches):
     r"""Exact mean and variance over all samples of all batches, in one pass.
 
-    $$\mu = \frac 1n \sum_i x_i, \qquad
-      \sigma^2 = \frac 1n \sum_i (x_i - \mu)^2$$
+    .. math::
+
+       \mu = \frac 1n \sum_i x_i, \qquad
+       \sigma^2 = \frac 1n \sum_i (x_i - \mu)^2
 
     The batches are the whole population, so the variance is divided by n. They may
     be of different sizes, of one sample, or empty; they are read once, one at a time.
 
-    batches: iterable of (m, d) or (N, C, \*spatial) with the same channels.
-    Returns (mean, var), each (d,).
-    Raises ValueError if there are no values, or the number of channels changes.
+    Parameters
+    ----------
+    batches : iterable of arrays, (m, d) or (N, C, \*spatial)
+        All with the same channels.
+
+    Returns
+    -------
+    mean, var : array, (d,)
+        In float64.
+
+    Raises
+    ------
+    ValueError
+        If there are no values, or the number of channels changes.
     """
     shards = []
     origin = None
@@ -104,17 +157,34 @@ def population_statistics(batches):
 def merge(shards):
     r"""Statistics of the union of disjoint shards, from the shards' own statistics.
 
-    $$n = \sum_k n_k, \qquad \mu = \frac 1n \sum_k n_k \mu_k, \qquad
-      \sigma^2 = \frac 1n \sum_k n_k \big(\sigma^2_k + (\mu_k - \mu)^2\big)$$
+    .. math::
 
-    shards: iterable of (mean, var, count); mean and var (d,), var biased (divided
-    by the count), count the number of values per channel. The mean and var of a
-    shard with count 0 are not read.
-    Returns (mean, var, count) of the union, var biased.
-    Raises ValueError if no shard holds a value, lengths differ, a variance is
-    negative, or a count is not an integer from 0 on.
-    Source: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance,
-    The American Statistician 37(3), 1983.
+       n = \sum_k n_k, \qquad \mu = \frac 1n \sum_k n_k \mu_k, \qquad
+       \sigma^2 = \frac 1n \sum_k n_k \big(\sigma^2_k + (\mu_k - \mu)^2\big)
+
+    Parameters
+    ----------
+    shards : iterable of (mean, var, count)
+        mean and var (d,), var biased (divided by the count), count the number of values
+        per channel. The mean and var of a shard with count 0 are not read.
+
+    Returns
+    -------
+    mean, var : array, (d,)
+        Of the union, var biased.
+    count : int
+        Values per channel in the union.
+
+    Raises
+    ------
+    ValueError
+        If no shard holds a value, lengths differ, a variance is negative, or a count is
+        not an integer from 0 on.
+
+    References
+    ----------
+    Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, The American
+    Statistician 37(3), 1983.
     """
     shards = [shard for shard in map(_checked_shard, shards) if shard[2] > 0]
     if not shards:

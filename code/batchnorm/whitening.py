@@ -1,10 +1,10 @@
 r"""Standardize, or whiten, the features of a data set.
 
-Each function `fit_*` looks at one data set and returns an affine map, `Affine`, which
-can then be applied to any other. With the eigenvalues $\Lambda$ and the axes $U$ of the
+Each function ``fit_*`` looks at one data set and returns an affine map, `Affine`, which
+can then be applied to any other. With the eigenvalues Λ and the axes U of the
 covariance (biased, as in batch normalization),
 
-$$\tfrac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top ,$$
+.. math:: \tfrac1m (X-\mu)^\top (X-\mu) = U \Lambda U^\top ,
 
 they differ in the matrix of the map and in the covariance afterward:
 `fit_standardize` leaves ones on its diagonal, `fit_pca` and `fit_zca` the identity.
@@ -13,6 +13,8 @@ they differ in the matrix of the map and in the covariance afterward:
 from typing import NamedTuple
 
 import numpy as np
+
+from batchnorm import _checks
 
 __all__ = [
     "Affine",
@@ -26,14 +28,18 @@ __all__ = [
 
 
 class Affine(NamedTuple):
-    r"""The map $x \mapsto (x - \mu) W$.
+    r"""The map :math:`x \mapsto (x - \mu) W`.
 
-    mean: (d,); matrix: W, (d, k); rank: the number of directions in which the fitted
-    data varied. A rank below d says that columns were constant or linearly dependent:
-    those directions are mapped to zero (PCA leaves them out, so that k = rank), not
-    divided by zero.
-    Called with x of shape (n, d) it returns (n, k).
-    Raises ValueError if x does not have the columns that the map was fitted to.
+    Parameters
+    ----------
+    mean : array, (d,)
+        What is subtracted, μ.
+    matrix : array, (d, k)
+        The matrix W.
+    rank : int
+        The number of directions in which the fitted data varied. A rank below d says
+        that columns were constant or linearly dependent: those directions are mapped to
+        zero (PCA leaves them out, so that k = rank), not divided by zero.
     """
 
     mean: np.ndarray
@@ -41,8 +47,23 @@ class Affine(NamedTuple):
     rank: int
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Map x of shape (n, d) to shape (n, k)."""
-        x = np.asarray(x)
+        """Map the rows of x.
+
+        Parameters
+        ----------
+        x : array, (n, d)
+            Any data with the columns that the map was fitted to.
+
+        Returns
+        -------
+        array, (n, k)
+
+        Raises
+        ------
+        ValueError
+            If x has other columns.
+        """
+        x = _checks.real_array("x", x)
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise ValueError(
                 f"x has shape {x.shape}; allowed is (n, {len(self.mean)}), "
@@ -51,39 +72,47 @@ class Affine(NamedTuple):
         return (x - self.mean) @ self.matrix
 
 
-def _samples(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x)
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(
-            f"x has shape {x.shape}; allowed is (m, d), one sample a row, none empty"
-        )
-    if x.dtype.kind not in "iuf":
-        raise ValueError(f"x has dtype {x.dtype}; allowed are real numbers")
-    x = x.astype(np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError("x holds NaN or infinity; allowed are finite numbers")
-    return x
-
-
 def covariance(x: np.ndarray) -> np.ndarray:
-    r"""Biased covariance of the columns, $\frac1m (X-\mu)^\top (X-\mu)$.
+    r"""Biased covariance of the columns, :math:`\frac1m (X-\mu)^\top (X-\mu)`.
 
-    x: (m, d), finite. Returns (d, d).
-    Raises ValueError if x is not a matrix of finite real numbers.
+    Parameters
+    ----------
+    x : array, (m, d)
+        Finite numbers, one sample a row.
+
+    Returns
+    -------
+    array, (d, d)
+
+    Raises
+    ------
+    ValueError
+        If x is not a matrix of finite real numbers.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     centered = x - x.mean(axis=0)
     return centered.T @ centered / len(x)
 
 
 def condition_number(matrix: np.ndarray) -> float:
-    r"""Condition number $\lambda_{\max} / \lambda_{\min}$ of a symmetric matrix.
+    r"""Condition number :math:`\lambda_{\max} / \lambda_{\min}` of a symmetric matrix.
 
-    matrix: (d, d). Returns a float, infinite where the smallest eigenvalue is zero up
-    to rounding.
-    Raises ValueError if the matrix is not square, or empty.
+    Parameters
+    ----------
+    matrix : array, (d, d)
+        Symmetric.
+
+    Returns
+    -------
+    float
+        Infinite where the smallest eigenvalue is zero up to rounding.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or empty.
     """
-    matrix = np.asarray(matrix, dtype=np.float64)
+    matrix = _checks.real_array("matrix", matrix).astype(np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"matrix has shape {matrix.shape}; allowed is (d, d)")
     values = np.linalg.eigvalsh(matrix)
@@ -98,7 +127,7 @@ def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     centered data, which keeps twice the digits that the covariance would, and
     a direction counts by the rule of numpy.linalg.matrix_rank.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     mean = x.mean(axis=0)
     _, s, vt = np.linalg.svd(x - mean, full_matrices=False)
     # Rounding of the mean leaves a constant column at this height, not at zero.
@@ -108,12 +137,24 @@ def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def fit_standardize(x: np.ndarray) -> Affine:
-    r"""Fit $x_j \mapsto (x_j - \mu_j) / \sigma_j$, each column by itself.
+    r"""Fit :math:`x_j \mapsto (x_j - \mu_j) / \sigma_j`, each column by itself.
 
-    x: (m, d), finite. Returns an `Affine`; a constant column is mapped to zero.
-    Raises ValueError if x is not a matrix of finite real numbers.
+    Parameters
+    ----------
+    x : array, (m, d)
+        Finite numbers, one sample a row.
+
+    Returns
+    -------
+    Affine
+        With d columns; a constant one is mapped to zero.
+
+    Raises
+    ------
+    ValueError
+        If x is not a matrix of finite real numbers.
     """
-    x = _samples(x)
+    x = _checks.samples("x", x)
     mean, std = x.mean(axis=0), x.std(axis=0)
     constant = np.ptp(x, axis=0) == 0
     scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
@@ -121,12 +162,24 @@ def fit_standardize(x: np.ndarray) -> Affine:
 
 
 def fit_pca(x: np.ndarray) -> Affine:
-    r"""Fit PCA whitening, $W = U \Lambda^{-1/2}$: rotate, then rescale.
+    r"""Fit PCA whitening, :math:`W = U \Lambda^{-1/2}`: rotate, then rescale.
 
-    x: (m, d), finite. Returns an `Affine` with as many columns as x has directions in
-    which it varies, the widest first. The sign of each column is arbitrary and is
-    fixed here by making the largest entry of its axis positive.
-    Raises ValueError if x is not a matrix of finite real numbers.
+    Parameters
+    ----------
+    x : array, (m, d)
+        Finite numbers, one sample a row.
+
+    Returns
+    -------
+    Affine
+        With as many columns as x has directions in which it varies, the widest first.
+        The sign of each column is arbitrary and is fixed here by making the largest
+        entry of its axis positive.
+
+    Raises
+    ------
+    ValueError
+        If x is not a matrix of finite real numbers.
     """
     mean, std, axes = _spread(x)
     largest = np.abs(axes).argmax(axis=0)
@@ -135,12 +188,26 @@ def fit_pca(x: np.ndarray) -> Affine:
 
 
 def fit_zca(x: np.ndarray) -> Affine:
-    r"""Fit ZCA whitening, $W = U \Lambda^{-1/2} U^\top$: rescale, rotate back.
+    r"""Fit ZCA whitening, :math:`W = U \Lambda^{-1/2} U^\top`: rescale, rotate back.
 
-    x: (m, d), finite. Returns an `Affine`. Of all maps that whiten, it moves the data
-    least.
-    Raises ValueError if x is not a matrix of finite real numbers.
-    Source: Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018.
+    Parameters
+    ----------
+    x : array, (m, d)
+        Finite numbers, one sample a row.
+
+    Returns
+    -------
+    Affine
+        With d columns. Of all maps that whiten, it moves the data least.
+
+    Raises
+    ------
+    ValueError
+        If x is not a matrix of finite real numbers.
+
+    References
+    ----------
+    Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018.
     """
     mean, std, axes = _spread(x)
     return Affine(mean, (axes / std) @ axes.T, len(std))
@@ -149,29 +216,42 @@ def fit_zca(x: np.ndarray) -> Affine:
 def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     r"""Gradient through `fit_zca`, applied to the data it was fitted to.
 
-    With $X_c$ the centered data, $\lambda$ the eigenvalues and U the axes of its
-    covariance C, and $G_C$ the gradient with respect to C,
+    With :math:`X_c` the centered data, λ the eigenvalues and U the axes of its
+    covariance C, and :math:`G_C` the gradient with respect to C,
 
-    $$\begin{aligned}
+    .. math::
+
+      \begin{aligned}
       K_{ij} &= \frac{-1}{\sqrt{\lambda_i \lambda_j}
         \,(\sqrt{\lambda_i} + \sqrt{\lambda_j})}, \\
       G_C &= U \bigl[ K \circ U^\top \mathrm{sym}(X_c^\top dy)\, U \bigr] U^\top, \\
       dX_c &= dy\, W + \tfrac2m\, X_c\, G_C, \qquad dx = dX_c - \mathrm{mean}(dX_c).
-      \end{aligned}$$
+      \end{aligned}
 
-    with $\mathrm{sym}(A) = (A + A^\top)/2$. K is the divided difference of
-    $\lambda^{-1/2}$ (the formula of Daleckii and Krein), so equal eigenvalues do no
-    harm. For d = 1 this is the backward pass of batch normalization.
+    with :math:`\mathrm{sym}(A) = (A + A^\top)/2`. K is the divided difference of
+    :math:`\lambda^{-1/2}` (the formula of Daleckii and Krein), so equal eigenvalues do
+    no harm. For d = 1 this is the backward pass of batch normalization.
 
-    dy: gradient with respect to the whitened data, (m, d); x: the data, (m, d).
-    Returns dx, (m, d).
-    Raises ValueError if dy does not have the shape of x, or x does not vary in all d
-    directions: elsewhere W has no derivative.
+    Parameters
+    ----------
+    dy : array, (m, d)
+        Gradient of the loss with respect to the whitened data.
+    x : array, (m, d)
+        The data.
+
+    Returns
+    -------
+    array, (m, d)
+        dx.
+
+    Raises
+    ------
+    ValueError
+        If dy does not have the shape of x, or x does not vary in all d directions:
+        elsewhere W has no derivative.
     """
-    x = _samples(x)
-    dy = np.asarray(dy, dtype=np.float64)
-    if dy.shape != x.shape:
-        raise ValueError(f"dy has shape {dy.shape}; allowed is that of x, {x.shape}")
+    x = _checks.samples("x", x)
+    dy = _checks.gradient("dy", dy, x.shape).astype(np.float64)
     mean, std, axes = _spread(x)
     if len(std) < x.shape[1]:
         raise ValueError(

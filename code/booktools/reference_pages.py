@@ -1,35 +1,28 @@
-r"""Sphinx extension: the pages at the back of the book that are made from other files.
+"""Sphinx extension: the API reference and the index at the back of the book.
 
-The evidence comes from the registry of claims and from ``chapters/evidence.json``, the
-API reference and the list of refusals from docstrings, the index from the glossary and
-from what chapters say. A page says where by a MyST comment such as ``% claims``, which
-is replaced when the page is read, or, in the index, when all pages have been.
-
-Docstrings are Markdown: code between backticks, formulas between $ or $$. autodoc hands
-them on as reStructuredText, which `to_rst` writes.
+The index comes from the glossary and from what chapters say; it is filled when all
+pages have been read.
 """
 
 import importlib
 import inspect
 import re
-from functools import cache
-from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 
-from batchnorm import claims
-from batchnorm.claims.__main__ import DATA_FILE
-from booktools.notebooks import ROOT, notebooks
+from booktools.notebooks import notebooks
 
 MODULES = (
     "reference",
+    "graph",
     "statistics",
     "gradcheck",
     "layer",
     "folding",
     "whitening",
     "datasets",
+    "mnist",
     "ensemble",
     "claims",
     "figures",
@@ -38,60 +31,7 @@ MODULES = (
 )
 
 # ---------------------------------------------------------------------------
-# Docstrings
-
-_TOKEN = re.compile(
-    r"\$\$(?P<block>.+?)\$\$|\$(?P<math>[^$]+?)\$|``(?P<literal>.+?)``|`(?P<code>[^`]+)`",
-    re.DOTALL,
-)
-_LEAD = re.compile(r"^(Returns|Raises|Source:) ", re.MULTILINE)
-
-
-def to_rst(docstring, known=lambda name: None):
-    """A docstring of this package as reStructuredText.
-
-    known: function of a name between single backticks to the full name of what it
-    documents, or None if that is nothing on these pages.
-    """
-    blocks = [_block(block, known) for block in _blocks(docstring)]
-    return "\n\n".join(blocks)
-
-
-def _blocks(docstring):
-    """Paragraphs; what is returned, raised and cited in paragraphs of their own."""
-    for block in re.split(r"\n\s*\n", docstring.strip("\n")):
-        yield from re.split(r"\n(?=(?:Returns|Raises|Source:) )", block)
-
-
-def _block(block, known):
-    if block.startswith(">>>"):
-        return block
-    if block.startswith("    "):
-        return f"::\n\n{block}"
-    return _LEAD.sub(r"**\1** ", _text(block, known)).strip()
-
-
-def _text(text, known):
-    parts, end = [], 0
-    for match in _TOKEN.finditer(text):
-        parts += [_escaped(text[end : match.start()]), _token(match, known)]
-        end = match.end()
-    return "".join([*parts, _escaped(text[end:])])
-
-
-def _escaped(text):
-    return re.sub(r"([\\*_|`])", r"\\\1", re.sub(r"\\([*_|])", r"\1", text))
-
-
-def _token(match, known):
-    if match["block"]:
-        lines = "\n".join(f"   {line.strip()}" for line in match["block"].splitlines())
-        return f"\n\n.. math::\n\n{lines}\n\n"
-    if match["math"]:
-        return f":math:`{' '.join(match['math'].split())}`\\ "
-    name = match["literal"] or match["code"]
-    target = known(name) if match["code"] else None
-    return f":py:obj:`{name} <{target}>`" if target else f"``{name}``"
+# What the API reference documents
 
 
 def members(module):
@@ -111,80 +51,9 @@ def _documented(thing):
     return written and inspect.getdoc(thing)
 
 
-@cache  # asked for with every docstring
-def known_names():
-    """Full names of all that the API reference documents, by what ends them."""
-    found = {}
-    for module in MODULES:
-        found[f"batchnorm.{module}"] = f"batchnorm.{module}"
-        for name, _ in members(module):
-            found[f"batchnorm.{module}.{name}"] = f"batchnorm.{module}.{name}"
-    return found
-
-
-def resolve(name, module, found):
-    """Full name of what a docstring of a module calls by a short name, or None."""
-    name = name.removesuffix("()")
-    for full in (name, f"{module}.{name}", f"batchnorm.{name}"):
-        if full in found:
-            return full
-    return None
-
-
-def process_docstring(app, what, name, thing, options, lines):
-    """For autodoc: rewrite the lines of a docstring in place."""
-    parts = name.split(".")
-    module = name if what == "module" else ".".join(parts[:-1])
-    if what in ("method", "property", "attribute"):
-        module = ".".join(parts[:-2])
-    found = known_names()
-    text = to_rst("\n".join(lines), lambda short: resolve(short, module, found))
-    lines[:] = [*text.split("\n"), ""]
-
-
 def skip_member(app, what, name, thing, skip, options):
     """For autodoc: leave out fields of named tuples, which their class describes."""
     return True if type(thing).__name__ == "_tuplegetter" else None
-
-
-def refusals():
-    """Every documented refusal of the package, as Markdown tables, one a module."""
-    text = []
-    for module in MODULES:
-        rows = [
-            f"* - {{py:obj}}`{name} <batchnorm.{module}.{name}>`\n  - {said}"
-            for name, said in _refusals(module)
-        ]
-        if rows:
-            table = "\n".join(["```{list-table}", ":widths: 30 70", "", *rows, "```"])
-            text += [f"### {module}", table]
-    return "\n\n".join(text)
-
-
-def _refusals(module):
-    for name, thing in members(module):
-        documented = {name: thing}
-        if inspect.isclass(thing):
-            methods = inspect.getmembers(thing, inspect.isfunction)
-            documented |= {
-                f"{name}.{method}": function
-                for method, function in methods
-                if not method.startswith("_") and method in vars(thing)
-            }
-        for full, part in documented.items():
-            said = raised(part.__doc__ or "")
-            if said:
-                yield full, said
-
-
-def raised(docstring):
-    """What a docstring says after "Raises", as one line, or None."""
-    match = re.search(
-        r"^Raises (.+?)(?=\n\s*\n|\nSource:|\nReturns |\Z)",
-        inspect.cleandoc(docstring),
-        re.DOTALL | re.MULTILINE,
-    )
-    return " ".join(match[1].split()) if match else None
 
 
 # ---------------------------------------------------------------------------
@@ -221,9 +90,10 @@ def fill_index(app, doctree, docname):
     code = [_own_text(section, nodes.literal_block) for _, section in listed]
     imported = {chapter: _imports(app.env.get_doctree(chapter)) for chapter in chapters}
     names = nodes.bullet_list()
-    for full in sorted(known_names(), key=str.lower):
-        module, _, name = full.removeprefix("batchnorm.").rpartition(".")
-        if not module or module == "figures":  # what draws is in every section
+    documented = [(m, name) for m in MODULES for name, _ in members(m)]
+    for module, name in sorted(documented, key=lambda pair: ".".join(pair).lower()):
+        full = f"batchnorm.{module}.{name}"
+        if module == "figures":  # what draws is in every section
             continue
         counts = []
         for (chapter, _), text in zip(listed, code, strict=True):
@@ -328,26 +198,16 @@ def _is_math(node):
 # ---------------------------------------------------------------------------
 # Sphinx
 
-GENERATED = {
-    ("back/api", "% refusals"): refusals,
-}
-
 
 def read_page(app, docname, source):
-    """Put the generated parts of a page where their comments stand."""
-    if docname not in {page for page, _ in GENERATED} | {"back/subjects"}:
-        return
-    for (page, mark), generate in GENERATED.items():
-        if page == docname:
-            source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
-    code = Path(claims.__file__).parents[1]
-    for path in (ROOT / DATA_FILE, *notebooks(), *code.rglob("*.py")):
-        app.env.note_dependency(str(path))
+    """Read the index anew whenever a chapter has changed."""
+    if docname == "back/subjects":
+        for path in notebooks():
+            app.env.note_dependency(str(path))
 
 
 def setup(app):
     app.connect("source-read", read_page)
     app.connect("doctree-resolved", fill_index)
-    app.connect("autodoc-process-docstring", process_docstring)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,6 @@ import dataclasses
 import re
 from collections import Counter
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ from booktools import reference_pages as pages
 from booktools.notebooks import ROOT, notebooks, read
 
 CHAPTERS = [path for path in notebooks() if path.stem != "template"]
-BACK = sorted((ROOT / "back").glob("*.md"))
 PACKAGE = ROOT / "code" / "batchnorm"
+BACK = sorted((ROOT / "back").glob("*.md"))
 
 
 def prose(path):
@@ -44,36 +43,7 @@ def terms():
 
 
 # ---------------------------------------------------------------------------
-# Docstrings
-
-
-def test_a_docstring_becomes_restructured_text():
-    written = pages.to_rst(
-        "Mean of `x`, |x|_1, for $m > 1$.\n\n$$\\mu =\n  x$$\n\n"
-        "x: (N, C, \\*spatial).\nReturns ``y``, 2**3.\nRaises ValueError if bad.\n\n"
-        "    python -m this"
-    )
-    assert written.split("\n\n") == [
-        "Mean of ``x``, \\|x\\|\\_1, for :math:`m > 1`\\ .",
-        ".. math::",
-        "   \\mu =\n   x",
-        "x: (N, C, \\*spatial).",
-        "**Returns** ``y``, 2\\*\\*3.",
-        "**Raises** ValueError if bad.",
-        "::",
-        "    python -m this",
-    ]
-
-
-def test_names_between_backticks_link_to_what_is_documented():
-    found = pages.known_names()
-    assert pages.resolve("batch_mean", "batchnorm.reference", found) == (
-        "batchnorm.reference.batch_mean"
-    )
-    assert pages.resolve("reference", "batchnorm.layer", found) == "batchnorm.reference"
-    assert pages.resolve("gamma", "batchnorm.reference", found) is None
-    link = pages.to_rst("`f`", lambda name: "batchnorm.f")
-    assert link == ":py:obj:`f <batchnorm.f>`"
+# The API reference
 
 
 def test_every_module_has_a_page_and_every_page_is_in_the_contents():
@@ -89,102 +59,6 @@ def test_every_module_has_a_page_and_every_page_is_in_the_contents():
     for module, stem in zip(pages.MODULES, stems, strict=True):
         page = prose(ROOT / "back" / "api" / f"{stem}.md")
         assert f".. automodule:: batchnorm.{module}\n   :members:" in page
-
-
-# What can raise ValueError without handing the arguments to another public function:
-# a function that raises it, and one that calls a private function that can.
-
-
-def definitions():
-    """(module, name) -> (node, what the names in it mean)."""
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        local = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and "batchnorm" in (node.module or ""):
-                source = node.module.removeprefix("batchnorm").lstrip(".")
-                for name in node.names:
-                    local[name.asname or name.name] = (source, name.name)
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                local[node.name] = (module, node.name)
-                found[module, node.name] = (node, local)
-    return found
-
-
-def bodies(node):
-    """The code of a function, or of the methods of a class, without annotations."""
-    if isinstance(node, ast.FunctionDef):
-        return node.body
-    methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
-    return [statement for method in methods for statement in method.body]
-
-
-def names_in(node, local):
-    for part in (n for b in bodies(node) for n in ast.walk(b)):
-        if isinstance(part, ast.Name) and part.id in local:
-            yield local[part.id]
-        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-            source, name = local.get(part.value.id, (None, None))
-            if source is not None:
-                yield f"{source}.{name}".lstrip("."), part.attr
-
-
-def raises(node):
-    return any(
-        isinstance(part, ast.Raise)
-        and isinstance(part.exc, ast.Call)
-        and getattr(part.exc.func, "id", None) == "ValueError"
-        for body in bodies(node)
-        for part in ast.walk(body)
-    )
-
-
-@cache
-def can_refuse():
-    found = definitions()
-    can = {key for key, (node, _) in found.items() if raises(node)}
-
-    def private(key):
-        return key[1].startswith("_") or key[0].startswith("_")
-
-    while True:
-        more = {
-            key
-            for key, (node, local) in found.items()
-            if key not in can
-            and any(k in can and private(k) for k in names_in(node, local))
-        }
-        if not more:
-            return can
-        can |= more
-
-
-@pytest.mark.parametrize("module", pages.MODULES)
-def test_what_can_refuse_says_when(module):
-    can = can_refuse()
-    for name, thing in pages.members(module):
-        home = thing.__module__.removeprefix("batchnorm.")
-        if (home, name) in can:
-            said = (
-                [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
-            )
-            documented = [pages.raised(part.__doc__ or "") for part in said]
-            assert any("ValueError" in d for d in documented if d), f"{home}.{name}"
-
-
-def test_the_refusals_are_listed():
-    listed = pages.refusals()
-    for full in (
-        "reference.forward",
-        "statistics.RunningStatistics.update",
-        "claims.run",
-    ):
-        module, name = full.split(".", 1)
-        assert f"{{py:obj}}`{name} <batchnorm.{full}>`" in listed, module
-    assert "ValueError if x has no channel axis, or too few values." in listed
 
 
 # ---------------------------------------------------------------------------

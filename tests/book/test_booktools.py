@@ -140,7 +140,7 @@ def printed(text):
 def test_nbval_passes_what_is_the_same(nbval):
     cells = [("print(42)", printed("42\n")), (DRAW, stored(png(curve())))]
     # Where there is no MNIST: nothing on stderr, whatever the imports have to say.
-    asked = "from batchnorm.datasets import mnist_available\nprint(mnist_available())"
+    asked = "from batchnorm import mnist\nprint(mnist.available())"
     cells.append((asked, printed("False\n")))
     done = nbval(notebook(cells), png(curve()))
     assert done.returncode == 0, done.stdout

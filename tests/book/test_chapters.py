@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from pybtex.database import parse_file
 
 from batchnorm import claims
 from batchnorm.claims.registry import references
@@ -239,6 +240,13 @@ def test_labels_are_unique_in_the_book():
             for cell in filter(is_figure, code_cells(path))
         ]
     assert len(labels) == len(set(labels)), sorted(labels)
+
+
+def test_the_bibliography_is_read_by_what_builds_the_book():
+    """An entry that lost its brace swallows the next, and no pattern sees it."""
+    file = ROOT / "references.bib"
+    keys = re.findall(r"^@\w+\{(\S+),", file.read_text("utf-8"), re.MULTILINE)
+    assert list(parse_file(str(file)).entries) == keys
 
 
 def test_every_source_is_cited_and_the_list_is_complete():

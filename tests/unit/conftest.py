@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from batchnorm import datasets, figures
+from batchnorm import figures, mnist
 from batchnorm.figures import style
 
 
@@ -41,12 +41,12 @@ def draw(monkeypatch):
 @pytest.fixture
 def needs_mnist():
     """Skip, and say so, where there is no MNIST; fail where it is named in vain."""
-    if datasets.mnist_available():
+    if mnist.available():
         return
-    folder = os.environ.get(datasets.MNIST_DIR)
+    folder = os.environ.get(mnist.DIRECTORY)
     if folder:
-        pytest.fail(f"{datasets.MNIST_DIR} is {folder!r}, which does not hold MNIST")
-    pytest.skip(f"no MNIST, so nothing was compared: {datasets.MNIST_DIR} is not set")
+        pytest.fail(f"{mnist.DIRECTORY} is {folder!r}, which does not hold MNIST")
+    pytest.skip(f"no MNIST, so nothing was compared: {mnist.DIRECTORY} is not set")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
-from batchnorm import figures, reference
+from batchnorm import figures, graph
 from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE
 
 
@@ -17,11 +17,11 @@ def written(ax):
     return [text.get_text() for text in ax.texts]
 
 
-def graph():
+def one_feature():
     """Values of one feature of three examples, and their gradients, no two equal."""
     x, dy = np.array([[2.0], [6.0], [3.0]]), np.array([[1.0], [-2.0], [4.0]])
-    values = reference.graph_forward(x, np.array([3.0]), np.array([1.0]), eps=0.5)
-    return values, reference.graph_backward(dy, values)
+    values = graph.forward(x, np.array([3.0]), np.array([1.0]), eps=0.5)
+    return values, graph.backward(dy, values)
 
 
 def shortened(column):
@@ -38,7 +38,7 @@ def entries(text):
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_computational_graph(draw, backward):
-    values, gradients = graph()
+    values, gradients = one_feature()
     given = (values, gradients) if backward else (values,)
     (ax,) = draw(figures.computational_graph, *given)
     drawn = [text for text in ax.texts if not isinstance(text, Annotation)]

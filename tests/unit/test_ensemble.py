@@ -1,22 +1,29 @@
 """An ensemble against plain ``torch.nn`` modules trained one at a time."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from batchnorm import ensemble
 from batchnorm.datasets import Split, digits
 from batchnorm.ensemble import (
+    NORMS,
+    SGD,
+    Adam,
     Conv,
+    Linear,
     Network,
     Pool,
-    batch_statistics,
+    Recorder,
     evaluate,
+    evaluation,
     forward,
     gradient,
     grid,
     init_parameters,
+    moments_over,
     shuffled,
     single_class,
     train,
@@ -24,6 +31,7 @@ from batchnorm.ensemble import (
     unpack_statistics,
 )
 
+OURS = {"sgd": SGD, "momentum": partial(SGD, 0.9), "adam": Adam}
 MODULES = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -182,11 +190,11 @@ def test_network_of_an_ensemble_equals_the_same_network_alone(
         digits,
         seeds,
         lr=lr,
-        scale=scale,
+        theta=init_parameters(network, seeds, scale),
         steps=100,
         batch=20,
-        optimizer=optimizer,
-        every=50,
+        optimizer=OURS[optimizer](),
+        recorder=Recorder(50),
     )
     start = init_parameters(network, seeds, scale)
     for k in (0, 3):
@@ -225,9 +233,7 @@ def test_weight_decay_is_torchs(optimizer):
         [5],
         lr=0.01,
         steps=30,
-        weight_decay=0.1,
-        optimizer=optimizer,
-        every=None,
+        optimizer=OURS[optimizer](weight_decay=0.1),
     )
     net, _ = train_plain(
         network,
@@ -313,8 +319,8 @@ def test_inference_mode_is_evals():
 
 def test_a_network_alone_is_the_network_in_the_ensemble():
     network = Network((64,), (16, 16), norm="batch")
-    together = train(network, digits, [7, 8, 9], lr=0.3, steps=20)
-    alone = train(network, digits, [8], lr=0.3, steps=20)
+    together = train(network, digits, [7, 8, 9], lr=0.3, steps=20, recorder=Recorder())
+    alone = train(network, digits, [8], lr=0.3, steps=20, recorder=Recorder())
     assert np.abs(together.theta[1] - alone.theta[0]).max() < 1e-13
     assert np.array_equal(together.accuracy[1], alone.accuracy[0])
 
@@ -331,7 +337,9 @@ def test_threads_do_not_change_the_counts():
     runs = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        runs.append(train(network, digits, range(4), lr=1.0, steps=60))
+        runs.append(
+            train(network, digits, range(4), lr=1.0, steps=60, recorder=Recorder())
+        )
     assert np.array_equal(runs[0].accuracy, runs[1].accuracy)
     assert np.abs(runs[0].theta - runs[1].theta).max() < 1e-11
 
@@ -341,8 +349,8 @@ def test_a_network_that_diverges_leaves_the_others_alone(norm):
     network = Network((64,), (16, 16), norm=norm)
     lr = np.array([0.1, 1e200, 0.1])
     with np.errstate(all="ignore"):
-        run = train(network, digits, [1, 2, 3], lr=lr, steps=30)
-    healthy = train(network, digits, [1, 2, 3], lr=0.1, steps=30)
+        run = train(network, digits, [1, 2, 3], lr=lr, steps=30, recorder=Recorder())
+    healthy = train(network, digits, [1, 2, 3], lr=0.1, steps=30, recorder=Recorder())
     assert not np.isfinite(run.theta[1]).all()
     assert run.accuracy[1, -1] == 0  # not finite counts as wrong, not as class 0
     for k in (0, 2):
@@ -386,11 +394,11 @@ def test_single_class_batches_are_pure():
     assert run.accuracy[0, -1] < 0.5
 
 
-def test_batch_statistics_are_the_moments_of_what_is_normalized():
+def test_moments_over_a_batch_are_those_of_what_is_normalized():
     network = Network(*CNN, norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     x = digits(0).x_train[:50]
-    found = unpack_statistics(network, batch_statistics(network, theta, x))
+    found = unpack_statistics(network, moments_over(network, theta, x))
     images = torch.as_tensor(x.reshape(-1, 1, 8, 8))
     for k in range(2):
         maps = plain(network, theta[k])[0](images).detach().numpy()
@@ -419,9 +427,9 @@ def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
     network = Network((64,), (16,), norm="batch")
     theta = init_parameters(network, [0, 1], 1.4)
     split = digits(0)
-    statistics = batch_statistics(network, theta, split.x_train)
+    statistics = moments_over(network, theta, split.x_train)
     whole = evaluate(network, theta, split.x_test, split.y_test, statistics)
-    monkeypatch.setattr(ensemble, "_CHUNK", 64)
+    monkeypatch.setattr(evaluation, "_CHUNK", 64)
     pieces = evaluate(network, theta, split.x_test, split.y_test, statistics)
     assert np.array_equal(whole.accuracy, pieces.accuracy)
     assert np.allclose(whole.loss, pieces.loss, rtol=1e-13, atol=0)
@@ -430,24 +438,39 @@ def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
 def test_evaluate_with_population_statistics():
     network = Network((64,), (16, 16), norm="batch")
     run = train(
-        network, digits, [0, 1], lr=0.1, steps=20, evaluate_with="population", every=20
+        network,
+        digits,
+        [0, 1],
+        lr=0.1,
+        steps=20,
+        recorder=Recorder(every=20, statistics="population"),
     )
     for k, seed in enumerate(run.seeds):
         split = digits(seed)
         theta = run.theta[k : k + 1]
-        statistics = batch_statistics(network, theta, split.x_train)
+        statistics = moments_over(network, theta, split.x_train)
         score = evaluate(network, theta, split.x_test, split.y_test, statistics)
         assert run.accuracy[k, -1] == score.accuracy[0]
 
 
+def test_without_a_recorder_the_last_step_is_tested():
+    network = Network((64,), (8,))
+    run = train(network, digits, [0], lr=0.1, steps=9)
+    assert run.at.tolist() == [9]
+    assert Recorder().wanted(25) == {0, 10, 20, 25}
+    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(3))
+    assert again.at.tolist() == [0, 3, 6, 9]
+    assert np.array_equal(run.accuracy, again.accuracy[:, -1:])
+
+
 def test_steps_to_record_at_may_be_listed():
     network = Network((64,), (8,))
-    run = train(network, digits, [0], lr=0.1, steps=9, every=[0, 1, 5])
+    run = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 1, 5]))
     assert run.at.tolist() == [0, 1, 5, 9]
-    again = train(network, digits, [0], lr=0.1, steps=9, every=1)
+    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(1))
     assert np.array_equal(run.accuracy, again.accuracy[:, run.at])
-    with pytest.raises(ValueError, match="every must list steps from 0 to 9"):
-        train(network, digits, [0], lr=0.1, steps=9, every=[0, 10])
+    with pytest.raises(ValueError, match="allowed are steps from 0 to 9"):
+        train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 10]))
 
 
 def test_recorders_see_every_step():
@@ -464,13 +487,15 @@ def test_recorders_see_every_step():
         [0, 1],
         lr=0.5,
         steps=40,
-        every=1,
-        record={
-            "norm": lambda state: first_layer(state.theta),
-            "gradient": lambda state: first_layer(state.gradient),
-            "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
-            "step": lambda state: np.full(2, state.step),
-        },
+        recorder=Recorder(
+            1,
+            quantities={
+                "norm": lambda state: first_layer(state.theta),
+                "gradient": lambda state: first_layer(state.gradient),
+                "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
+                "step": lambda state: np.full(2, state.step),
+            },
+        ),
     )
     assert np.array_equal(run.at, np.arange(41))
     assert np.array_equal(run.records["step"][0], run.at)
@@ -493,8 +518,9 @@ def test_running_statistics_follow_the_batches():
         momentum=momentum,
         steps=15,
         batch=10,
-        every=1,
-        record={"batch": lambda s: s.batch, "running": lambda s: s.running},
+        recorder=Recorder(
+            1, quantities={"batch": lambda s: s.batch, "running": lambda s: s.running}
+        ),
     )
     assert np.array_equal(run.theta[0], run.theta[1])  # it takes no part in training
     for k in range(2):
@@ -508,7 +534,7 @@ def test_running_statistics_follow_the_batches():
 
 def test_steps_to_is_the_first_recorded_step():
     network = Network((64,), (32,), norm="batch")
-    run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, every=5)
+    run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, recorder=Recorder(5))
     reached = run.steps_to(0.9)
     first = list(run.at).index(reached[0])
     assert run.accuracy[0, first] >= 0.9
@@ -542,7 +568,7 @@ def test_integer_pixels_train_like_float_ones():
     )
     network = Network((64,), (16,), norm="batch")
     a, b = (
-        train(network, data, [0], lr=0.1, steps=10, evaluate_with="population")
+        train(network, data, [0], lr=0.1, steps=10, recorder=Recorder(5, "population"))
         for data in (as_float, as_byte)
     )
     assert np.array_equal(a.theta, b.theta)
@@ -566,6 +592,55 @@ def test_inputs_are_never_written_to():
     assert np.array_equal(theta, before)
 
 
+def test_a_norm_without_a_layer_to_normalize_changes_nothing():
+    runs = [
+        train(Network((1, 8, 8), (Pool(),), norm=norm), digits, [0], lr=0.1, steps=3)
+        for norm in (None, *NORMS)
+    ]
+    assert all(np.array_equal(run.theta, runs[0].theta) for run in runs)
+
+
+def test_an_integer_is_short_for_linear_and_a_bias_may_be_left_out():
+    theta = init_parameters(Network((64,), (8,)), [0])
+    with_bias, without = (
+        Network((64,), (Linear(8, bias=bias), 5), 3) for bias in (True, False)
+    )
+    assert with_bias.steps == Network((64,), (8, 5), 3).steps
+    assert theta.shape[1] == 64 * 8 + 8 + 8 * 10 + 10
+    assert with_bias.parameters - without.parameters == 8
+    start = init_parameters(without, [0])
+    assert unpack(without, start)[0].bias is None
+    padded = init_parameters(with_bias, [0])  # the same draws, and biases of zero
+    x, y = digits(0).x_test[:20], digits(0).y_test[:20] % 3
+    (loss, found), (wanted_loss, wanted) = (
+        gradient(network, vector, x, y)
+        for network, vector in ((without, start), (with_bias, padded))
+    )
+    assert np.array_equal(loss, wanted_loss)
+    for a, b in zip(unpack(without, found), unpack(with_bias, wanted), strict=True):
+        assert np.array_equal(a.weight, b.weight)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
+    *hidden, last = unpack(*drawn(Network(*MLP, norm=norm, order=order)))
+    cancelled = order == "before" and NORMS[norm].cancels_bias
+    assert [layer.bias is None for layer in hidden] == [cancelled] * len(hidden)
+    assert last.bias is not None
+    # Whether it would be: a constant on the layer's outputs, through the norm.
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((1, 6, 9)))
+    operation, shape = NORMS[norm](1e-5), (6,)
+    gamma, beta = torch.ones(1, 6).double(), torch.zeros(1, 6).double()
+    constant = torch.arange(6.0).double().view(1, 6, 1)
+    y, moved = (operation.forward(v, shape, gamma, beta)[0] for v in (x, x + constant))
+    assert torch.allclose(y, moved, rtol=0, atol=1e-12) == NORMS[norm].cancels_bias
+
+
+def drawn(network):
+    return network, init_parameters(network, [0])
+
+
 BASE = {"lr": 0.1, "steps": 2}
 
 
@@ -573,10 +648,27 @@ BASE = {"lr": 0.1, "steps": 2}
     ("call", "message"),
     [
         (lambda: Network((64,), (8,), nonlinearity="gelu"), "nonlinearity"),
-        (lambda: Network((64,), (8,), norm="layer"), "norm"),
+        (lambda: Network((64,), (8,), norm="quantile"), "norm is 'quantile'"),
         (lambda: Network((64,), (8,), order="during"), "order"),
         (lambda: Network((64,), (0,)), "hidden"),
         (lambda: Network((64,), (8.5,)), "hidden"),
+        (lambda: Network((64,), (True,)), "hidden is True"),
+        (lambda: Network((64,), (np.True_,)), "hidden is"),
+        (lambda: Network((True,), (8,)), "shape is True"),
+        (lambda: Network((64.0,), (8,)), "shape is 64.0"),
+        (lambda: Network((64,), (8,), True), "classes is True"),
+        (lambda: Network((64,), (8,), eps=True), "eps is True"),
+        (lambda: Linear(True), "units is True"),
+        (lambda: Conv(True), "channels is True"),
+        (lambda: Conv(4, True), "kernel is True"),
+        (lambda: Pool(True), "size is True"),
+        (lambda: Recorder(True), "every is True"),
+        (lambda: Recorder([0, True]), "every is True"),
+        (lambda: Recorder(2.5), "every is 2.5"),
+        (lambda: Recorder(statistics="luck"), "statistics is 'luck'"),
+        (lambda: SGD(True), "momentum is True"),
+        (lambda: SGD(weight_decay=-1), "weight_decay is -1"),
+        (lambda: Adam(float("nan")), "weight_decay is nan"),
         (lambda: Network((64,), (Conv(3),)), r"\(C, H, W\)"),
         (lambda: Network((1, 9, 9), (Pool(2),)), "does not divide"),
         (lambda: Network((1, 2, 2), (Conv(3),)), "does not fit"),
@@ -587,23 +679,26 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: train(NET, digits, [], **BASE), "seeds"),
         (lambda: train(NET, digits, [0.5], **BASE), "seeds"),
         (lambda: train(NET, digits, [-1], **BASE), "seeds"),
+        (lambda: train(NET, digits, [True], **BASE), "seeds"),
+        (lambda: train(NET, digits, [0], lr=True, steps=2), "lr"),
+        (lambda: train(NET, digits, [0], lr=0.1, steps=True), "steps is True"),
+        (lambda: train(NET, digits, [0], batch=True, **BASE), "batch is True"),
+        (lambda: train(NET, digits, [0], batches=odd_batches, **BASE), "batches"),
+        (lambda: evaluate(NET, START, *DIGITS, batch=True), "batch is True"),
         (lambda: train(NET, digits, [0], lr=[0.1, 0.2], steps=2), "lr"),
         (lambda: train(NET, digits, [0], lr=float("nan"), steps=2), "lr"),
         (lambda: train(NET, digits, [0], lr=0.1, steps=0), "steps"),
         (lambda: train(NET, digits, [0], batch=1298, **BASE), "batch"),
         (lambda: train(NET, digits, [0], batch=1, **BASE), "batch"),
         (lambda: train(NET, digits, [0], optimizer="lion", **BASE), "optimizer"),
-        (
-            lambda: train(NET, digits, [0], evaluate_with="luck", **BASE),
-            "evaluate_with",
-        ),
+        (lambda: train(NET, digits, [0], recorder=10, **BASE), "recorder is a int"),
         (lambda: train(NET, digits, [0], theta=np.zeros((1, 3)), **BASE), "theta"),
         (lambda: train(NET, digits, [0], momentum=-0.1, **BASE), "momentum"),
         (lambda: train(Network((63,), (8,)), digits, [0], **BASE), "data"),
         (lambda: train(Network((64,), (8,), 9), digits, [0], **BASE), "classes"),
         (lambda: shuffled(np.zeros(5), 6, 1, np.random.default_rng()), "batch"),
         (lambda: forward(NET, np.zeros((1, 3)), np.zeros((2, 64))), "theta"),
-        (lambda: forward(NET, START, np.zeros((2, 63))), "x must be"),
+        (lambda: forward(NET, START, np.zeros((2, 63))), "x has shape"),
         (lambda: forward(NET, START, np.zeros((2, 4, 64))), "networks"),
         (
             lambda: forward(NET, START, np.zeros((4, 64)), np.zeros((1, 2))),
@@ -618,3 +713,8 @@ def test_bad_arguments_are_named(call, message):
 
 NET = Network((64,), (8,), norm="batch")
 START = init_parameters(NET, [0])
+DIGITS = digits(0).x_test, digits(0).y_test
+
+
+def odd_batches(labels, batch, steps, rng):
+    return shuffled(labels, batch, steps + 1, rng)

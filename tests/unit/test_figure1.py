@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from batchnorm import datasets
+from batchnorm import datasets, mnist
 from batchnorm.experiments import figure1
 
 
@@ -93,7 +93,7 @@ def test_a_part_made_with_other_steps_is_not_taken_up(ran, tmp_path):
 
 
 def test_without_mnist_the_command_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setenv(datasets.MNIST_DIR, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "nowhere"))
     figure1._mnist.cache_clear()
     with pytest.raises(SystemExit, match=r"neither train-images.*download"):
         figure1.main(["--output", str(tmp_path / "figure1.json")])

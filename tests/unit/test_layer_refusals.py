@@ -14,7 +14,7 @@ from batchnorm.layer import BatchNorm, batch_norm, inference
 def bad_activations():
     yield torch.randn(6), r"x has shape \(6,\)"
     yield torch.randn(()), r"x has shape \(\)"
-    yield torch.randn(2, 3, 2, 2, 2, 2), "one to three spatial axes"
+    yield torch.randn(2, 3, 2, 2, 2, 2), "at most 3 spatial axes"
     yield torch.ones(4, 3, dtype=torch.int64), "x has dtype torch.int64"
     yield torch.ones(4, 3, dtype=torch.bool), "x has dtype torch.bool"
     yield torch.ones(4, 3, dtype=torch.complex64), "x has dtype torch.complex64"

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from batchnorm import datasets
+from batchnorm import mnist
 from booktools.notebooks import CHAPTERS, read
 
 
@@ -30,7 +30,7 @@ def test_the_network_of_chapter_8_reads_mnist():
     small_network, train_network, read_right = defined(
         "08_feature_maps.ipynb", "small_network", "train_network", "read_right"
     )
-    data, reader = datasets.mnist(), small_network(pixels=28).float()
+    data, reader = mnist.load(), small_network(pixels=28).float()
     assert read_right(reader, data) < 0.5
     train_network(reader, data, steps=150, lr=0.1)
     assert read_right(reader, data) >= 0.9
@@ -47,7 +47,7 @@ def test_the_network_of_chapter_8_reads_mnist():
 def test_nothing_passes_that_compared_nothing(
     request, monkeypatch, folder, outcome, says
 ):
-    monkeypatch.setenv(datasets.MNIST_DIR, folder)
-    monkeypatch.setattr(datasets, "mnist_available", lambda: False)
+    monkeypatch.setenv(mnist.DIRECTORY, folder)
+    monkeypatch.setattr(mnist, "available", lambda: False)
     with pytest.raises(outcome, match=says):
         request.getfixturevalue("needs_mnist")

@@ -11,7 +11,7 @@ from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.shifted import excess_errors, read
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above, below, within
-from batchnorm.ensemble import forward, init_parameters, train
+from batchnorm.ensemble import Recorder, forward, init_parameters, train
 from batchnorm.experiments.drift import movement, record_moments, small_change
 
 # ---------------------------------------------------------------------------
@@ -201,8 +201,7 @@ def wandering(seeds, arm, net, steps):
         theta=theta,
         lr=arm.rate,
         steps=steps,
-        every=10,
-        record={"q": percentiles},
+        recorder=Recorder(quantities={"q": percentiles}),
     )
     low, median, high = np.moveaxis(run.records["q"], -1, 0)
     reach, spread = np.ptp(median, axis=1), (high - low).mean(axis=1)

@@ -3,22 +3,26 @@
 from functools import lru_cache
 
 import numpy as np
+import torch
+from torch.nn.functional import conv2d, cross_entropy, linear
 
 from batchnorm import datasets
 from batchnorm.claims.registry import above, below, between, claim
 from batchnorm.ensemble import (
     Network,
-    batch_statistics,
+    Recorder,
     evaluate,
     forward,
-    single_class,
+    init_parameters,
+    moments_over,
     train,
+    unpack,
     unpack_statistics,
 )
 from batchnorm.folding import fold_conv, fold_linear
 from batchnorm.reference import inference
 
-PAPER = "Ioffe and Szegedy 2015, section 3.1"
+PAPER = "ioffe2015batch, section 3.1"
 
 NET = {"depth": 3, "width": 64, "rate": 0.1, "steps": 150}
 
@@ -32,7 +36,7 @@ NET = {"depth": 3, "width": 64, "rate": 0.1, "steps": 150}
         "After 150 steps, running averages of momentum 0.1 classify as well as the "
         "exact statistics of the training set, within 2 points."
     ),
-    source=f"{PAPER}; Wu and Johnson 2021",
+    source=f"{PAPER}; wu2021rethinking, section 3",
     setting={**NET, "momentum": 0.1},
     effect="accuracy with exact statistics, less that with running ones",
     condition=between(-0.02, 0.02),
@@ -48,7 +52,7 @@ def running_average_default(seeds, *, momentum, **net):
         "With momentum 0.01 they have not arrived after 50 steps: more than 3 points "
         "are lost for no other reason."
     ),
-    source=f"{PAPER}; Wu and Johnson 2021",
+    source=f"{PAPER}; wu2021rethinking, section 3",
     setting={**NET, "steps": 50, "momentum": 0.01},
     effect="accuracy with exact statistics, less that with running ones",
     condition=above(0.03),
@@ -60,7 +64,7 @@ def running_average_lags(seeds, *, momentum, **net):
 def _lag(seeds, momentum, **net):
     """Accuracy with exact population statistics, less that with running averages."""
     run = _train(seeds, momentum=momentum, every=None, **net)
-    exact = batch_statistics(run.network, run.theta, _x_train(seeds))
+    exact = moments_over(run.network, run.theta, _x_train(seeds))
     return _test(run, seeds, exact).accuracy - run.accuracy[:, -1]
 
 
@@ -70,7 +74,7 @@ def _lag(seeds, momentum, **net):
         "For the same networks, statistics estimated anew from 20 mini-batches of the "
         "training set classify as well as the exact ones, within 2 points."
     ),
-    source="Wu and Johnson 2021, section 3",
+    source="ioffe2015batch, algorithm 2; wu2021rethinking, section 3",
     setting={**NET, "steps": 50, "momentum": 0.01, "batch": 60, "batches": 20},
     effect="accuracy with exact statistics, less that with re-estimated ones",
     condition=between(-0.02, 0.02),
@@ -79,10 +83,10 @@ def _lag(seeds, momentum, **net):
 def reestimated_statistics(seeds, *, momentum, batch, batches, **net):
     run = _train(seeds, momentum=momentum, every=None, **net)
     x = _x_train(seeds)
-    exact = batch_statistics(run.network, run.theta, x)
+    exact = moments_over(run.network, run.theta, x)
     anew = np.mean(
         [
-            batch_statistics(run.network, run.theta, x[:, start : start + batch])
+            moments_over(run.network, run.theta, x[:, start : start + batch])
             for start in range(0, batches * batch, batch)
         ],
         axis=0,
@@ -97,7 +101,7 @@ def reestimated_statistics(seeds, *, momentum, batch, batches, **net):
         "On test images of three tenths of the contrast, statistics taken from such "
         "images, without labels, are more than 20 points better than the stored ones."
     ),
-    source="Li, Wang, Shi, Liu and Hou 2016",
+    source="ioffe2015batch, section 5; li2016revisiting, section 3",
     setting={**NET, "contrast": 0.3, "unlabeled": 250},
     effect="accuracy with the new images' statistics, less that with the stored ones",
     condition=above(0.2),
@@ -107,7 +111,7 @@ def adapted_statistics(seeds, *, contrast, unlabeled, **net):
     x, y = _test_part(seeds)
     x = contrast * x
     # The statistics come from one half of the images, the accuracy from the other.
-    adapted = batch_statistics(run.network, run.theta, x[:, :unlabeled])
+    adapted = moments_over(run.network, run.theta, x[:, :unlabeled])
     rest = run.network, run.theta, x[:, unlabeled:], y[:, unlabeled:]
     return evaluate(*rest, adapted).accuracy - evaluate(*rest, run.running).accuracy
 
@@ -118,50 +122,58 @@ def adapted_statistics(seeds, *, contrast, unlabeled, **net):
         "In the first layer, the mean of the mini-batches' variances, times "
         "m/(m − 1), is the variance of the population, within 5 % at m = 4."
     ),
-    source=f"{PAPER}, algorithm 2, step 10",
+    source="ioffe2015batch, algorithm 2, step 10",
     setting={**NET, "layer": 0, "batch": 4},
     effect="estimated over exact variance (median unit)",
     condition=between(0.95, 1.05),
 )
 def bessel_first(seeds, *, layer, batch, **net):
-    return _estimated_over_exact(seeds, layer, batch, **net)
+    within, _, exact = divided_variance(_train(seeds, every=None, **net), layer, batch)
+    return np.median(batch / (batch - 1) * within / exact, axis=1)
 
 
 @claim(
     id="bessel-third-layer",
-    question=(
-        "The factor m/(m − 1) makes the averaged variances of the mini-batches an "
-        "unbiased estimate of the population's."
+    claimed=(
+        "We use the unbiased variance estimate Var[x] = m/(m−1) · E_B[σ²_B], "
+        "where the expectation is over training mini-batches of size m"
     ),
+    claimed_by=PAPER,
     statement=(
-        "Only in the first layer. The inputs of the third have been normalized by "
-        "their own mini-batch, and at m = 4 the estimate is more than 5 % too large."
+        "Behind a normalization there is nothing to correct: in the third layer, at "
+        "m = 4, the means of the mini-batches hold less than 1 % of the variance, not "
+        "the quarter that the factor 4/3 makes up for."
     ),
-    source=f"{PAPER}, algorithm 2, step 10",
+    source="ioffe2015batch, algorithm 2, step 10",
     setting={**NET, "layer": 2, "batch": 4},
-    effect="estimated over exact variance (median unit)",
-    condition=above(1.05),
+    effect="share of the variance between mini-batches (median unit)",
+    condition=below(0.01),
 )
 def bessel_third(seeds, *, layer, batch, **net):
-    return _estimated_over_exact(seeds, layer, batch, **net)
+    within, between_, _ = divided_variance(
+        _train(seeds, every=None, **net), layer, batch
+    )
+    return np.median(between_ / (within + between_), axis=1)
 
 
-def _estimated_over_exact(seeds, layer, batch, **net):
-    run = _train(seeds, every=None, **net)
-    x = _x_train(seeds)
-    _, exact = unpack_statistics(
-        run.network, batch_statistics(run.network, run.theta, x)
-    )[layer]
+def divided_variance(run, layer, batch):
+    """The variance of a layer's inputs, within and between mini-batches, and exact.
+
+    All three are biased and (K, channels): the first two are what a network sees that
+    normalizes by mini-batches of `batch`, their sum its total; the last one that of a
+    network that normalizes by the whole training part.
+    """
+    x = _x_train(run.seeds)
+
+    def statistics(x):
+        found = moments_over(run.network, run.theta, x)
+        return unpack_statistics(run.network, found)[layer]
+
     # The training part comes shuffled: its rows, in order, are random mini-batches.
-    variances = [
-        unpack_statistics(
-            run.network,
-            batch_statistics(run.network, run.theta, x[:, start : start + batch]),
-        )[layer][1]
-        for start in range(0, x.shape[1] - batch + 1, batch)
-    ]
-    estimate = np.mean(variances, axis=0) * batch / (batch - 1)
-    return np.median(estimate / exact, axis=1)
+    starts = range(0, x.shape[1] - batch + 1, batch)
+    parts = [statistics(x[:, start : start + batch]) for start in starts]
+    means, variances = map(np.array, zip(*parts, strict=True))
+    return variances.mean(axis=0), means.var(axis=0), statistics(x)[1]
 
 
 # ---------------------------------------------------------------------------
@@ -174,7 +186,7 @@ def _estimated_over_exact(seeds, layer, batch, **net):
         "Evaluated in training mode, in mini-batches of 8, a network loses more than "
         "5 points of accuracy."
     ),
-    source="measured here; the most asked question about batch normalization",
+    source=PAPER,
     setting={**NET, "batch": 8},
     effect="accuracy in inference mode, less that in training mode",
     condition=above(0.05),
@@ -190,7 +202,7 @@ def forgotten_eval(seeds, *, batch, **net):
         "If the mini-batches of 8 are sorted by class as well, accuracy falls below "
         "one in three: the mean that is subtracted is the answer."
     ),
-    source="measured here",
+    source=PAPER,
     setting={**NET, "batch": 8},
     effect="accuracy in training mode, test set sorted by class",
     condition=below(1 / 3),
@@ -210,7 +222,7 @@ def forgotten_eval_sorted(seeds, *, batch, **net):
         "In training mode, mini-batches of 4: for more than a fifth of the test "
         "examples, the predicted class changes with the three companions."
     ),
-    source="measured here",
+    source="ioffe2015batch, section 3, below algorithm 1",
     setting={**NET, "batch": 4},
     effect="share of examples whose prediction changes",
     condition=above(0.2),
@@ -233,24 +245,60 @@ def companions_decide(seeds, *, batch, **net):
 
 
 @claim(
-    id="single-class-batches",
+    id="frozen-at-the-old-rate",
     statement=(
-        "Trained on mini-batches that each hold a single class, a network without "
-        "batch normalization learns; with it, inference is more than 40 points worse."
+        "Frozen with the statistics of its training, a network that goes on learning "
+        "at the old rate loses more than half of its accuracy; at a tenth of the rate "
+        "it does not."
     ),
-    source="Ioffe 2017; Wu and Johnson 2021",
-    setting={**NET, "rate": 0.03, "steps": 300, "batch": 32},
-    effect="accuracy without, less that with",
-    condition=above(0.4),
+    source="ioffe2015batch, section 3.3",
+    setting={**NET, "rate": 0.3, "batch": 32, "more": 100, "slower": 10.0},
+    effect="accuracy, frozen at a tenth of the rate, less frozen at the old rate",
+    condition=above(0.5),
+    share=0.9,
 )
-def single_class_batches(seeds, *, batch, **net):
-    def accuracy(norm):
-        run = _train(
-            seeds, norm=norm, batch=batch, batches=single_class, every=None, **net
-        )
-        return run.accuracy[:, -1]
+def frozen_at_the_old_rate(seeds, *, batch, more, slower, **net):
+    run = _train(seeds, every=None, **net)
+    fast, slow = (
+        go_on_frozen(run, rate, more, batch)
+        for rate in (net["rate"], net["rate"] / slower)
+    )
+    return slow - fast
 
-    return accuracy(None) - accuracy("batch")
+
+def go_on_frozen(run, rate, steps, batch):
+    """Train on with fixed running statistics, γ and β learning -> accuracy (K,)."""
+    layers = unpack(run.network, run.theta)
+    fixed = unpack_statistics(run.network, run.running)
+    fixed = [(torch.tensor(m), torch.tensor(v)) for m, v in fixed]
+    weights = [torch.tensor(layer.weight, requires_grad=True) for layer in layers]
+    gammas = [torch.tensor(layer.gamma, requires_grad=True) for layer in layers[:-1]]
+    betas = [torch.tensor(layer.beta, requires_grad=True) for layer in layers[:-1]]
+    bias = torch.tensor(layers[-1].bias, requires_grad=True)
+
+    def logits(h):
+        each = zip(weights, gammas, betas, fixed, strict=False)
+        for weight, gamma, beta, (mean, var) in each:
+            slope = gamma / (var + run.network.eps).sqrt()
+            z = h @ weight.mT - mean[:, None]
+            h = torch.relu(slope[:, None] * z + beta[:, None])
+        return h @ weights[-1].mT + bias[:, None]
+
+    splits = [datasets.digits(int(seed)) for seed in run.seeds]
+    draws = [np.random.default_rng([int(seed), 3]) for seed in run.seeds]
+    optimizer = torch.optim.SGD([*weights, *gammas, *betas, bias], lr=rate)
+    for _ in range(steps):
+        rows = [rng.choice(len(splits[0].x_train), batch, False) for rng in draws]
+        x = np.stack([s.x_train[r] for s, r in zip(splits, rows, strict=True)])
+        y = np.stack([s.y_train[r] for s, r in zip(splits, rows, strict=True)])
+        optimizer.zero_grad()
+        scores = logits(torch.tensor(x)).flatten(0, 1)
+        loss = cross_entropy(scores, torch.tensor(y).flatten(), reduction="sum")
+        (loss / batch).backward()  # a sum over networks, a mean over each mini-batch
+        optimizer.step()
+    x, y = _test_part(run.seeds)
+    with torch.no_grad():
+        return (logits(torch.tensor(x)).argmax(2).numpy() == y).mean(axis=1)
 
 
 # ---------------------------------------------------------------------------
@@ -265,7 +313,7 @@ FOLD = {"channels": 16, "examples": 32}
         "Folded into the linear or convolutional layer before it, batch normalization "
         "gives the same outputs, to rounding error."
     ),
-    source="Jacob et al. 2018, section 3.2",
+    source="jacob2018quantization, section 3.2",
     setting={**FOLD, "dtype": "float64"},
     effect="largest difference over the largest output",
     condition=below(1e-10),
@@ -279,7 +327,7 @@ def folding_exact(seeds, **setting):
 @claim(
     id="folding-single-precision",
     statement="In single precision, the outputs agree to five digits.",
-    source="Jacob et al. 2018, section 3.2",
+    source="jacob2018quantization, section 3.2",
     setting={**FOLD, "dtype": "float32"},
     effect="largest difference over the largest output",
     condition=below(1e-5),
@@ -291,9 +339,6 @@ def folding_single_precision(seeds, **setting):
 
 
 def _folding_errors(seeds, *, channels, examples, dtype):
-    import torch
-    from torch.nn.functional import conv2d, linear
-
     def error(seed):
         rng = np.random.default_rng(seed)
 
@@ -323,14 +368,18 @@ def _folding_errors(seeds, *, channels, examples, dtype):
 
 
 #: Claims about one set of networks that run after another train it once.
-_train_once = lru_cache(maxsize=2)(train)
+@lru_cache(maxsize=2)
+def _train_once(network, data, seeds, scale, every, **options):
+    theta = init_parameters(network, seeds, scale)
+    recorder = Recorder(every)
+    return train(network, data, seeds, theta=theta, recorder=recorder, **options)
 
 
-def _train(seeds, *, depth, width, rate, norm="batch", **options):
+def _train(seeds, *, depth, width, rate, every=10, **options):
     """A ReLU network trained on the digits -> `Run`, shared: not to be written to."""
-    network = Network((64,), (width,) * depth, norm=norm)
+    network = Network((64,), (width,) * depth, norm="batch")
     return _train_once(
-        network, datasets.digits, tuple(seeds), lr=rate, scale=2**0.5, **options
+        network, datasets.digits, tuple(seeds), 2**0.5, every, lr=rate, **options
     )
 
 

@@ -11,7 +11,15 @@ import numpy as np
 
 from batchnorm import datasets
 from batchnorm.claims.estimates import at_least
-from batchnorm.ensemble import Conv, Network, Pool, init_parameters, shuffled, train
+from batchnorm.ensemble import (
+    Conv,
+    Network,
+    Pool,
+    Recorder,
+    init_parameters,
+    shuffled,
+    train,
+)
 
 # Test over training images: seeds draw both from one pool (`estimates.mean`).
 SHARED = 250 / 768
@@ -80,7 +88,7 @@ def trained(seeds, arm, net, *, data=datasets.digits, **options):
     data : callable
         From seed to `Split`.
     **options
-        Those of `ensemble.train`: steps, batch, every, optimizer, ...
+        Those of `ensemble.train`: steps, batch, optimizer, recorder, ...
 
     Returns
     -------
@@ -111,7 +119,7 @@ def accuracies(seeds, arm, net, **options):
 
 def final_accuracy(seeds, arm, net, **options):
     """Test accuracy of an arm after its last step -> (S,)."""
-    return accuracies(seeds, arm, net, every=None, **options)[0][:, -1]
+    return accuracies(seeds, arm, net, **options)[0][:, -1]
 
 
 def steps_to(target, seeds, arm, net, *, steps, **options):
@@ -119,7 +127,8 @@ def steps_to(target, seeds, arm, net, *, steps, **options):
 
     The two ends are equal, or the budget and infinity where a run did not arrive.
     """
-    accuracy, at = accuracies(seeds, arm, net, steps=steps, every=1, **options)
+    options |= {"steps": steps, "recorder": Recorder(every=1)}
+    accuracy, at = accuracies(seeds, arm, net, **options)
     reached = accuracy >= target
     first = np.where(reached.any(axis=1), at[reached.argmax(axis=1)], np.inf)
     return at_least(np.maximum(first, 1), steps)

@@ -281,7 +281,7 @@ def _accuracy(seeds, nonlinearity, arm, depth, width, steps):
     theta = init_parameters(network, drawn(seeds, arm), arm.scale)
     if plain:
         network, theta = as_sigmoid(network, theta)
-    options = {"theta": theta, "lr": arm.rate, "steps": steps, "every": None}
+    options = {"theta": theta, "lr": arm.rate, "steps": steps}
     return train(network, datasets.digits, seeds, **options).accuracy[:, -1]
 
 

@@ -61,7 +61,7 @@ def read(seeds, name, arm, net, steps):
     """Accuracy of a network on the style it learned and on the other -> (S,), (S,)."""
     data, options = SHIFTS[name], {"steps": steps}
     seen = final_accuracy(seeds, arm, net, data=data, **options)
-    run = trained(seeds, arm, net, data=data, every=None, **options)
+    run = trained(seeds, arm, net, data=data, **options)
     shifts = [data(seed) for seed in seeds]
     x = np.stack([shift.x_target for shift in shifts])
     y = np.stack([shift.y_target for shift in shifts])

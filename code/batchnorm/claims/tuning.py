@@ -20,7 +20,7 @@ from tqdm import tqdm
 from batchnorm import datasets
 from batchnorm.claims.networks import Arm, Cnn, Mlp
 from batchnorm.claims.protocol import TUNING_SEEDS
-from batchnorm.ensemble import grid, train
+from batchnorm.ensemble import Adam, Recorder, grid, init_parameters, train
 
 FILE = Path(__file__).with_name("sweeps.json")
 
@@ -74,7 +74,7 @@ SWEEPS = {
         120,
         rates(-3.5, -0.5),
         scales(-2, 1.5),
-        options=(("optimizer", "adam"),),
+        options=(("optimizer", Adam()),),
     ),
     "cnn": Sweep(
         Cnn(),
@@ -136,14 +136,15 @@ def sweep_arm(name, norm, order):
     """Train one arm over its grid -> what is stored of it."""
     sweep = SWEEPS[name]
     seeds, lr, scale = grid(TUNING_SEEDS, sweep.rates, sweep.scales)
+    network = sweep.net.network(norm, order)
     run = train(
-        sweep.net.network(norm, order),
+        network,
         datasets.digits_to_tune,
         seeds,
         lr=lr,
-        scale=scale,
+        theta=init_parameters(network, seeds, scale),
         steps=sweep.steps,
-        every=5,
+        recorder=Recorder(every=5),
         **dict(sweep.options),
     )
     shape = len(TUNING_SEEDS), len(sweep.rates), len(sweep.scales)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.ensemble import forward, init_parameters, train, unpack
+from batchnorm.ensemble import Recorder, forward, init_parameters, train, unpack
 
 IMAGES = 100  # test images over which the moments are taken
 
@@ -79,8 +79,9 @@ def record_moments(network, theta, seeds, *, lr, steps, frozen=0):
         theta=theta,
         lr=lr,
         steps=steps,
-        every=10,
-        record={"moments": lambda state: input_moments(network, state.theta, x)},
+        recorder=Recorder(
+            quantities={"moments": lambda s: input_moments(network, s.theta, x)}
+        ),
     )
 
 

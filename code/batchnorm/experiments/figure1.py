@@ -28,9 +28,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from batchnorm import datasets
-from batchnorm._files import read_records, write_records
-from batchnorm.ensemble import Network, forward, train
+from batchnorm import mnist
+from batchnorm._records import read_records, write_records
+from batchnorm.datasets import Split
+from batchnorm.ensemble import Network, Recorder, forward, init_parameters, train
 
 DATA_FILE = Path(__file__).with_suffix(".json")
 STEPS, BATCH, SEEDS = 50_000, 60, range(10)
@@ -90,13 +91,11 @@ def run(setting: str, arm: str, seed: int, steps: int = STEPS) -> dict:
         network,
         data,
         [seed],
+        theta=init_parameters(network, [seed], open_.scale, fan_in=open_.fan_in),
         lr=open_.lr,
-        scale=open_.scale,
-        fan_in=open_.fan_in,
         steps=steps,
         batch=BATCH,
-        every=schedule(steps),
-        record={"percentiles": percentiles},
+        recorder=Recorder(schedule(steps), quantities={"percentiles": percentiles}),
     )
     correct = np.round(result.accuracy[0] * len(data.y_test)).astype(int)
     return {
@@ -109,8 +108,8 @@ def run(setting: str, arm: str, seed: int, steps: int = STEPS) -> dict:
 
 
 @cache
-def _mnist() -> datasets.Split:
-    return datasets.mnist(binary=True)
+def _mnist() -> Split:
+    return mnist.load(binary=True)
 
 
 def load(file: Path = DATA_FILE) -> dict:
@@ -170,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise SystemExit(f"--output is {file}, in a folder that does not exist")
     try:
         _mnist()  # so that a missing file is told once, before anything starts
-    except datasets.DataUnavailableError as error:
+    except mnist.DataUnavailableError as error:
         raise SystemExit(str(error)) from error
     partial = file.with_name(f".{file.name}.partial")
     units = [

@@ -21,7 +21,7 @@ from batchnorm.figures.style import (
 # ---------------------------------------------------------------------------
 # The computational graph
 
-#: The nodes of `batchnorm.reference.graph_forward`, where they stand, in inches.
+#: The nodes of `batchnorm.graph`, where they stand, in inches.
 _NODES = {
     "x": (1.0, 8.3, "$x$"),
     "mean": (4.3, 8.3, r"$\mu=\frac{1}{m}\sum x_i$"),
@@ -37,22 +37,22 @@ _NODES = {
     "y": (1.0, 1.2, r"$y=z+\beta$"),
     "loss": (1.0, 0.25, r"$\ell$"),
 }
-#: Its edges, each with the field of `GraphGradients` that comes back along it.
+#: Its edges, each with the field of `graph.Gradients` that comes back along it.
 _EDGES = {
-    ("x", "mean"): "x_from_mean",
-    ("x", "centered"): "x_from_centered",
-    ("mean", "centered"): "mean",
-    ("centered", "squared"): "centered_from_squared",
-    ("centered", "x_hat"): "centered_from_x_hat",
-    ("squared", "var"): "squared",
-    ("var", "std"): "var",
-    ("std", "inv_std"): "std",
-    ("inv_std", "x_hat"): "inv_std",
-    ("x_hat", "scaled"): "x_hat",
-    ("gamma", "scaled"): "gamma",
-    ("scaled", "y"): "scaled",
-    ("beta", "y"): "beta",
-    ("y", "loss"): "y",
+    ("x", "mean"): "d_x_from_mean",
+    ("x", "centered"): "d_x_from_centered",
+    ("mean", "centered"): "d_mean",
+    ("centered", "squared"): "d_centered_from_squared",
+    ("centered", "x_hat"): "d_centered_from_x_hat",
+    ("squared", "var"): "d_squared",
+    ("var", "std"): "d_var",
+    ("std", "inv_std"): "d_std",
+    ("inv_std", "x_hat"): "d_inv_std",
+    ("x_hat", "scaled"): "d_x_hat",
+    ("gamma", "scaled"): "d_gamma",
+    ("scaled", "y"): "d_scaled",
+    ("beta", "y"): "d_beta",
+    ("y", "loss"): "d_y",
 }
 
 
@@ -65,9 +65,9 @@ def computational_graph(values, gradients=None) -> None:
     Parameters
     ----------
     values : GraphValues
-        Of one feature, from `reference.graph_forward`.
+        Of one feature, from `graph.forward`.
     gradients : GraphGradients, optional
-        Of the same feature, from `reference.graph_backward`.
+        Of the same feature, from `graph.backward`.
     """
     height = 8.9
     figure = plt.figure(figsize=(WIDTH, height), layout="none")
@@ -93,7 +93,7 @@ def computational_graph(values, gradients=None) -> None:
         _stacked(ax, _beside(start, end), getattr(values, tail), gradient)
     if gradients is not None:
         x, y, _ = _NODES["x"]
-        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.x)
+        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.d_x)
     plt.show()
 
 

@@ -55,8 +55,7 @@ def ensemble() -> np.ndarray:
         lr=RATE,
         steps=STEPS,
         batch=BATCH,
-        scale=SCALE,
-        every=None,
+        theta=init_parameters(NETWORK, SEEDS, SCALE),
     )
     return run.accuracy[:, -1]
 

@@ -1,0 +1,277 @@
+"""What chapters 7 to 9 and their claims say: each test fails where it was false."""
+
+import io
+import re
+from copy import deepcopy
+from types import MethodType, SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from batchnorm import claims, datasets, reference
+from batchnorm.claims import training
+from batchnorm.ensemble import Network, init_parameters, train
+from booktools.notebooks import CHAPTERS, ROOT, read
+
+MODULES = ("training", "convolution", "inference", "batches")
+OTHERS = ("covariate-shift-colors", "percentiles-steadier")  # chapter 2's
+OURS = [
+    entry
+    for entry in claims.claims()
+    if entry.measure.__module__.rpartition(".")[2] in MODULES and entry.id not in OTHERS
+]
+STEPS = [entry for entry in OURS if entry.effect.startswith("steps to")]
+
+
+def prose(number):
+    (path,) = CHAPTERS.glob(f"{number:02}_*.ipynb")
+    cells = [c.source for c in read(path).cells if c.cell_type == "markdown"]
+    return "\n\n".join(cells)
+
+
+def holds(id, effects):
+    """Whether a claim would hold with these effects."""
+    return claims.Result(claims.get(id), tuple(effects), np.array(effects), 0.0).holds
+
+
+# ------------------------------------------------------------------ steps to a target
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Training that returns what a test prescribes, and the options it was given."""
+    given = SimpleNamespace(steps={}, options=[])
+
+    def fake(seeds, norm, best, **options):
+        given.options.append(options)
+        reached = np.full(len(seeds), given.steps[norm])
+        return SimpleNamespace(steps_to=lambda target: reached)
+
+    monkeypatch.setattr(training, "_train", fake)
+    cache = getattr(training._train_once, "cache_clear", None)
+    cache and cache()
+    yield given
+    cache and cache()
+
+
+@pytest.mark.parametrize("entry", STEPS, ids=lambda entry: entry.id)
+def test_steps_are_read_at_every_step(entry, runs):
+    runs.steps = {None: 60.0, "batch": 30.0}
+    assert entry.measure((7,), **entry.setting) == [2.0]
+    assert [options["every"] for options in runs.options] == [1, 1]
+
+
+@pytest.mark.parametrize("entry", STEPS, ids=lambda entry: entry.id)
+@pytest.mark.parametrize("arm", [None, "batch"])
+def test_a_run_that_never_arrives_counts_for_no_claim(entry, arm, runs):
+    runs.steps = {None: 60.0, "batch": 30.0} | {arm: np.inf}
+    (effect,) = entry.measure((7,), **entry.setting)
+    assert np.isnan(effect)
+    assert not entry.condition([effect]).any()
+
+
+def test_what_is_called_tuned_records_its_grid_or_is_named_as_borrowing():
+    said = prose(7)
+    for entry in OURS:
+        if "rate and initial scale tuned" in entry.statement:
+            assert {"rates", "scales", "without", "normalized"} <= set(entry.setting)
+        elif "rate and scale" in entry.statement and "rates" not in entry.setting:
+            assert f"<claim-{entry.id}>" in said, entry.id
+    borrowed = said[said.index("records the answers, the grid included") :][:500]
+    assert "claim-figure-1a-tuned" in borrowed
+    assert "claim-final-accuracy" in borrowed
+
+
+def test_no_best_value_lies_on_the_edge_of_its_grid():
+    for entry in STEPS:
+        for arm in ("without", "normalized"):
+            rate, scale = entry.setting[arm]
+            assert min(entry.setting["rates"]) < rate < max(entry.setting["rates"])
+            assert min(entry.setting["scales"]) < scale < max(entry.setting["scales"])
+
+
+# ------------------------------------------------------------------ what a claim tells
+
+
+@pytest.mark.parametrize(
+    "id", ["final-accuracy", "per-map-accuracy", "order-with-nonlinearity"]
+)
+def test_a_comparison_does_not_hold_without_a_difference_nor_the_other_way(id):
+    sign = 1 if claims.get(id).condition([1e-9]).all() else -1
+    assert holds(id, [sign * 0.01] * 20)
+    assert not holds(id, [0.0] * 20)
+    assert not holds(id, [-sign * 0.01] * 20)
+
+
+def test_how_much_of_figure_1a_is_rate_and_scale_depends_on_the_step():
+    setting = dict(claims.get("figure-1a-tuned").setting)
+    share = {
+        at: np.median(training.figure_1a_tuned(range(4), **setting | {"at": at}))
+        for at in (25, 100)
+    }
+    assert share[25] < 0.5
+    assert share[100] > 0.8
+
+
+def test_what_claims_answer_is_asked_or_quoted():
+    for entry in OURS:
+        assert entry.question is None or entry.question.endswith("?"), entry.id
+        assert (entry.claimed is None) == (entry.claimed_by is None), entry.id
+
+
+def test_sources_are_keys_of_the_bibliography_with_a_place():
+    known = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
+    for entry in OURS:
+        for source in filter(None, (entry.source, entry.claimed_by)):
+            for part in source.split("; "):
+                key, _, place = part.partition(", ")
+                assert key in known, entry.id
+                assert place, entry.id
+
+
+UNSUPPORTED = (
+    r"made\s+the\s+method\s+famous",
+    r"most\s+asked",
+    r"[Oo]ften\s+(?:said|quoted|put)",
+    r"There\s+are\s+three\s+causes",
+    r"Every\s+claim\s+of\s+this\s+book\s+records",
+    r"Both\s+ends\s+moved",
+    r"hardly\s+train\s+at\s+any\s+rate",
+    r"would\s+drop\s+everything",
+    r"full\s+steps\s+on\s+rounding",
+    r"nothing\s+is\s+subtracted",
+    r"a\s+pooling\s+does",
+)
+BAR = r"(?:more|less|fewer) than (?:\d+ points|a fifth|two thirds)"
+
+
+@pytest.mark.parametrize("number", [7, 8, 9])
+def test_running_text_states_effects_and_nothing_unsupported(number):
+    text = prose(number)
+    for words in UNSUPPORTED:
+        assert not re.search(words, text), words
+    bars = [m for m in re.finditer(BAR, text) if "<claim-" not in text[m.end() :][:80]]
+    assert not bars, [m[0] for m in bars]
+
+
+def test_exercises_of_chapter_7_use_the_symbols_of_its_equations():
+    formulas, exercises = prose(7).split("## Exercises")
+    symbol = r"(?<![A-Za-z\\])[A-Z]_l"
+    assert set(re.findall(symbol, exercises)) <= set(re.findall(symbol, formulas))
+
+
+def test_the_diagnoses_start_from_four_numbers():
+    table = prose(9).split("### Diagnoses, one line each")[1]
+    rows = re.findall(r"^\| .*$", table, re.MULTILINE)[2:]
+    assert "four numbers" in rows[0]
+
+
+# ---------------------------------------------------------------- Bessel's correction
+
+
+def test_behind_a_normalization_the_examples_are_apart_by_construction():
+    """Any two of m normalized values correlate by −1/(m − 1), not by 0."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(5, 20_000))  # one channel a mini-batch of five
+    x_hat, _ = reference.forward(values, None, None, eps=1e-12)
+    products = (x_hat[:, None] * x_hat[None]).mean(axis=-1)
+    np.testing.assert_allclose(products[~np.eye(5, dtype=bool)], -1 / 4, atol=0.02)
+    np.testing.assert_allclose(np.trace(products), 5, rtol=1e-9)
+
+
+def test_there_is_nothing_to_correct_behind_a_normalization():
+    from batchnorm.claims.inference import divided_variance
+
+    network = Network((64,), (64, 64, 64), norm="batch")
+    theta = init_parameters(network, [0, 1, 2], 2**0.5)
+    run = train(network, datasets.digits, [0, 1, 2], theta=theta, lr=0.1, steps=50)
+    for layer, share, factor in ((0, 1 / 4, 1.0), (2, 0.0, 4 / 3)):
+        within, between, exact = divided_variance(run, layer, batch=4)
+        total = within + between
+        assert np.median(between / total) == pytest.approx(share, abs=0.02)
+        assert np.median(4 / 3 * within / total) == pytest.approx(factor, rel=0.03)
+        np.testing.assert_allclose(
+            within / exact, (within / total) * (total / exact), rtol=1e-12
+        )
+
+
+# ------------------------------------------ mini-batches that are no random draws
+
+
+def test_single_class_batches_teach_nothing_in_either_mode():
+    """It is no case of "worse in eval()": training mode is at chance as well."""
+    entry = claims.get("single-class-batches")
+    assert "training mode" in entry.effect
+    assert max(claims.run(entry.id, [0, 1]).effects) < 0.25
+
+
+def test_one_domain_a_batch_is_worse_in_inference_mode_alone_and_mixing_repairs_it():
+    from batchnorm.claims import batches
+
+    setting = dict(claims.get("one-domain-batches").setting) | {"steps": 120}
+    assert min(batches.one_domain_batches((0, 1), **setting)) > 0.25
+    mixed = batches._train_on_domains((0, 1), batches.mixed_domains, **setting)
+    gap = batches.domain_accuracy(mixed, batch=32) - mixed.accuracy[:, -1]
+    assert max(gap) < 0.05  # the negative control
+    assert min(mixed.accuracy[:, -1]) > 0.8
+
+
+def test_mini_batches_of_domains_hold_one_domain_or_all():
+    from batchnorm.claims.batches import mixed_domains, one_domain
+
+    labels, rng = np.zeros(4 * 50, dtype=int), np.random.default_rng(0)
+    domain = one_domain(labels, 8, 6, rng) // 50
+    assert (domain == np.array([0, 1, 2, 3, 0, 1])[:, None]).all()
+    counts = [
+        np.bincount(r, minlength=4) for r in mixed_domains(labels, 8, 6, rng) // 50
+    ]
+    assert (np.array(counts) == 2).all()
+
+
+# ------------------------------------------------------------------ what PyTorch does
+
+
+def test_a_frozen_network_at_the_old_rate_is_lost_and_the_oracle_is_not():
+    from batchnorm.claims.inference import _train, go_on_frozen
+
+    run = _train((0, 1), depth=3, width=64, rate=0.3, steps=150, every=None)
+    before = run.theta.copy()
+    assert max(go_on_frozen(run, 0.3, 100, 32)) < 0.5
+    assert min(go_on_frozen(run, 0.03, 100, 32)) > 0.9
+    # Without a step, the frozen network is the one that was trained.
+    np.testing.assert_allclose(go_on_frozen(run, 0.3, 0, 32), run.accuracy[:, -1])
+    np.testing.assert_array_equal(run.theta, before)
+
+
+def test_behind_a_frozen_layer_the_running_mean_is_subtracted_and_a_bias_learns():
+    norm = nn.BatchNorm1d(3).double().eval()
+    norm.running_mean = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    x = torch.zeros(4, 3, dtype=torch.float64)
+    assert (norm(x) < 0).all()
+    bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(norm(x + bias).sum(), bias)
+    assert (gradient != 0).all()
+
+
+def test_a_train_bound_to_the_instance_survives_a_copy_and_is_lost_by_state_dict():
+    def keep_frozen(self, mode=True):
+        type(self).train(self, mode)
+        self[1].eval()
+        return self
+
+    def new():
+        return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+    model = new()
+    model.train = MethodType(keep_frozen, model)
+    copy = deepcopy(model)
+    assert not copy.train()[1].training
+    assert copy.train.__self__ is copy
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    loaded = new()
+    loaded.load_state_dict(torch.load(file))
+    assert loaded.train()[1].training
