@@ -23,6 +23,7 @@ from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import notebooks, read
 
 PAGE = "back/evidence"
+UNCONFIRMED = "unconfirmed"  # in place of a verdict
 
 # ---------------------------------------------------------------------------
 # The page
@@ -68,10 +69,10 @@ def _module(claim):
 def _counts(kept):
     """How many statements of each kind have which verdict, as a table."""
     verdicts = Counter(
-        (c.kind, kept[c.id]["verdict"] if kept[c.id] else "not confirmed yet")
+        (c.kind, kept[c.id]["verdict"] if kept[c.id] else UNCONFIRMED)
         for c in claims.claims()
     )
-    columns = [*VERDICTS, "not confirmed yet"]
+    columns = [*VERDICTS, UNCONFIRMED]
     rows = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
     for kind in ("prediction", "experiment"):
         cells = " | ".join(str(verdicts[kind, column]) for column in columns)
@@ -84,22 +85,36 @@ def _counts(kept):
 
 
 def _filter():
-    """Buttons that leave the entries of one verdict; style alone makes them work."""
-    choices = "".join(
-        f'<label><input type="radio" name="verdict" id="only-{name}"'
-        f"{' checked' if name == 'all' else ''}> {name}</label> "
-        for name in ("all", *VERDICTS)
+    """Buttons that leave the entries of one verdict or chapter; style alone does it."""
+    titles = {module: title for title, module in chapters()}
+    groups = {
+        "verdict": {name: name for name in (*VERDICTS, UNCONFIRMED)},
+        "chapter": {_module(c): titles[_module(c)] for c in claims.claims()},
+    }
+    buttons = "".join(_buttons(name, choices) for name, choices in groups.items())
+    rules = "".join(
+        f"main:has(#only-{name}:checked) .claim:not(.{name}){{display:none}}\n"
+        for choices in groups.values()
+        for name in choices
     )
-    return (
-        "```{raw} html\n"
-        f'<fieldset class="filter"><legend>Show</legend>{choices}</fieldset>\n'
-        "```"
+    return f"```{{raw}} html\n<style>\n{rules}</style>\n{buttons}\n```"
+
+
+def _buttons(group, choices):
+    """One group of radio buttons, the first of which leaves all."""
+    every = {"all": f"every {group}", **choices}
+    labels = " ".join(
+        f'<label><input type="radio" name="{group}" '
+        f'id="{"every-" + group if name == "all" else "only-" + name}"'
+        f"{' checked' if name == 'all' else ''}> {html.escape(text)}</label>"
+        for name, text in every.items()
     )
+    return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
 def _entry(claim, kept, earlier):
     """One claim as a block of its own, of the class of its verdict."""
-    verdict = kept["verdict"] if kept else "unconfirmed"
+    verdict = kept["verdict"] if kept else UNCONFIRMED
     said = []
     if claim.claimed is not None:
         said.append(f"**Written:** “{claim.claimed}” ({cited(claim.claimed_by)})")
@@ -116,7 +131,8 @@ def _entry(claim, kept, earlier):
         f"```python\n{_code(claim)}\n```\n::::"
     ]
     body = "\n\n".join(said)
-    return f"(claim-{claim.id})=\n:::::{{div}} claim {verdict}\n{body}\n:::::"
+    classes = f"claim {verdict} {_module(claim)}"
+    return f"(claim-{claim.id})=\n:::::{{div}} {classes}\n{body}\n:::::"
 
 
 def _code(claim):
