@@ -535,10 +535,10 @@ def test_running_statistics_follow_the_batches():
 def test_steps_to_is_the_first_recorded_step():
     network = Network((64,), (32,), norm="batch")
     run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, recorder=Recorder(5))
-    reached = run.steps_to(0.9)
+    reached = run.steps_to(0.8)
     first = list(run.at).index(reached[0])
-    assert run.accuracy[0, first] >= 0.9
-    assert (run.accuracy[0, :first] < 0.9).all()
+    assert run.accuracy[0, first] >= 0.8
+    assert (run.accuracy[0, :first] < 0.8).all()
     assert np.isinf(reached[1])
 
 
