@@ -219,7 +219,7 @@ def test_readme_says_how_long_a_chapter_takes():
         assert re.search(rf"\(chapters/{path.name}\).*\| {minutes} \|$", readme, re.M)
 
 
-def test_readme_says_that_bars_had_moved_and_where_they_are_listed():
+def test_readme_says_that_bars_were_moved_and_where_they_are_listed():
     readme = " ".join(prose(ROOT / "README.md").split())
     trust = readme[readme.index("## How far you can trust it") :].split("## ", 2)[1]
     assert "bars were moved" in trust
