@@ -22,6 +22,7 @@ MODULES = (
     "folding",
     "whitening",
     "datasets",
+    "shifts",
     "mnist",
     "ensemble",
     "claims",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from batchnorm import claims, datasets
+from batchnorm import claims, shifts
 from batchnorm.claims import covariate_shift as chapter
 from batchnorm.claims import shifted
 from batchnorm.claims.networks import Arm
@@ -59,15 +59,15 @@ def test_what_no_shift_can_cost_is_found_to_be_nothing():
 @pytest.mark.parametrize("degree", [1, 3])
 def test_fits_are_those_of_numpy(degree):
     found = shifted.excess_errors(4, "weighted", degree, examples=30, draws=5)
-    data = datasets.cubic_shift(4, 150)
+    data = shifts.cubic_shift(4, 150)
     for k, error in enumerate(found):
         x, y = data.x[30 * k : 30 * k + 30], data.y[30 * k : 30 * k + 30]
-        fit = np.polyfit(x, y, degree, w=np.sqrt(datasets.density_ratio(x)))
-        assert error == pytest.approx(datasets.excess_error(fit), rel=1e-6)
+        fit = np.polyfit(x, y, degree, w=np.sqrt(shifts.density_ratio(x)))
+        assert error == pytest.approx(shifts.excess_error(fit), rel=1e-6)
 
 
 def test_weights_that_are_equal_neither_repair_nor_cost(monkeypatch):
-    monkeypatch.setattr(datasets, "density_ratio", np.ones_like)
+    monkeypatch.setattr(shifts, "density_ratio", np.ones_like)
     assert verdict("importance-weights-repair") == OPPOSED
     assert verdict("importance-weights-not-needed") == OPPOSED
 
@@ -75,11 +75,11 @@ def test_weights_that_are_equal_neither_repair_nor_cost(monkeypatch):
 def test_the_excess_error_is_that_on_many_targets_without_noise():
     fit = np.array([0.5, 0.2, -1, 0.1])
     x = np.random.default_rng(0).normal(0, 0.3, 10**6)
-    expected = np.mean((np.polyval(fit, x) - datasets.cubic(x)) ** 2)
-    assert datasets.excess_error(fit) == pytest.approx(expected, rel=0.01)
-    assert datasets.excess_error([1, 0, -1, 0]) == pytest.approx(0, abs=1e-30)
-    two = datasets.excess_error([fit, [1, 0, -1, 0]])
-    assert two[0] == datasets.excess_error(fit)
+    expected = np.mean((np.polyval(fit, x) - shifts.cubic(x)) ** 2)
+    assert shifts.excess_error(fit) == pytest.approx(expected, rel=0.01)
+    assert shifts.excess_error([1, 0, -1, 0]) == pytest.approx(0, abs=1e-30)
+    two = shifts.excess_error([fit, [1, 0, -1, 0]])
+    assert two[0] == shifts.excess_error(fit)
 
 
 # --------------------------------------------------------------------- inside a network

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchnorm import datasets
+from batchnorm import datasets, shifts
 from batchnorm.claims.networks import final_accuracy, trained
 from batchnorm.ensemble import evaluate
 
 
 def by_slant(seed):
-    return datasets.digits_by_style(seed, "slant")
+    return shifts.digits_by_style(seed, "slant")
 
 
 def by_ink(seed):
-    return datasets.digits_by_style(seed, "ink")
+    return shifts.digits_by_style(seed, "ink")
 
 
 def turned(seed):
@@ -31,7 +31,7 @@ def by_chance(seed):
     """Thirds drawn at random: no shift."""
     split = datasets.digits(seed)
     learned, tested = len(split.x_train) // 3, len(split.x_test) // 3
-    return datasets.Shift(
+    return shifts.Shift(
         split.x_train[:learned],
         split.y_train[:learned],
         split.x_test[:tested],
@@ -72,9 +72,9 @@ def excess_errors(seed, kind, degree, *, examples, draws):
     """Excess error of a kind of polynomial fit to each of many draws of data."""
     if kind == "perfect":
         return np.zeros(draws)
-    data = datasets.cubic_shift(seed, draws * examples)
+    data = shifts.cubic_shift(seed, draws * examples)
     x, y = data.x.reshape(draws, examples), data.y.reshape(draws, examples)
-    ratio = datasets.density_ratio(x)
+    ratio = shifts.density_ratio(x)
     weights = {
         "plain": np.ones_like(x),
         "weighted": ratio,
@@ -84,4 +84,4 @@ def excess_errors(seed, kind, degree, *, examples, draws):
     root = np.sqrt(weights)[..., None]
     powers = x[..., None] ** np.arange(degree, -1, -1)
     fits = (np.linalg.pinv(root * powers) @ (root * y[..., None])).squeeze(2)
-    return datasets.excess_error(fits)
+    return shifts.excess_error(fits)
