@@ -79,17 +79,35 @@ def identity(id, statement, *, source, test):
 
 
 def claims():
-    """All experiments and predictions, in the order of the book."""
+    """All experiments and predictions, in the order of the book.
+
+    Returns
+    -------
+    tuple of Experiment or Prediction
+    """
     return tuple(_claims.values())
 
 
 def identities():
-    """All identities, in the order of the book."""
+    """All identities, in the order of the book.
+
+    Returns
+    -------
+    tuple of Identity
+    """
     return tuple(_identities.values())
 
 
 def get(id):
     """The experiment or prediction of that id.
+
+    Parameters
+    ----------
+    id : str
+
+    Returns
+    -------
+    Experiment or Prediction
 
     Raises
     ------
