@@ -83,8 +83,12 @@ class Region:
 
     def __str__(self):
         if len(self.bounds) == 2:
-            return f"between {self.low:.4g} and {self.high:.4g}"
-        return f"> {self.low:.4g}" if math.isinf(self.high) else f"< {self.high:.4g}"
+            said = f"between {self.low:.4g} and {self.high:.4g}"
+        elif math.isinf(self.high):
+            said = f"> {self.low:.4g}"
+        else:
+            said = f"< {self.high:.4g}"
+        return said.replace("-", "−")
 
 
 def above(low):
