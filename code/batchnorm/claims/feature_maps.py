@@ -22,9 +22,9 @@ identity(
 )
 identity(
     "shift-per-activation",
-    "With fixed statistics and one mean per activation, it commutes with a shift for "
-    "all inputs if and only if scale and offset are the same at places that the shift "
-    "takes into each other.",
+    "With fixed statistics and one mean per activation, normalizing commutes with a "
+    "shift of the feature maps if and only if scale and offset are the same at places "
+    "that the shift takes into each other.",
     source="ioffe2015batch, section 3.2",
     test=f"{TESTS}test_what_one_mean_per_activation_adds_to_a_shift",
 )
