@@ -1,5 +1,6 @@
 """Claims and text of chapter 8: each test fails where the effect is not there."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,3 +189,104 @@ def test_who_reads_moved_digits_better_decides(monkeypatch, lead, expected):
     monkeypatch.setattr(chapter, "evaluate", evaluate)
     assert verdict("per-map-accuracy-moved") == expected
     assert (chapter.read_moved(FEW, networks.PERFECT, 1, **OPTIONS) == 1).all()
+
+
+# ----------------------------------------------------------------------------- the page
+
+
+def printed(of):
+    (cell,) = [c for c in cells("code") if of in c.source]
+    return "".join(out.get("text", "") for out in cell.outputs)
+
+
+def test_both_sides_of_the_shift_are_printed_and_equal():
+    per_map, per_activation = (
+        re.findall(r"\d+\.\d+", line) for line in printed("intercept").splitlines()
+    )
+    assert per_map == ["0.000", "0.000"]
+    assert per_activation[0] == per_activation[1]
+    assert float(per_activation[0]) > 1
+
+
+def test_the_bias_changes_neither_loss_nor_gradient_on_the_page():
+    without, with_bias = (
+        line.split("loss")[1] for line in printed("biases").splitlines()
+    )
+    assert without == with_bias
+    assert without.endswith("True")
+
+
+def test_the_page_trains_what_the_claims_do():
+    """The accuracies that the cell prints are those of the claims' networks."""
+    lines = dict(
+        re.findall(
+            r"^(.*?) +steps 10 to 60: (.*)$", printed("seeds_against(runs"), re.M
+        )
+    )
+    arms = chapter.PLAIN, chapter.PER_MAP, chapter.PER_ACTIVATION, chapter.AFTER
+    for arm, said in zip(arms, lines.values(), strict=True):
+        read = chapter.read(claims.CHAPTER_SEEDS, arm, **OPTIONS)
+        assert said == f"{read.mean():.2f}, after 60: {read[:, -1].mean():.3f}"
+
+
+POINT = r"(−?\d+(?:\.\d)?)"
+
+
+@pytest.mark.parametrize(
+    ("id", "says", "signs"),
+    [
+        (
+            "cnn-early-accuracy",
+            rf"the lead is {POINT} points \({POINT} to {POINT};",
+            (1, 1, 1),
+        ),
+        (
+            "per-map-accuracy",
+            rf"{POINT} point behind, and the interval goes from {POINT} behind to "
+            rf"{POINT} ahead",
+            (-1, -1, 1),
+        ),
+        (
+            "per-map-accuracy-moved",
+            rf"{POINT} points ahead, with an interval from {POINT} behind to {POINT}",
+            (1, -1, 1),
+        ),
+        (
+            "order-with-nonlinearity",
+            rf"is {POINT} point, and its interval goes from {POINT} to {POINT}\.",
+            (1, 1, 1),
+        ),
+    ],
+)
+def test_the_text_says_what_twenty_networks_show(id, says, signs):
+    said = re.search(says, " ".join(prose().split())).groups()
+    estimate = claims.get(id).run(claims.CHAPTER_SEEDS).estimate
+    for number, sign, measured in zip(said, signs, estimate, strict=True):
+        digits = len(number.partition(".")[2])
+        assert sign * float(number.replace("−", "-")) == pytest.approx(
+            100 * measured, abs=0.51 * 10**-digits
+        )
+
+
+UNSUPPORTED = (
+    r"[Oo]ften\s+(?:said|quoted|put)",
+    r"would\s+drop\s+everything",
+    r"full\s+steps\s+on\s+rounding",
+    r"nothing\s+is\s+subtracted",
+    r"a\s+pooling\s+does",
+    r"of 20 seeds",
+)
+
+
+@pytest.mark.parametrize("words", UNSUPPORTED)
+def test_what_was_wrong_does_not_come_back(words):
+    assert not re.search(words, prose())
+
+
+def test_every_claim_and_no_identity_is_shown_as_a_strip():
+    shows = [c.source for c in cells("code") if c.source.startswith("claims.show(")]
+    shown = re.findall(r'"([\w-]+)"', "\n".join(shows))
+    assert sorted(shown) == sorted(IDS)
+    for identity in claims.identities():
+        if identity.chapter == "feature_maps":
+            assert f"<identity-{identity.id}>" in prose()
