@@ -15,7 +15,7 @@ from batchnorm.claims import training
 from batchnorm.ensemble import Network, init_parameters, train
 from booktools.notebooks import CHAPTERS, ROOT, read
 
-MODULES = ("training", "convolution", "inference", "batches")
+MODULES = ("training", "inference", "batches")
 OTHERS = ("covariate-shift-colors", "percentiles-steadier")  # chapter 2's
 OURS = [
     entry
@@ -95,9 +95,7 @@ def test_no_best_value_lies_on_the_edge_of_its_grid():
 # ------------------------------------------------------------------ what a claim tells
 
 
-@pytest.mark.parametrize(
-    "id", ["final-accuracy", "per-map-accuracy", "order-with-nonlinearity"]
-)
+@pytest.mark.parametrize("id", ["final-accuracy"])
 def test_a_comparison_does_not_hold_without_a_difference_nor_the_other_way(id):
     sign = 1 if claims.get(id).condition([1e-9]).all() else -1
     assert holds(id, [sign * 0.01] * 20)
@@ -139,15 +137,12 @@ UNSUPPORTED = (
     r"Every\s+claim\s+of\s+this\s+book\s+records",
     r"Both\s+ends\s+moved",
     r"hardly\s+train\s+at\s+any\s+rate",
-    r"would\s+drop\s+everything",
-    r"full\s+steps\s+on\s+rounding",
     r"nothing\s+is\s+subtracted",
-    r"a\s+pooling\s+does",
 )
 BAR = r"(?:more|less|fewer) than (?:\d+ points|a fifth|two thirds)"
 
 
-@pytest.mark.parametrize("number", [7, 8, 9])
+@pytest.mark.parametrize("number", [7, 9])
 def test_running_text_states_effects_and_nothing_unsupported(number):
     text = prose(number)
     for words in UNSUPPORTED:

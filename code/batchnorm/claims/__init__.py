@@ -17,6 +17,7 @@ from batchnorm.claims import saturation  # isort: skip
 from batchnorm.claims import transform  # isort: skip
 from batchnorm.claims import backward_closed  # isort: skip
 from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import feature_maps  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -28,6 +29,7 @@ __all__ = [
     "claims",
     "confirmation_seeds",
     "covariate_shift",
+    "feature_maps",
     "get",
     "identities",
     "saturation",

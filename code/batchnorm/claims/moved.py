@@ -66,4 +66,8 @@ DROPPED: dict[str, str] = {
     "normalized-gradient-spans-scales": _IDENTITY,
     "jacobian-scale": _IDENTITY,
     "two-pass-variance": _IDENTITY,
+    "shift-per-map": _IDENTITY,
+    "shift-per-activation": "2026-11-26: that there is a difference follows from "
+    "algebra, and is an identity now; its size was set by blank pixels and ε",
+    "bias-before-normalization": _IDENTITY,
 }
