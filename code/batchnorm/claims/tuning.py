@@ -127,6 +127,21 @@ def best(name, norm, order="before"):
     )
 
 
+def stored(name):
+    """A sweep as it is kept: its grid, seeds and budget, and what each arm scored.
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+
+    Returns
+    -------
+    dict
+    """
+    return _stored()[name]
+
+
 def chosen(scores, rates, scales):
     """Rate and scale of the highest score -> (rate, scale, whether it is on an edge).
 
