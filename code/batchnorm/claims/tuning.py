@@ -69,6 +69,13 @@ SWEEPS = {
     "sigmoid": Sweep(Mlp("sigmoid", 3, 50), 200, rates(-1, 1.5), scales(0, 3)),
     "tanh": Sweep(Mlp("tanh", 4, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
     "relu": Sweep(Mlp("relu", 6, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
+    "narrow": Sweep(
+        Mlp("relu", 5, 32),
+        150,
+        rates(-2, 0.5),
+        scales(-2, 1.5),
+        options=(("batch", 32),),
+    ),
     "adam": Sweep(
         Mlp("relu", 3, 50),
         120,
@@ -118,6 +125,21 @@ def best(name, norm, order="before"):
         f"name is {name!r}, norm {norm!r}, order {order!r}; {FILE.name} has no such "
         "sweep: run python -m batchnorm.claims --tune"
     )
+
+
+def stored(name):
+    """A sweep as it is kept: its grid, seeds and budget, and what each arm scored.
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+
+    Returns
+    -------
+    dict
+    """
+    return _stored()[name]
 
 
 def chosen(scores, rates, scales):
