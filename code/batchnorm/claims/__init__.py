@@ -17,6 +17,7 @@ from batchnorm.claims import saturation  # isort: skip
 from batchnorm.claims import transform  # isort: skip
 from batchnorm.claims import backward_closed  # isort: skip
 from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import inference  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -30,6 +31,7 @@ __all__ = [
     "covariate_shift",
     "get",
     "identities",
+    "inference",
     "saturation",
     "short",
     "show",
