@@ -1,10 +1,5 @@
-"""Mini-batches that are no random draws, and networks that learned from them.
+"""Networks that learned from mini-batches of some kind, and how well they read."""
 
-Mini-batches of one class each, or of one domain of four: the digits as they are, faint,
-inverted and lifted.
-"""
-
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,39 +15,12 @@ from batchnorm.claims.networks import (
     training_part,
 )
 from batchnorm.ensemble import evaluate, shuffled, single_class
-
-#: Four kinds of images, x → a x + b: as they are, faint, inverted, lifted.
-DOMAINS = ((1.0, 0.0), (0.3, 0.0), (-1.0, 1.0), (0.5, 0.5))
-
-
-@lru_cache(maxsize=60)
-def four_domains(seed):
-    """The digits in each of the four domains, one after the other -> `Split`."""
-    data = datasets.digits(seed)
-
-    def all_of(x):
-        return np.concatenate([a * x + b for a, b in DOMAINS])
-
-    y_train, y_test = (np.tile(y, len(DOMAINS)) for y in (data.y_train, data.y_test))
-    x_train, x_test = all_of(data.x_train), all_of(data.x_test)
-    return datasets.Split(x_train, y_train, x_test, y_test, data.shape)
-
-
-def one_domain(labels, batch, steps, rng):
-    """Rows of mini-batches that hold one domain each, in turn: (steps, batch)."""
-    count, domains = len(labels) // len(DOMAINS), len(DOMAINS)
-    draw = [rng.choice(count, batch, replace=False) for _ in range(steps)]
-    return np.array(draw) + count * (np.arange(steps) % domains)[:, None]
-
-
-def mixed_domains(labels, batch, steps, rng):
-    """Rows of mini-batches that hold as many of each domain: (steps, batch)."""
-    quarter = batch // len(DOMAINS)
-    parts = [
-        one_domain(labels, quarter, len(DOMAINS), rng).ravel() for _ in range(steps)
-    ]
-    return np.array(parts)
-
+from batchnorm.experiments.domains import (
+    DOMAINS,
+    four_domains,
+    mixed_domains,
+    one_domain,
+)
 
 BATCHES = {
     "shuffled": shuffled,
@@ -70,14 +38,15 @@ class Training(NamedTuple):
     net: Mlp | Cnn = Mlp("relu", 3, 64)
     steps: int = 300
     batch: int = 32
+    momentum: float = 0.1
     dtype: type = np.float64
 
-    def run(self, seeds, **options):
+    def run(self, seeds):
         """The networks, one a seed; of kinds that have domains, trained on those."""
         data = four_domains if "domain" in self.kind else datasets.digits
-        options |= {"steps": self.steps, "batch": self.batch, "dtype": self.dtype}
-        options |= {"data": data, "batches": BATCHES[self.kind]}
-        return trained(seeds, self.arm, self.net, **options)
+        batches, options = BATCHES[self.kind], self._asdict()
+        del options["kind"]
+        return trained(seeds, data=data, batches=batches, **options)
 
     def redrawn(self):
         """The same from other initial weights."""
@@ -88,11 +57,11 @@ class Training(NamedTuple):
         return self._replace(arm=self.arm._replace(rate=1e-6))
 
 
-def in_inference(seeds, training, **options):
+def in_inference(seeds, training):
     """Test accuracy in inference mode after a `Training` or a `PERFECT` one -> (S,)."""
     if training == PERFECT:
         return np.ones(len(seeds))
-    return training.run(seeds, **options).accuracy[:, -1]
+    return training.run(seeds).accuracy[:, -1]
 
 
 def domain_by_domain(seeds, run, batch):

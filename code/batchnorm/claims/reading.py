@@ -30,12 +30,16 @@ SLOWER = Way("running", momentum=0.001)
 EIGHTS = Way("batch", batch=8)
 
 
+def readers(seeds, arm, net, steps, momentum=RUNNING.momentum):
+    """The networks; the momentum is that of their statistics, and trains nothing."""
+    return trained(seeds, arm, net, steps=steps, momentum=momentum)
+
+
 def accuracy(seeds, way, arm, net, steps):
     """Test accuracy of networks that normalize in one way, (S,)."""
     if way == PERFECT:
         return np.ones(len(seeds))
-    # The momentum of the running statistics does not touch the training.
-    run = trained(seeds, arm, net, steps=steps, momentum=way.momentum)
+    run = readers(seeds, arm, net, steps, way.momentum)
     x, y = testing_part(seeds)
     if way.statistics == "batch":
         x, y = in_order(x, y, way.order)
