@@ -98,8 +98,8 @@ def in_errors(seeds, *, first, second, **reader):
     "accuracy with exact statistics, less that with running ones",
     above(POINTS),
     id="running-average-lags",
-    statement="With momentum 0.01 they have not arrived after 50 steps: the same "
-    "networks read more test images with the exact statistics.",
+    statement="With momentum 0.01, running averages have not arrived after 50 steps: "
+    "the same networks read more test images with the exact statistics.",
     source=f"{PAPER}; wu2021rethinking, section 3",
     setting={**READER, "steps": 50, "first": EXACT, "second": SLOW},
     negative={"second": RUNNING},
@@ -124,8 +124,8 @@ def in_errors(seeds, *, first, second, **reader):
     "accuracy in training mode, test set shuffled, less that with it sorted by class",
     above(POINTS),
     id="forgotten-eval-sorted",
-    statement="If the mini-batches of 8 are sorted by class, it reads fewer still: "
-    "the mean that is subtracted is the answer.",
+    statement="In training mode, in mini-batches of 8, a network reads fewer test "
+    "images if they are sorted by class: the mean that is subtracted is the answer.",
     source=PAPER,
     setting={**READER, "first": EIGHTS, "second": EIGHTS._replace(order="sorted")},
     negative={"second": EIGHTS},
@@ -208,8 +208,8 @@ def _moments(trace, of):
 
 
 @experiment(
-    "share of the test images that are read right in inference mode, and otherwise "
-    "with other companions",
+    "share of the test images that inference mode reads right and whose class changes "
+    "with the companions",
     above(0.1),  # more than a network that guesses reads right
     source="ioffe2015batch, section 3, below algorithm 1",
     setting={**READER, "batch": 4},
@@ -305,8 +305,8 @@ def one_domain_batches(seeds, *, training, stored):
     "accuracy in inference mode, mixed mini-batches less those of one domain",
     above(POINTS),
     id="mixed-domain-batches",
-    statement="Mixing the domains in each mini-batch of training repairs it: in "
-    "inference mode the network reads more test images.",
+    statement="In inference mode a network reads more test images if each mini-batch "
+    "of its training mixed the four domains than if it held one.",
     source="wu2021rethinking, section 5",
     setting={"first": MIXED, "second": ONE},
     negative={"first": ONE.redrawn()},
