@@ -1,21 +1,18 @@
 """What chapters 7 to 9 and their claims say: each test fails where it was false."""
 
-import io
 import re
-from copy import deepcopy
-from types import MethodType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from batchnorm import claims, datasets, reference
+from batchnorm import claims
 from batchnorm.claims import training
-from batchnorm.ensemble import Network, init_parameters, train
 from booktools.notebooks import CHAPTERS, ROOT, read
 
-MODULES = ("training", "convolution", "inference", "batches")
+MODULES = ("training", "convolution")
 OTHERS = ("covariate-shift-colors", "percentiles-steadier")  # chapter 2's
 OURS = [
     entry
@@ -135,7 +132,6 @@ UNSUPPORTED = (
     r"made\s+the\s+method\s+famous",
     r"most\s+asked",
     r"[Oo]ften\s+(?:said|quoted|put)",
-    r"There\s+are\s+three\s+causes",
     r"Every\s+claim\s+of\s+this\s+book\s+records",
     r"Both\s+ends\s+moved",
     r"hardly\s+train\s+at\s+any\s+rate",
@@ -147,7 +143,7 @@ UNSUPPORTED = (
 BAR = r"(?:more|less|fewer) than (?:\d+ points|a fifth|two thirds)"
 
 
-@pytest.mark.parametrize("number", [7, 8, 9])
+@pytest.mark.parametrize("number", [7, 8])
 def test_running_text_states_effects_and_nothing_unsupported(number):
     text = prose(number)
     for words in UNSUPPORTED:
@@ -162,87 +158,7 @@ def test_exercises_of_chapter_7_use_the_symbols_of_its_equations():
     assert set(re.findall(symbol, exercises)) <= set(re.findall(symbol, formulas))
 
 
-def test_the_diagnoses_start_from_four_numbers():
-    table = prose(9).split("### Diagnoses, one line each")[1]
-    rows = re.findall(r"^\| .*$", table, re.MULTILINE)[2:]
-    assert "four numbers" in rows[0]
-
-
-# ---------------------------------------------------------------- Bessel's correction
-
-
-def test_behind_a_normalization_the_examples_are_apart_by_construction():
-    """Any two of m normalized values correlate by −1/(m − 1), not by 0."""
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(5, 20_000))  # one channel a mini-batch of five
-    x_hat, _ = reference.forward(values, None, None, eps=1e-12)
-    products = (x_hat[:, None] * x_hat[None]).mean(axis=-1)
-    np.testing.assert_allclose(products[~np.eye(5, dtype=bool)], -1 / 4, atol=0.02)
-    np.testing.assert_allclose(np.trace(products), 5, rtol=1e-9)
-
-
-def test_there_is_nothing_to_correct_behind_a_normalization():
-    from batchnorm.claims.inference import divided_variance
-
-    network = Network((64,), (64, 64, 64), norm="batch")
-    theta = init_parameters(network, [0, 1, 2], 2**0.5)
-    run = train(network, datasets.digits, [0, 1, 2], theta=theta, lr=0.1, steps=50)
-    for layer, share, factor in ((0, 1 / 4, 1.0), (2, 0.0, 4 / 3)):
-        within, between, exact = divided_variance(run, layer, batch=4)
-        total = within + between
-        assert np.median(between / total) == pytest.approx(share, abs=0.02)
-        assert np.median(4 / 3 * within / total) == pytest.approx(factor, rel=0.03)
-        np.testing.assert_allclose(
-            within / exact, (within / total) * (total / exact), rtol=1e-12
-        )
-
-
-# ------------------------------------------ mini-batches that are no random draws
-
-
-def test_single_class_batches_teach_nothing_in_either_mode():
-    """It is no case of "worse in eval()": training mode is at chance as well."""
-    entry = claims.get("single-class-batches")
-    assert "training mode" in entry.effect
-    assert max(claims.run(entry.id, [0, 1]).effects) < 0.25
-
-
-def test_one_domain_a_batch_is_worse_in_inference_mode_alone_and_mixing_repairs_it():
-    from batchnorm.claims import batches
-
-    setting = dict(claims.get("one-domain-batches").setting) | {"steps": 120}
-    assert min(batches.one_domain_batches((0, 1), **setting)) > 0.25
-    mixed = batches._train_on_domains((0, 1), batches.mixed_domains, **setting)
-    gap = batches.domain_accuracy(mixed, batch=32) - mixed.accuracy[:, -1]
-    assert max(gap) < 0.05  # the negative control
-    assert min(mixed.accuracy[:, -1]) > 0.8
-
-
-def test_mini_batches_of_domains_hold_one_domain_or_all():
-    from batchnorm.claims.batches import mixed_domains, one_domain
-
-    labels, rng = np.zeros(4 * 50, dtype=int), np.random.default_rng(0)
-    domain = one_domain(labels, 8, 6, rng) // 50
-    assert (domain == np.array([0, 1, 2, 3, 0, 1])[:, None]).all()
-    counts = [
-        np.bincount(r, minlength=4) for r in mixed_domains(labels, 8, 6, rng) // 50
-    ]
-    assert (np.array(counts) == 2).all()
-
-
 # ------------------------------------------------------------------ what PyTorch does
-
-
-def test_a_frozen_network_at_the_old_rate_is_lost_and_the_oracle_is_not():
-    from batchnorm.claims.inference import _train, go_on_frozen
-
-    run = _train((0, 1), depth=3, width=64, rate=0.3, steps=150, every=None)
-    before = run.theta.copy()
-    assert max(go_on_frozen(run, 0.3, 100, 32)) < 0.5
-    assert min(go_on_frozen(run, 0.03, 100, 32)) > 0.9
-    # Without a step, the frozen network is the one that was trained.
-    np.testing.assert_allclose(go_on_frozen(run, 0.3, 0, 32), run.accuracy[:, -1])
-    np.testing.assert_array_equal(run.theta, before)
 
 
 def test_behind_a_frozen_layer_the_running_mean_is_subtracted_and_a_bias_learns():
@@ -253,25 +169,3 @@ def test_behind_a_frozen_layer_the_running_mean_is_subtracted_and_a_bias_learns(
     bias = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(norm(x + bias).sum(), bias)
     assert (gradient != 0).all()
-
-
-def test_a_train_bound_to_the_instance_survives_a_copy_and_is_lost_by_state_dict():
-    def keep_frozen(self, mode=True):
-        type(self).train(self, mode)
-        self[1].eval()
-        return self
-
-    def new():
-        return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-
-    model = new()
-    model.train = MethodType(keep_frozen, model)
-    copy = deepcopy(model)
-    assert not copy.train()[1].training
-    assert copy.train.__self__ is copy
-    file = io.BytesIO()
-    torch.save(model.state_dict(), file)
-    file.seek(0)
-    loaded = new()
-    loaded.load_state_dict(torch.load(file))
-    assert loaded.train()[1].training

@@ -53,8 +53,8 @@ class Training(NamedTuple):
         return self._replace(arm=self.arm._replace(draw=1))
 
     def untrained(self):
-        """The same at a rate at which nothing is learned."""
-        return self._replace(arm=self.arm._replace(rate=1e-6))
+        """The same after one step, with next to nothing learned."""
+        return self._replace(steps=1)
 
 
 def in_inference(seeds, training):

@@ -281,7 +281,7 @@ def adapted_statistics(seeds, *, left, right, stored, **reader):
 
 MIXED, ONE = Training("mixed domains"), Training("one domain")
 SINGLE = Training("one class", arm=Arm("batch", 0.03))
-CONV = Training("one class", net=Cnn(), dtype=np.float32)
+CONV = Training("one class", net=Cnn(), dtype=np.float32)  # which is faster
 
 
 @experiment(

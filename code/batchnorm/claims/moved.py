@@ -66,4 +66,6 @@ DROPPED: dict[str, str] = {
     "normalized-gradient-spans-scales": _IDENTITY,
     "jacobian-scale": _IDENTITY,
     "two-pass-variance": _IDENTITY,
+    "folding-exact": _IDENTITY,
+    "folding-single-precision": _IDENTITY,
 }
