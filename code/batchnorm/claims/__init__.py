@@ -18,6 +18,7 @@ from batchnorm.claims import transform  # isort: skip
 from batchnorm.claims import backward_closed  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
+from batchnorm.claims import inference  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -32,6 +33,7 @@ __all__ = [
     "feature_maps",
     "get",
     "identities",
+    "inference",
     "saturation",
     "short",
     "show",

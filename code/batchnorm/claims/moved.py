@@ -70,4 +70,6 @@ DROPPED: dict[str, str] = {
     "shift-per-activation": "2026-11-26: that there is a difference follows from "
     "algebra, and is an identity now; its size was set by blank pixels and ε",
     "bias-before-normalization": _IDENTITY,
+    "folding-exact": _IDENTITY,
+    "folding-single-precision": _IDENTITY,
 }
