@@ -16,7 +16,7 @@ from batchnorm.datasets import Split, digits
 
 @dataclass(frozen=True)
 class Shift(Split):
-    """A `Split` with a third part, drawn from another distribution: the target.
+    """A `batchnorm.datasets.Split` with a third part, the target, drawn from elsewhere.
 
     Parameters
     ----------
