@@ -1,8 +1,9 @@
 """Sphinx extension: the page of evidence, and the fold below each strip of claims.
 
 The page comes from the registry and the ledger of `batchnorm.claims`; the comments
-``% claims`` and ``% changes`` say where its parts go. In a chapter, the cell that shows
-claims gets a fold with the code that measured them and a link to the entry of each.
+``% counts``, ``% claims`` and ``% changes`` say where its parts go. In a chapter, the
+cell that shows claims gets a fold with the code that measured them and a link to the
+entry of each.
 """
 
 import html
@@ -42,7 +43,7 @@ def page(records):
     str
     """
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
-    text = [_counts(kept), _filter()]
+    text = [_filter()]
     for title, module in chapters():
         here = [c for c in claims.claims() if _module(c) == module]
         names = [i for i in claims.identities() if i.chapter == module]
@@ -66,16 +67,40 @@ def _module(claim):
     return claim.measure.__module__.rpartition(".")[2]
 
 
-def _counts(kept):
-    """How many statements of each kind have which verdict, as a table."""
-    verdicts = Counter(
-        (c.kind, kept[c.id]["verdict"] if kept[c.id] else UNCONFIRMED)
-        for c in claims.claims()
-    )
+def verdicts(records):
+    """How many statements of which kind have which verdict.
+
+    Parameters
+    ----------
+    records : list of dict
+        The ledger.
+
+    Returns
+    -------
+    Counter
+        Of (kind, verdict).
+    """
+    kept = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
+    return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in kept)
+
+
+def counts(records):
+    """The numbers of `verdicts` as a table in Markdown.
+
+    Parameters
+    ----------
+    records : list of dict
+        The ledger.
+
+    Returns
+    -------
+    str
+    """
+    found = verdicts(records)
     columns = [*VERDICTS, UNCONFIRMED]
     rows = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
     for kind in ("prediction", "experiment"):
-        cells = " | ".join(str(verdicts[kind, column]) for column in columns)
+        cells = " | ".join(str(found[kind, column]) for column in columns)
         rows.append(f"| {kind}s | {cells} |")
     return (
         "(evidence-counts)=\n"
@@ -308,7 +333,9 @@ def read_page(app, docname, source):
     """Put the entries where the page's comment stands."""
     if docname != PAGE:
         return
-    for mark, text in (("claims", page(ledger.read())), ("changes", changes())):
+    records = ledger.read()
+    parts = {"counts": counts(records), "claims": page(records), "changes": changes()}
+    for mark, text in parts.items():
         source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
     for path in (ledger.FILE, *Path(claims.__file__).parent.glob("*.py")):
         app.env.note_dependency(str(path))

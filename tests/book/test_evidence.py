@@ -1,6 +1,7 @@
 """The page of evidence: what it says of each claim, and what was changed in them."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -80,7 +81,8 @@ def test_an_outcome_is_reported_whatever_it_is(effects, verdict):
     assert f"**{verdict.capitalize()}.** {ratio().statement}" in said
     assert f"claim {verdict} training\n" in said
     assert "on 59 seeds drawn from the definition; asked median > 1.25" in said
-    rows = re.findall(r"^\| experiments \| (.*) \|$", page, re.MULTILINE)[0].split("|")
+    table = evidence.counts([confirmed(ratio(), effects)])
+    rows = re.findall(r"^\| experiments \| (.*) \|$", table, re.MULTILINE)[0].split("|")
     expected = [str(int(v == verdict)) for v in types.VERDICTS]
     assert [cell.strip() for cell in rows[:3]] == expected
 
@@ -143,6 +145,18 @@ def test_the_dots_stand_on_their_side_of_the_bound():
     assert dots == [4.0, 50.0]
     assert bound == 96.0
     assert "asked median &lt; 0.75" in drawn
+
+
+def test_readme_counts_the_verdicts():
+    found = Counter()
+    for (_, verdict), number in evidence.verdicts(ledger.read()).items():
+        found[verdict] += number
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    said = (
+        f"Of the {sum(found.values())} claims {found['supported']} are supported, "
+        f"{found['opposed'] or 'none'} opposed and {found['undecided']} undecided"
+    )
+    assert said in readme
 
 
 def test_every_claim_is_confirmed_as_it_stands():
