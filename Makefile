@@ -66,7 +66,7 @@ landing: $(READY)  ## take the figure of the first page from its chapter again
 lab: $(READY)  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab --notebook-dir=chapters
 
-claims: $(READY)  ## check every empirical claim on fresh seeds; rewrite the evidence
+claims: $(READY)  ## confirm the claims that are not confirmed as they stand
 	@$(WORKERS) $(RUN) batchnorm.claims
 
 bench: $(READY)  ## speed, as ratios measured side by side

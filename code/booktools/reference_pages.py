@@ -1,23 +1,17 @@
-r"""Sphinx extension: the pages at the back of the book that are made from other files.
+"""Sphinx extension: the API reference and the index at the back of the book.
 
-The evidence comes from the registry of claims and from ``chapters/evidence.json``, the
-index from the glossary and from what chapters say. A page says where by a MyST comment
-such as ``% claims``, which is replaced when the page is read, or, in the index, when
-all pages have been.
+The index comes from the glossary and from what chapters say; it is filled when all
+pages have been read.
 """
 
 import importlib
 import inspect
 import re
-from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 
-from batchnorm import claims
-from batchnorm.claims.__main__ import DATA_FILE
-from booktools.evidence_page import changes, evidence
-from booktools.notebooks import ROOT, notebooks
+from booktools.notebooks import notebooks
 
 MODULES = (
     "reference",
@@ -28,6 +22,7 @@ MODULES = (
     "folding",
     "whitening",
     "datasets",
+    "shifts",
     "mnist",
     "ensemble",
     "claims",
@@ -204,22 +199,12 @@ def _is_math(node):
 # ---------------------------------------------------------------------------
 # Sphinx
 
-GENERATED = {
-    ("back/evidence", "% claims"): lambda: evidence(claims.load(ROOT / DATA_FILE)),
-    ("back/evidence", "% changes"): changes,
-}
-
 
 def read_page(app, docname, source):
-    """Put the generated parts of a page where their comments stand."""
-    if docname not in {page for page, _ in GENERATED} | {"back/subjects"}:
-        return
-    for (page, mark), generate in GENERATED.items():
-        if page == docname:
-            source[0] = source[0].replace(f"\n{mark}\n", f"\n{generate()}\n")
-    code = Path(claims.__file__).parents[1]
-    for path in (ROOT / DATA_FILE, *notebooks(), *code.rglob("*.py")):
-        app.env.note_dependency(str(path))
+    """Read the index anew whenever a chapter has changed."""
+    if docname == "back/subjects":
+        for path in notebooks():
+            app.env.note_dependency(str(path))
 
 
 def setup(app):

@@ -1,16 +1,13 @@
 """The matrix, tox.ini: each environment is what it says, and none is green unrun."""
 
-import json
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from booktools import verdicts
 from booktools.notebooks import ROOT
 
-RECORD = ROOT / verdicts.DATA_FILE
 HELD = """\
 import numpy._core._multiarray_umath as numpy, torch
 print([n for n in ("AVX2", "X86_V3", "AVX512F", "X86_V4", "AVX512_SPR")
@@ -66,26 +63,3 @@ def test_an_environment_that_did_not_run_is_red(tox, arguments, says):
     done = tox("run", *arguments)
     assert done.returncode != 0
     assert says in done.stdout + done.stderr
-
-
-def test_the_recorded_verdicts_differ_from_no_others(capsys):
-    assert verdicts.main([str(RECORD)]) == 0
-    assert capsys.readouterr().out.startswith("0 of ")
-
-
-def test_another_verdict_and_a_missing_one_are_named(tmp_path, capsys):
-    data = json.loads(RECORD.read_text("utf-8"))
-    changed, missing = (data["claims"][i]["id"] for i in (0, -1))
-    data["claims"][0]["held"] -= 1
-    del data["claims"][-1]
-    fresh = tmp_path / "fresh.json"
-    fresh.write_text(json.dumps(data), "utf-8")
-    assert verdicts.main([str(fresh)]) == 1
-    said = capsys.readouterr().out
-    assert f"{changed}: recorded" in said
-    assert f"{missing}: recorded" in said
-    assert said.splitlines()[-1].startswith("2 of ")
-
-
-def test_claims_that_died_have_no_verdicts(tmp_path):
-    assert verdicts.main([str(tmp_path / "none.json")]) == 1

@@ -10,8 +10,6 @@ import pytest
 from batchnorm import accuracy
 from booktools.reference_pages import MODULES, members
 
-# Not yet in numpydoc form; whoever converts a module takes it off this list.
-FREE_FORM = {"ensemble", "claims", "figures", "experiments.figure1"}
 # Rows of tables, whose arguments the table describes.
 ROWS = {*accuracy.INPUTS, *accuracy.IMPLEMENTATIONS.values()}
 
@@ -19,10 +17,14 @@ ROWS = {*accuracy.INPUTS, *accuracy.IMPLEMENTATIONS.values()}
 def functions():
     """Public functions and the public methods of public classes, with an id each."""
     for module in MODULES:
-        for name, thing in members(module) if module not in FREE_FORM else ():
+        for name, thing in members(module):
             inside = vars(thing) if inspect.isclass(thing) else {"": thing}
             for method, function in inside.items():
                 hidden = method.startswith("_") and method != "__call__"
+                # A layer's passes are described once, in the class of all operations.
+                hidden |= method != "" and any(
+                    method in vars(base) for base in thing.__mro__[1:-1]
+                )
                 if inspect.isfunction(function) and not hidden and function not in ROWS:
                     full = f"{module}.{name}.{method}".rstrip(".")
                     yield pytest.param(function, id=full)

@@ -305,34 +305,6 @@ def test_dots(draw):
     assert (bar.get_x(), bar.get_width()) == (3, 47)
 
 
-def test_claim_plot(draw):
-    effects = np.array([3.0, np.nan, 1.0, 2.0])
-    (ax,) = draw(
-        figures.claim_plot,
-        effects,
-        effects < 2.5,
-        "ratio",
-        asked="< 2.5",
-        thresholds=(2.5,),
-    )
-    assert labels(ax) == ("ratio (no number in 1 seeds)", "seeds, sorted")
-    assert titles([ax]) == ["asked: < 2.5 (dashed)   ◆ median, ━ range"]
-    held, failed, spread, median, threshold = ax.lines
-    assert_array_equal(held.get_xydata(), [[1, 0], [2, 1]])
-    assert (held.get_color(), held.get_marker()) == (RIGHT, "o")
-    assert_array_equal(failed.get_xydata(), [[3, 2], [np.nan, 3]])
-    assert (failed.get_color(), failed.get_marker()) == (FAULT, "X")
-    assert_array_equal(spread.get_xdata(), [1, 3])
-    assert_array_equal(median.get_xdata(), [2])
-    assert_array_equal(threshold.get_xdata(), [2.5, 2.5])
-
-
-def test_claim_plot_of_equal_counts_has_room(draw):
-    exact = {"asked": "= 4", "thresholds": (4.0,)}
-    (ax,) = draw(figures.claim_plot, np.full(3, 4.0), np.full(3, True), "n", **exact)
-    assert ax.get_xlim() == (3, 5)
-
-
 # ---------------------------------------------------------------------------
 # Images and matrices
 

@@ -1,54 +1,43 @@
-"""Checked empirical claims: the registry, and the claims of each part of the book.
+"""Checked claims: identities, predictions and experiments of the book.
 
-`show("id")` is the one line of a chapter: it runs the claim over twenty seeds,
-draws every one of them and prints the verdict.
+`show("id", ...)` is the one line of a chapter. It runs the claims on twenty seeds,
+draws every one of them, and prints effect, interval and verdict, here and on the seeds
+that confirmed them.
 """
 
-from importlib import import_module
+from batchnorm.claims.protocol import CHAPTER_SEEDS, TUNING_SEEDS, confirmation_seeds
+from batchnorm.claims.registry import claims, get, identities
+from batchnorm.claims.show import short, show
+from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
-from batchnorm.claims.registry import (
-    CHAPTER_SEEDS,
-    FRESH_SEEDS,
-    TUNING_SEEDS,
-    Claim,
-    Condition,
-    Result,
-    claims,
-    get,
-    load,
-    run,
-    show,
-    stale,
-    tune,
-)
+# In the order of the book; importing a module registers its claims.
+from batchnorm.claims import whitening  # isort: skip
+from batchnorm.claims import covariate_shift  # isort: skip
+from batchnorm.claims import saturation  # isort: skip
+from batchnorm.claims import transform  # isort: skip
+from batchnorm.claims import backward_closed  # isort: skip
+from batchnorm.claims import training  # isort: skip
+from batchnorm.claims import feature_maps  # isort: skip
+from batchnorm.claims import inference  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
-    "FRESH_SEEDS",
+    "OPPOSED",
+    "SUPPORTED",
     "TUNING_SEEDS",
-    "Claim",
-    "Condition",
-    "Result",
+    "UNDECIDED",
+    "backward_closed",
     "claims",
+    "confirmation_seeds",
+    "covariate_shift",
+    "feature_maps",
     "get",
-    "load",
-    "run",
-    "show",
-    "stale",
-    "tune",
-]
-
-# In the order of the book; importing a part registers its claims.
-PARTS = (
-    "inputs",
-    "shift",
-    "depth",
-    "transform",
-    "invariance",
-    "training",
-    "convolution",
+    "identities",
     "inference",
-    "batches",
-)
-for part in PARTS:
-    import_module(f"{__name__}.{part}")
+    "saturation",
+    "short",
+    "show",
+    "training",
+    "transform",
+    "whitening",
+]

@@ -1,150 +1,210 @@
-"""Run the claims on seeds that no chapter uses and record what they show.
+"""Run claims, and confirm them on the seeds that their definitions draw.
 
-    python -m batchnorm.claims            all claims
-    python -m batchnorm.claims --stale    those whose record is missing or old
-    python -m batchnorm.claims ID ...     these
-    python -m batchnorm.claims --tune     choose the settings of comparisons anew
+    python -m batchnorm.claims               confirm what is not confirmed as it is
+    python -m batchnorm.claims ID ...        these
+    python -m batchnorm.claims --verify      run what is confirmed again, and compare
+    python -m batchnorm.claims --seeds 0:20  on seeds of one's own; the ledger stays
+    python -m batchnorm.claims --tune        choose the settings of comparisons anew
 
-Interrupted, the command keeps what it has, and goes on from there when it is
-started again. It exits with 1 if a claim does not hold.
+Interrupted, the command keeps what it has and goes on from there when it is started
+again. It exits with 1 if a run could not be done, or did not repeat: an opposed or
+undecided claim is an outcome and no failure.
 """
 
 import argparse
-import datetime
-import platform
+import json
+import os
 import sys
+import time
 from pathlib import Path
 
-import numpy as np
-import sklearn
-import torch
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from batchnorm import claims
-from batchnorm._records import write_records
-from batchnorm.claims.registry import FRESH_SEEDS, record
-
-DATA_FILE = Path("chapters/evidence.json")
+from batchnorm.claims import ledger, protocol
 
 
 def main(arguments=None):
-    """The command: arguments as a list of strings -> exit status."""
+    """The command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     options = _parser().parse_args(arguments)
-    file = options.output
-    if not file.parent.is_dir():
-        raise SystemExit(
-            f"--output is {file}, in a folder that does not exist; "
-            "run the command at the root of the repository"
-        )
-    recorded = claims.load(file)["claims"] if file.exists() else []
-    todo = _selected(options, recorded)
-    if options.tune:
-        return tune([entry for entry in todo if entry.tuning])
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        fresh = _run_all(todo, partial)
+        if options.tune:
+            return _tune(options)
+        todo = _todo(options)
+        output = options.output or (None if options.seeds is None else Path("-"))
+        _writable(output)
+    except ValueError as error:
+        print(f"python -m batchnorm.claims: {error}", file=sys.stderr)
+        return 2
+    if not todo:
+        print("all claims are confirmed as they stand")
+        return 0
+    try:
+        records = _run_all(todo, options.jobs, _partial(options))
     except KeyboardInterrupt:
         print("\nInterrupted. Start the command again to go on.", file=sys.stderr)
         return 130
-    records = _merge(recorded, fresh)
-    write(file, {**_circumstances(), "claims": records})
-    partial.unlink(missing_ok=True)
-    print(table(fresh))
-    failed = [r["id"] for r in fresh if not r["holds"]]
-    if failed:
-        print(f"{len(failed)} of {len(fresh)} do not hold: {', '.join(failed)}")
-    return 1 if failed else 0
+    return _finish(options, records)
 
 
-def tune(todo):
-    """Sweep the grids of the comparisons, print what is chosen -> exit status."""
-    differ = 0
-    for entry in tqdm(todo, unit="claim", disable=None):
-        chosen, registered = claims.tune(entry.id)
-        differ += chosen != registered
-        verdict = "as registered" if chosen == registered else f"NOT {registered}"
-        tqdm.write(f"{entry.id}: {chosen} {verdict}")
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m batchnorm.claims", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to run")
+    parser.add_argument("--seeds", metavar="A:B", help="seeds A to B - 1")
+    parser.add_argument("--output", type=Path, help="write the records here")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--verify", action="store_true", help="repeat confirmations")
+    parser.add_argument("--tune", action="store_true", help="redo the sweeps")
+    parser.add_argument("--ledger", type=Path, default=ledger.FILE, help="the ledger")
+    return parser
+
+
+def _todo(options):
+    """What is to be run -> list of (id, seeds)."""
+    chosen = [claims.get(id) for id in options.ids] or list(claims.claims())
+    if options.seeds is not None:
+        seeds = protocol.explored(_range(options.seeds))
+        return [(claim.id, seeds) for claim in chosen]
+    records = ledger.read(options.ledger)
+    todo = [
+        claim
+        for claim in chosen
+        if (ledger.confirmation(claim, records) is not None) == options.verify
+    ]
+    return [(claim.id, protocol.confirmation_seeds(claim)) for claim in todo]
+
+
+def _range(text):
+    """ "A:B" -> range(A, B).
+
+    Raises
+    ------
+    ValueError
+        If it is not of that form.
+    """
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdigit() and last.isdigit() and int(first) < int(last)):
+        raise ValueError(f"--seeds is {text!r}; allowed is A:B, 0 ≤ A < B, as 0:20")
+    return range(int(first), int(last))
+
+
+def _writable(output):
+    """Raise ValueError where the output could not be written, before the first run."""
+    if output is None or output == Path("-"):
+        return
+    if not output.parent.is_dir():
+        raise ValueError(f"--output is {output}, in a folder that does not exist")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise ValueError(f"--output is {output}, which cannot be written")
+
+
+def _partial(options):
+    beside = options.output if options.output else options.ledger
+    return beside.with_name(f".{beside.name}.partial")
+
+
+def _run_all(todo, jobs, partial):
+    """Run claims side by side, each kept as soon as it is done -> records."""
+    done = {}
+    if partial.exists():
+        for line in partial.read_text("utf-8").splitlines():
+            kept = json.loads(line)
+            done[kept["id"], kept["fingerprint"], tuple(kept["seeds"])] = kept
+    keys = [(id, claims.get(id).fingerprint, tuple(seeds)) for id, seeds in todo]
+    left = [key for key in keys if key not in done]
+    runs = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(run_one)(id, seeds) for id, _, seeds in left
+    )
+    with partial.open("a", encoding="utf-8") as out:
+        for kept in tqdm(runs, total=len(left), unit="claim", disable=None):
+            out.write(json.dumps(kept, ensure_ascii=False) + "\n")
+            out.flush()
+            done[kept["id"], kept["fingerprint"], tuple(kept["seeds"])] = kept
+    return [done[key] for key in keys]
+
+
+def run_one(id, seeds):
+    """Run a claim -> its record; what a worker does."""
+    claim, start = claims.get(id), time.perf_counter()
+    kept = ledger.record(claim.run(seeds), time.perf_counter() - start)
+    if claim.kind == "experiment":
+        kept["controls"] = protocol.controls(claim, protocol.CHAPTER_SEEDS[:10])
+    return kept
+
+
+def _finish(options, records):
+    """Write the records where they belong, print them as a table -> exit status."""
+    status = 0
+    if options.verify:
+        status = _compare(options, records)
+    elif options.seeds is None:
+        ledger.append(records, options.ledger)
+    if options.output:
+        lines = [json.dumps(kept, ensure_ascii=False) for kept in records]
+        temporary = options.output.with_name(f".{options.output.name}.new")
+        temporary.write_text("\n".join(lines) + "\n", "utf-8")
+        os.replace(temporary, options.output)
+    _partial(options).unlink(missing_ok=True)
+    print(table(records))
+    return status
+
+
+def _compare(options, records):
+    """Say which verdicts do not repeat -> exit status.
+
+    Effects of trained networks may differ from one processor to the next in their last
+    digits; a verdict that does is a fault.
+    """
+    old = {
+        claim.id: ledger.confirmation(claim, ledger.read(options.ledger))
+        for claim in map(claims.get, (kept["id"] for kept in records))
+    }
+    differ = [k["id"] for k in records if old[k["id"]]["verdict"] != k["verdict"]]
+    for id in differ:
+        print(f"{id} does not repeat")
+    exact = sum(old[k["id"]]["effects"] == k["effects"] for k in records)
+    print(f"{exact} of {len(records)} repeat to the last digit that is kept")
     return 1 if differ else 0
 
 
-def write(file, data):
-    """Write the data file: through a temporary one, so that it is never half there."""
-    head = {name: value for name, value in data.items() if name != "claims"}
-    write_records(file, head, "claims", data["claims"])
-
-
 def table(records):
-    """Records as text: claim, seeds that held, median [min, max], seconds."""
-    rows = [("claim", "held", "effect: median [min, max]", "condition", "seconds")]
-    for r in records:
-        held = f"{r['held']}/{len(r['seeds'])}" + ("" if r["holds"] else " FAILS")
-        seconds = f"{r['seconds']:.1f}"
-        rows.append((r["id"], held, summary(r["effects"]), r["condition"], seconds))
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    """Records as text: claim, kind, effect, interval, asked, verdict, seconds."""
+    rows = [("claim", "kind", "effect [interval]", "asked", "verdict", "seconds")]
+    rows += [
+        (
+            kept["id"],
+            kept["kind"],
+            claims.short(ledger.number(kept["estimate"]), kept["kind"]),
+            kept["asked"],
+            kept["verdict"],
+            f"{kept['seconds']:.1f}",
+        )
+        for kept in records
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
 
 
-def summary(effects):
-    """Effects as text: their median and range, three digits each."""
-    values = np.array([np.nan if e is None else e for e in effects])
-    return f"{np.median(values):.3g} [{values.min():.3g}, {values.max():.3g}]"
+def _tune(options):
+    from batchnorm.claims import tuning
 
-
-def _parser():
-    parser = argparse.ArgumentParser(prog="python -m batchnorm.claims")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="claims to run")
-    parser.add_argument("--stale", action="store_true", help="only outdated records")
-    parser.add_argument("--tune", action="store_true", help="redo the sweeps")
-    parser.add_argument("--output", type=Path, default=DATA_FILE, help="the data file")
-    return parser
-
-
-def _selected(options, recorded):
-    """The claims to run."""
-    if options.ids:
-        return [claims.get(id) for id in options.ids]
-    if options.stale:
-        return [claims.get(id) for id in claims.stale(recorded)]
-    return list(claims.claims())
-
-
-def _run_all(todo, partial):
-    """Run the claims, keeping each record in the partial file -> all records."""
-    kept = claims.load(partial)["claims"] if partial.exists() else []
-    kept = {(r["id"], r["fingerprint"]): r for r in kept}
-    # Taken before the first is run: an edit meanwhile must not date an older run.
-    keys = [(entry.id, entry.fingerprint) for entry in todo]
-    with tqdm(keys, unit="claim", disable=None) as progress:
-        for key in progress:
-            id, _ = key
-            progress.set_postfix_str(id)
-            if key not in kept:
-                kept[key] = record(claims.run(id, FRESH_SEEDS))
-                write(partial, {**_circumstances(), "claims": list(kept.values())})
-    return [kept[key] for key in keys]
-
-
-def _merge(recorded, fresh):
-    """Old records, replaced by fresh ones, in the order of the registry."""
-    by_id = {r["id"]: r for r in [*recorded, *fresh]}
-    return [by_id[c.id] for c in claims.claims() if c.id in by_id]
-
-
-def _circumstances():
-    """When and with what the claims were run."""
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-        "machine": platform.machine(),
-    }
+    return tuning.main(options.ids, options.jobs)
 
 
 if __name__ == "__main__":

@@ -1,397 +1,423 @@
 """Claims about inference: which statistics, how they lag, and the wrong mode."""
 
-from functools import lru_cache
-
 import numpy as np
-import torch
-from torch.nn.functional import conv2d, cross_entropy, linear
 
-from batchnorm import datasets
-from batchnorm.claims.registry import above, below, between, claim
-from batchnorm.ensemble import (
-    Network,
-    Recorder,
-    evaluate,
-    forward,
-    init_parameters,
-    moments_over,
-    train,
-    unpack,
-    unpack_statistics,
+from batchnorm.claims.batches import (
+    Training,
+    best_of_modes,
+    domain_by_domain,
+    in_inference,
 )
-from batchnorm.folding import fold_conv, fold_linear
-from batchnorm.reference import inference
+from batchnorm.claims.frozen import go_on, go_on_frozen
+from batchnorm.claims.networks import (
+    PERFECT,
+    SHARED,
+    Arm,
+    Cnn,
+    Mlp,
+    testing_part,
+    training_part,
+)
+from batchnorm.claims.reading import (
+    EIGHTS,
+    EXACT,
+    RUNNING,
+    SLOW,
+    SLOWER,
+    Way,
+    accuracy,
+    readers,
+)
+from batchnorm.claims.registry import experiment, identity, prediction
+from batchnorm.claims.types import above, below, within
+from batchnorm.ensemble import evaluate, forward, moments_over, unpack
 
 PAPER = "ioffe2015batch, section 3.1"
+TESTS = "tests/unit/test_identities_inference.py::"
 
-NET = {"depth": 3, "width": 64, "rate": 0.1, "steps": 150}
+POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
+TENTH = 0.1  # of the errors: less than that is no difference
+READER = {"arm": Arm("batch", 0.1), "net": Mlp("relu", 3, 64), "steps": 150}
+ACCURACY = {"estimator": "mean", "shared": SHARED}
 
 # ---------------------------------------------------------------------------
 # Population statistics and their estimates
 
+identity(
+    "running-average-remembers",
+    "A running average that gives a new mini-batch the weight w holds (1 − w)^k of its "
+    "initial value after k mini-batches.",
+    source=PAPER,
+    test=TESTS + "test_a_running_average_holds_a_power_of_its_start",
+)
+identity(
+    "normalized-examples-stand-apart",
+    "The products of two different normalized values of one mini-batch average to "
+    "−1/(m − 1), where independent draws would average to 0 (for ε = 0).",
+    source="ioffe2015batch, algorithm 1",
+    test=TESTS + "test_normalized_examples_stand_apart",
+)
 
-@claim(
+
+@experiment(
+    "accuracy with exact statistics, less that with running ones, over the errors with "
+    "exact ones",
+    within(-TENTH, TENTH),
     id="running-average-default",
-    statement=(
-        "After 150 steps, running averages of momentum 0.1 classify as well as the "
-        "exact statistics of the training set, within 2 points."
-    ),
+    statement="After 150 steps, running averages of momentum 0.1 classify as well as "
+    "the exact statistics of the training set.",
     source=f"{PAPER}; wu2021rethinking, section 3",
-    setting={**NET, "momentum": 0.1},
-    effect="accuracy with exact statistics, less that with running ones",
-    condition=between(-0.02, 0.02),
-    share=0.9,
+    setting={**READER, "first": EXACT, "second": RUNNING},
+    negative={"steps": 50, "second": SLOWER},
+    positive={"second": EXACT},
+    oracle={"first": PERFECT},
+    **ACCURACY,
 )
-def running_average_default(seeds, *, momentum, **net):
-    return _lag(seeds, momentum, **net)
-
-
-@claim(
-    id="running-average-lags",
-    statement=(
-        "With momentum 0.01 they have not arrived after 50 steps: more than 3 points "
-        "are lost for no other reason."
-    ),
-    source=f"{PAPER}; wu2021rethinking, section 3",
-    setting={**NET, "steps": 50, "momentum": 0.01},
-    effect="accuracy with exact statistics, less that with running ones",
-    condition=above(0.03),
-)
-def running_average_lags(seeds, *, momentum, **net):
-    return _lag(seeds, momentum, **net)
-
-
-def _lag(seeds, momentum, **net):
-    """Accuracy with exact population statistics, less that with running averages."""
-    run = _train(seeds, momentum=momentum, every=None, **net)
-    exact = moments_over(run.network, run.theta, _x_train(seeds))
-    return _test(run, seeds, exact).accuracy - run.accuracy[:, -1]
-
-
-@claim(
+@experiment(
+    "accuracy with exact statistics, less that with re-estimated ones, over the errors "
+    "with exact ones",
+    within(-TENTH, TENTH),
     id="reestimated-statistics",
-    statement=(
-        "For the same networks, statistics estimated anew from 20 mini-batches of the "
-        "training set classify as well as the exact ones, within 2 points."
-    ),
+    statement="For networks after 50 steps, statistics estimated anew from 10 "
+    "mini-batches of 60 classify as well as the exact ones.",
     source="ioffe2015batch, algorithm 2; wu2021rethinking, section 3",
-    setting={**NET, "steps": 50, "momentum": 0.01, "batch": 60, "batches": 20},
-    effect="accuracy with exact statistics, less that with re-estimated ones",
-    condition=between(-0.02, 0.02),
-    share=0.9,
+    setting={**READER, "steps": 50, "first": EXACT, "second": Way("anew")},
+    negative={"second": SLOWER},
+    positive={"second": EXACT},
+    oracle={"first": PERFECT},
+    **ACCURACY,
 )
-def reestimated_statistics(seeds, *, momentum, batch, batches, **net):
-    run = _train(seeds, momentum=momentum, every=None, **net)
-    x = _x_train(seeds)
-    exact = moments_over(run.network, run.theta, x)
-    anew = np.mean(
-        [
-            moments_over(run.network, run.theta, x[:, start : start + batch])
-            for start in range(0, batches * batch, batch)
-        ],
-        axis=0,
-    )
-    anew[:, 1] *= batch / (batch - 1)
-    return _test(run, seeds, exact).accuracy - _test(run, seeds, anew).accuracy
+def in_errors(seeds, *, first, second, **reader):
+    """Difference of two accuracies, in units of the errors with exact statistics."""
+    errors = 1 - accuracy(seeds, EXACT, **reader)
+    difference = accuracy(seeds, first, **reader) - accuracy(seeds, second, **reader)
+    return difference / errors
 
 
-@claim(
-    id="adapted-statistics",
-    statement=(
-        "On test images of three tenths of the contrast, statistics taken from such "
-        "images, without labels, are more than 20 points better than the stored ones."
-    ),
-    source="ioffe2015batch, section 5; li2016revisiting, section 3",
-    setting={**NET, "contrast": 0.3, "unlabeled": 250},
-    effect="accuracy with the new images' statistics, less that with the stored ones",
-    condition=above(0.2),
+@experiment(
+    "accuracy with exact statistics, less that with running ones",
+    above(POINTS),
+    id="running-average-lags",
+    statement="With momentum 0.01, running averages have not arrived after 50 steps: "
+    "the same networks read more test images with the exact statistics.",
+    source=f"{PAPER}; wu2021rethinking, section 3",
+    setting={**READER, "steps": 50, "first": EXACT, "second": SLOW},
+    negative={"second": RUNNING},
+    positive={"second": SLOWER},
+    oracle={"second": PERFECT},
+    **ACCURACY,
 )
-def adapted_statistics(seeds, *, contrast, unlabeled, **net):
-    run = _train(seeds, every=None, **net)
-    x, y = _test_part(seeds)
-    x = contrast * x
-    # The statistics come from one half of the images, the accuracy from the other.
-    adapted = moments_over(run.network, run.theta, x[:, :unlabeled])
-    rest = run.network, run.theta, x[:, unlabeled:], y[:, unlabeled:]
-    return evaluate(*rest, adapted).accuracy - evaluate(*rest, run.running).accuracy
+@experiment(
+    "accuracy in inference mode, less that in training mode",
+    above(POINTS),
+    id="forgotten-eval",
+    statement="Evaluated in training mode, in shuffled mini-batches of 8, a network "
+    "reads fewer test images than in inference mode.",
+    source=PAPER,
+    setting={**READER, "first": RUNNING, "second": EIGHTS},
+    negative={"second": EIGHTS._replace(batch=250)},
+    positive={"second": EIGHTS._replace(batch=2)},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy in training mode, test set shuffled, less that with it sorted by class",
+    above(POINTS),
+    id="forgotten-eval-sorted",
+    statement="In training mode, in mini-batches of 8, a network reads fewer test "
+    "images if they are sorted by class: the mean that is subtracted is the answer.",
+    source=PAPER,
+    setting={**READER, "first": EIGHTS, "second": EIGHTS._replace(order="sorted")},
+    negative={"second": EIGHTS},
+    positive={"first": RUNNING},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+def one_way_less_another(seeds, *, first, second, **reader):
+    """Difference of the accuracies of the same networks, normalized in two ways."""
+    return accuracy(seeds, first, **reader) - accuracy(seeds, second, **reader)
 
 
-@claim(
-    id="bessel-first-layer",
-    statement=(
-        "In the first layer, the mean of the mini-batches' variances, times "
-        "m/(m − 1), is the variance of the population, within 5 % at m = 4."
-    ),
+# ---------------------------------------------------------------------------
+# Bessel's correction
+
+
+@prediction(
+    "factor by which the mini-batches' variances are too small",
+    over="batch",
+    tolerance=0.02,
     source="ioffe2015batch, algorithm 2, step 10",
-    setting={**NET, "layer": 0, "batch": 4},
-    effect="estimated over exact variance (median unit)",
-    condition=between(0.95, 1.05),
+    setting={**READER, "batch": (2, 4, 8, 16)},
 )
-def bessel_first(seeds, *, layer, batch, **net):
-    within, _, exact = divided_variance(_train(seeds, every=None, **net), layer, batch)
-    return np.median(batch / (batch - 1) * within / exact, axis=1)
+def bessel_first_layer(seeds, *, batch, **reader):
+    """In the first layer, which sees independent draws, the variances of mini-batches
+    of m are on average too small by the factor m/(m − 1)."""
+    run = readers(seeds, **reader)
+    x, _ = training_part(seeds)
+    z = x @ unpack(run.network, run.theta)[0].weight.swapaxes(1, 2)
+    whole = z.var(axis=1).sum(axis=1)
+    measured = []
+    for m in batch:
+        groups = z[:, : z.shape[1] // m * m].reshape(len(z), -1, m, z.shape[2])
+        measured.append(whole / groups.var(axis=2).mean(axis=1).sum(axis=1))
+    return np.array([m / (m - 1) for m in batch]), np.stack(measured, axis=1)
 
 
-@claim(
-    id="bessel-third-layer",
+@experiment(
+    "share of the variance between mini-batches, over 1/m (the layer where it is more)",
+    below(TENTH),
     claimed=(
         "We use the unbiased variance estimate Var[x] = m/(m−1) · E_B[σ²_B], "
         "where the expectation is over training mini-batches of size m"
     ),
     claimed_by=PAPER,
-    statement=(
-        "Behind a normalization there is nothing to correct: in the third layer, at "
-        "m = 4, the means of the mini-batches hold less than 1 % of the variance, not "
-        "the quarter that the factor 4/3 makes up for."
-    ),
     source="ioffe2015batch, algorithm 2, step 10",
-    setting={**NET, "layer": 2, "batch": 4},
-    effect="share of the variance between mini-batches (median unit)",
-    condition=below(0.01),
+    setting={**READER, "layers": (1, 2), "batch": 4, "of": "inputs"},
+    negative={"layers": (0,)},
+    positive={"of": "normalized inputs"},
 )
-def bessel_third(seeds, *, layer, batch, **net):
-    within, between_, _ = divided_variance(
-        _train(seeds, every=None, **net), layer, batch
-    )
-    return np.median(between_ / (within + between_), axis=1)
+def bessel_third_layer(seeds, *, layers, batch, of, **reader):
+    """Behind a normalization there is next to nothing to correct: in the second and
+    third layer, the means of mini-batches of 4 hold less than a tenth of the share of
+    the variance that the factor 4/3 makes up for."""
+    run = readers(seeds, **reader)
+    x, _ = training_part(seeds)
+    means, variances = [], []
+    for start in range(0, x.shape[1] - batch + 1, batch):
+        traces = forward(run.network, run.theta, x[:, start : start + batch])
+        found = [_moments(traces[layer], of) for layer in layers]
+        means.append([mean for mean, _ in found])
+        variances.append([var for _, var in found])
+    between = np.var(means, axis=0).sum(axis=-1)
+    within_ = np.mean(variances, axis=0).sum(axis=-1)
+    return (batch * between / (between + within_)).max(axis=0)
 
 
-def divided_variance(run, layer, batch):
-    """The variance of a layer's inputs, within and between mini-batches, and exact.
+def _moments(trace, of):
+    """Mean and variance over a mini-batch of what a layer normalizes, or makes of it.
 
-    All three are biased and (K, channels): the first two are what a network sees that
-    normalizes by mini-batches of `batch`, their sum its total; the last one that of a
-    network that normalizes by the whole training part.
+    The second, γ x̂ + β, has the same mean in every mini-batch.
     """
-    x = _x_train(run.seeds)
-
-    def statistics(x):
-        found = moments_over(run.network, run.theta, x)
-        return unpack_statistics(run.network, found)[layer]
-
-    # The training part comes shuffled: its rows, in order, are random mini-batches.
-    starts = range(0, x.shape[1] - batch + 1, batch)
-    parts = [statistics(x[:, start : start + batch]) for start in starts]
-    means, variances = map(np.array, zip(*parts, strict=True))
-    return variances.mean(axis=0), means.var(axis=0), statistics(x)[1]
+    if of == "inputs":
+        return trace.mean, trace.var
+    return trace.preactivation.mean(axis=1), trace.preactivation.var(axis=1)
 
 
 # ---------------------------------------------------------------------------
-# The wrong mode
+# The wrong mode, and other images
 
 
-@claim(
-    id="forgotten-eval",
-    statement=(
-        "Evaluated in training mode, in mini-batches of 8, a network loses more than "
-        "5 points of accuracy."
-    ),
-    source=PAPER,
-    setting={**NET, "batch": 8},
-    effect="accuracy in inference mode, less that in training mode",
-    condition=above(0.05),
-)
-def forgotten_eval(seeds, *, batch, **net):
-    run = _train(seeds, every=None, **net)
-    return run.accuracy[:, -1] - _test(run, seeds, batch=batch).accuracy
-
-
-@claim(
-    id="forgotten-eval-sorted",
-    statement=(
-        "If the mini-batches of 8 are sorted by class as well, accuracy falls below "
-        "one in three: the mean that is subtracted is the answer."
-    ),
-    source=PAPER,
-    setting={**NET, "batch": 8},
-    effect="accuracy in training mode, test set sorted by class",
-    condition=below(1 / 3),
-)
-def forgotten_eval_sorted(seeds, *, batch, **net):
-    run = _train(seeds, every=None, **net)
-    x, y = _test_part(seeds)
-    order = np.argsort(y, axis=1, kind="stable")
-    x = np.take_along_axis(x, order[..., None], axis=1)
-    y = np.take_along_axis(y, order, axis=1)
-    return evaluate(run.network, run.theta, x, y, batch=batch).accuracy
-
-
-@claim(
-    id="companions-decide",
-    statement=(
-        "In training mode, mini-batches of 4: for more than a fifth of the test "
-        "examples, the predicted class changes with the three companions."
-    ),
+@experiment(
+    "share of the test images that inference mode reads right and whose class changes "
+    "with the companions",
+    above(0.1),  # more than a network that guesses reads right
     source="ioffe2015batch, section 3, below algorithm 1",
-    setting={**NET, "batch": 4},
-    effect="share of examples whose prediction changes",
-    condition=above(0.2),
+    setting={**READER, "batch": 4},
+    negative={"batch": 250},
+    positive={"batch": 2},
+    **ACCURACY,
 )
-def companions_decide(seeds, *, batch, **net):
-    run = _train(seeds, every=None, **net)
-    x, _ = _test_part(seeds)
+def companions_decide(seeds, *, batch, **reader):
+    """In training mode with mini-batches of 4, the class of many test images that the
+    network can read changes with the three companions."""
+    run = readers(seeds, **reader)
+    x, y = testing_part(seeds)
+    given = np.arange(x.shape[1] // batch * batch)
+    x, y = x[:, given], y[:, given]
 
-    def predictions(order):
-        pieces = [
-            forward(run.network, run.theta, x[:, order[start : start + batch]])
-            for start in range(0, len(order), batch)
+    def classes(order, *statistics):
+        pieces = np.split(order, len(order) // batch)
+        logits = [
+            forward(run.network, run.theta, x[:, rows], *statistics)[-1].output
+            for rows in pieces
         ]
-        logits = np.concatenate([piece[-1].output for piece in pieces], axis=1)
-        return logits.argmax(axis=2)[:, np.argsort(order)]
+        return np.concatenate(logits, axis=1).argmax(axis=2)[:, np.argsort(order)]
 
-    given = np.arange(x.shape[1])
-    other = np.random.default_rng(0).permutation(x.shape[1])
-    return (predictions(given) != predictions(other)).mean(axis=1)
+    other = np.random.default_rng(0).permutation(len(given))
+    readable = classes(given, run.running) == y
+    return (readable & (classes(given) != classes(other))).mean(axis=1)
 
 
-@claim(
-    id="frozen-at-the-old-rate",
-    statement=(
-        "Frozen with the statistics of its training, a network that goes on learning "
-        "at the old rate loses more than half of its accuracy; at a tenth of the rate "
-        "it does not."
-    ),
+identity(
+    "contrast-is-undone",
+    "A layer that normalizes by the statistics of what it is given returns the same "
+    "for images of any other contrast or brightness, x → a x + b with a > 0, up to ε.",
     source="ioffe2015batch, section 3.3",
-    setting={**NET, "rate": 0.3, "batch": 32, "more": 100, "slower": 10.0},
-    effect="accuracy, frozen at a tenth of the rate, less frozen at the old rate",
-    condition=above(0.5),
-    share=0.9,
+    test=TESTS + "test_contrast_is_undone",
 )
-def frozen_at_the_old_rate(seeds, *, batch, more, slower, **net):
-    run = _train(seeds, every=None, **net)
-    fast, slow = (
-        go_on_frozen(run, rate, more, batch)
-        for rate in (net["rate"], net["rate"] / slower)
-    )
-    return slow - fast
 
 
-def go_on_frozen(run, rate, steps, batch):
-    """Train on with fixed running statistics, γ and β learning -> accuracy (K,)."""
-    layers = unpack(run.network, run.theta)
-    fixed = unpack_statistics(run.network, run.running)
-    fixed = [(torch.tensor(m), torch.tensor(v)) for m, v in fixed]
-    weights = [torch.tensor(layer.weight, requires_grad=True) for layer in layers]
-    gammas = [torch.tensor(layer.gamma, requires_grad=True) for layer in layers[:-1]]
-    betas = [torch.tensor(layer.beta, requires_grad=True) for layer in layers[:-1]]
-    bias = torch.tensor(layers[-1].bias, requires_grad=True)
+@experiment(
+    "accuracy with the new images' statistics, less that with the stored ones",
+    above(POINTS),
+    source="ioffe2015batch, section 5; li2016revisiting, section 3",
+    setting={**READER, "left": 0.3, "right": 1.0, "stored": RUNNING},
+    negative={"left": 1.0},
+    positive={"right": 0.3},
+    oracle={"stored": PERFECT},
+    **ACCURACY,
+)
+def adapted_statistics(seeds, *, left, right, stored, **reader):
+    """On test images with a shadow over their left half, which no normalization undoes,
+    statistics taken from other such images, without labels, are better than the stored
+    ones."""
+    run = readers(seeds, **reader)
+    x, y = testing_part(seeds)
+    x = np.where(np.arange(x.shape[2]) % 8 < 4, left, right) * x
+    halves = np.split(np.arange(x.shape[1]), 2)
 
-    def logits(h):
-        each = zip(weights, gammas, betas, fixed, strict=False)
-        for weight, gamma, beta, (mean, var) in each:
-            slope = gamma / (var + run.network.eps).sqrt()
-            z = h @ weight.mT - mean[:, None]
-            h = torch.relu(slope[:, None] * z + beta[:, None])
-        return h @ weights[-1].mT + bias[:, None]
+    def right_of(rows, others):
+        adapted = moments_over(run.network, run.theta, x[:, others])
+        given = run.network, run.theta, x[:, rows], y[:, rows]
+        return [evaluate(*given, s).accuracy for s in (adapted, run.running)]
 
-    splits = [datasets.digits(int(seed)) for seed in run.seeds]
-    draws = [np.random.default_rng([int(seed), 3]) for seed in run.seeds]
-    optimizer = torch.optim.SGD([*weights, *gammas, *betas, bias], lr=rate)
-    for _ in range(steps):
-        rows = [rng.choice(len(splits[0].x_train), batch, False) for rng in draws]
-        x = np.stack([s.x_train[r] for s, r in zip(splits, rows, strict=True)])
-        y = np.stack([s.y_train[r] for s, r in zip(splits, rows, strict=True)])
-        optimizer.zero_grad()
-        scores = logits(torch.tensor(x)).flatten(0, 1)
-        loss = cross_entropy(scores, torch.tensor(y).flatten(), reduction="sum")
-        (loss / batch).backward()  # a sum over networks, a mean over each mini-batch
-        optimizer.step()
-    x, y = _test_part(run.seeds)
-    with torch.no_grad():
-        return (logits(torch.tensor(x)).argmax(2).numpy() == y).mean(axis=1)
+    # Each half is read with the statistics of the other.
+    new, old = np.mean([right_of(*halves), right_of(*halves[::-1])], axis=0)
+    return new - (np.ones(len(seeds)) if stored == PERFECT else old)
+
+
+# ---------------------------------------------------------------------------
+# Mini-batches that are no random draws
+
+MIXED, ONE = Training("mixed domains"), Training("one domain")
+SINGLE = Training("one class", arm=Arm("batch", 0.03))
+CONV = Training("one class", net=Cnn(), dtype=np.float32)  # which is faster
+
+
+@experiment(
+    "accuracy in training mode, one domain a mini-batch, less that in inference mode",
+    above(POINTS),
+    source="wu2021rethinking, section 5",
+    setting={"training": ONE, "stored": ONE},
+    negative={"training": MIXED, "stored": MIXED},
+    positive={"stored": ONE._replace(momentum=0.001)},
+    oracle={"stored": PERFECT},
+    **ACCURACY,
+)
+def one_domain_batches(seeds, *, training, stored):
+    """Trained on mini-batches that each hold one domain of four, a network reads more
+    test images in such mini-batches, in training mode, than in inference mode."""
+    run = training.run(seeds)
+    return domain_by_domain(seeds, run, training.batch) - in_inference(seeds, stored)
+
+
+@experiment(
+    "accuracy in inference mode, mixed mini-batches less those of one domain",
+    above(POINTS),
+    id="mixed-domain-batches",
+    statement="In inference mode a network reads more test images if each mini-batch "
+    "of its training mixed the four domains than if it held one.",
+    source="wu2021rethinking, section 5",
+    setting={"first": MIXED, "second": ONE},
+    negative={"first": ONE.redrawn()},
+    positive={"second": ONE.untrained()},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy in inference mode, convolutional network less fully connected one",
+    above(POINTS),
+    id="single-class-batches-conv",
+    statement="A small convolutional network does learn from mini-batches of a single "
+    "class: in inference mode it reads more test images than the fully connected one.",
+    source="ioffe2015batch, section 3.2",
+    setting={"first": CONV, "second": SINGLE},
+    negative={"first": SINGLE.redrawn()},
+    positive={"first": CONV._replace(kind="shuffled")},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy in inference mode, shuffled mini-batches less those of a single class",
+    above(POINTS),
+    id="single-class-batches-cost",
+    question="Does a convolutional network mind mini-batches of a single class?",
+    statement="It reads fewer test images if it learned from them than if it learned "
+    "from shuffled ones.",
+    source="ioffe2015batch, section 3.2",
+    setting={"first": CONV._replace(kind="shuffled"), "second": CONV},
+    negative={"first": CONV.redrawn()},
+    positive={"second": CONV.untrained()},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+def one_training_less_another(seeds, *, first, second):
+    """Difference of the accuracies in inference mode after two kinds of training."""
+    return in_inference(seeds, first) - in_inference(seeds, second)
+
+
+@experiment(
+    "accuracy on its training images, in the mode in which it is highest",
+    below(0.2),  # twice what guessing reads
+    source="ioffe2017batch, abstract; wu2021rethinking, section 5",
+    setting={"training": SINGLE},
+    negative={"training": SINGLE._replace(kind="shuffled")},
+    positive={"training": SINGLE.untrained()},
+    **ACCURACY,
+)
+def single_class_batches(seeds, *, training):
+    """From mini-batches of a single class a fully connected network with batch
+    normalization learns nothing: it reads fewer than one in five of its own training
+    images, in inference mode and in training mode, shuffled or grouped by class."""
+    return best_of_modes(seeds, training.run(seeds), training.batch)
+
+
+# ---------------------------------------------------------------------------
+# Frozen statistics
+
+FAST = Arm("batch", 0.3)
+
+
+@experiment(
+    "share of networks that lose half of their accuracy at the old rate, and not at a "
+    "tenth of it",
+    above(0.5),
+    source="ioffe2015batch, section 3.3",
+    estimator="share",
+    setting={
+        **READER,
+        "arm": FAST,
+        "old": FAST.rate,
+        "lower": FAST.rate / 10,
+        "frozen": True,
+        "more": 100,
+        "batch": 32,
+    },
+    negative={"frozen": False},
+    positive={"old": 10 * FAST.rate},
+    oracle={"old": PERFECT},
+)
+def frozen_at_the_old_rate(seeds, *, old, lower, frozen, more, batch, **reader):
+    """Frozen with the statistics of its training, a network that goes on learning at
+    the old rate most often loses half of its accuracy or more, which it keeps at a
+    tenth of the rate."""
+    run = readers(seeds, **reader)
+    half = run.accuracy[:, -1] / 2
+
+    def after(rate):
+        if rate == PERFECT:
+            return np.ones(len(seeds))
+        train_on = go_on_frozen if frozen else go_on
+        return train_on(seeds, run, rate, more, batch)
+
+    return (after(old) < half) & (after(lower) > half)
 
 
 # ---------------------------------------------------------------------------
 # Folding
 
-FOLD = {"channels": 16, "examples": 32}
-
-
-@claim(
-    id="folding-exact",
-    statement=(
-        "Folded into the linear or convolutional layer before it, batch normalization "
-        "gives the same outputs, to rounding error."
-    ),
+identity(
+    "folding-exact",
+    "Folded into the linear or convolutional layer before it, batch normalization in "
+    "inference mode gives the same outputs.",
     source="jacob2018quantization, section 3.2",
-    setting={**FOLD, "dtype": "float64"},
-    effect="largest difference over the largest output",
-    condition=below(1e-10),
-    scale="log",
-    floor=1e-12,
+    test=TESTS + "test_folded_layers_are_those_of_torch",
 )
-def folding_exact(seeds, **setting):
-    return _folding_errors(seeds, **setting)
-
-
-@claim(
-    id="folding-single-precision",
-    statement="In single precision, the outputs agree to five digits.",
+identity(
+    "folding-single-precision",
+    "In single precision, the outputs of a folded layer with n weights a channel are "
+    "within 2 (n + 8) roundoffs of those of the two layers, relative to the sum of "
+    "the magnitudes of all terms of an output.",
     source="jacob2018quantization, section 3.2",
-    setting={**FOLD, "dtype": "float32"},
-    effect="largest difference over the largest output",
-    condition=below(1e-5),
-    scale="log",
-    floor=1e-6,
+    test=TESTS + "test_folding_in_single_precision_stays_within_its_bound",
 )
-def folding_single_precision(seeds, **setting):
-    return _folding_errors(seeds, **setting)
-
-
-def _folding_errors(seeds, *, channels, examples, dtype):
-    def error(seed):
-        rng = np.random.default_rng(seed)
-
-        def normal(*shape):
-            return rng.normal(size=shape).astype(dtype)
-
-        bias, gamma, beta, mean = normal(4, channels)
-        var = rng.uniform(0.1, 3, channels).astype(dtype)
-        errors = []
-        for fold, apply, x, weight in (
-            (fold_linear, linear, normal(examples, 20), normal(channels, 20)),
-            (fold_conv, conv2d, normal(examples, 3, 8, 8), normal(channels, 3, 3, 3)),
-        ):
-
-            def layer(w, b, x=x, apply=apply):
-                return apply(*map(torch.from_numpy, (x, w, b))).numpy()
-
-            apart = inference(layer(weight, bias), gamma, beta, mean, var)
-            folded = layer(*fold(weight, bias, gamma, beta, mean, var))
-            errors.append(np.abs(folded - apart).max() / np.abs(apart).max())
-        return max(errors)
-
-    return [error(seed) for seed in seeds]
-
-
-# ---------------------------------------------------------------------------
-
-
-#: Claims about one set of networks that run after another train it once.
-@lru_cache(maxsize=2)
-def _train_once(network, data, seeds, scale, every, **options):
-    theta = init_parameters(network, seeds, scale)
-    recorder = Recorder(every)
-    return train(network, data, seeds, theta=theta, recorder=recorder, **options)
-
-
-def _train(seeds, *, depth, width, rate, every=10, **options):
-    """A ReLU network trained on the digits -> `Run`, shared: not to be written to."""
-    network = Network((64,), (width,) * depth, norm="batch")
-    return _train_once(
-        network, datasets.digits, tuple(seeds), 2**0.5, every, lr=rate, **options
-    )
-
-
-def _test(run, seeds, statistics=None, batch=None):
-    return evaluate(run.network, run.theta, *_test_part(seeds), statistics, batch)
-
-
-def _test_part(seeds):
-    """Pixels (S, n, 64) and labels (S, n) of the test part of each seed."""
-    splits = [datasets.digits(seed) for seed in seeds]
-    return np.stack([s.x_test for s in splits]), np.stack([s.y_test for s in splits])
-
-
-def _x_train(seeds):
-    return np.stack([datasets.digits(seed).x_train for seed in seeds])

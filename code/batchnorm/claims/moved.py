@@ -51,4 +51,36 @@ RETESTED = (
 )
 
 # Claims that are no longer registered: id -> when and why.
-DROPPED: dict[str, str] = {}
+_IDENTITY = "2026-11-26: follows from algebra, and is an identity now"
+_CELL = "2026-11-26: fixed by what the book chose; a cell of the chapter shows it"
+_IDENTITIES = (
+    "standardizing-is-not-whitening",
+    "whitening-takes-one-step",
+    "batch-covariance-rank",
+    "concept-shift",
+    "normalized-gradient-spans-scales",
+    "jacobian-scale",
+    "bias-grows-outside-the-step",
+    "bias-stands-inside-the-step",
+    "loss-stands-outside-the-step",
+    "two-pass-variance",
+    "scale-invariance",
+    "gradient-orthogonal-to-weights",
+    "epsilon-breaks-orthogonality",
+    "weights-grow-under-sgd",
+    "weights-grow-by-pythagoras",
+    "scale-is-a-learning-rate",
+    "shift-per-map",
+    "bias-before-normalization",
+    "folding-exact",
+    "folding-single-precision",
+)
+DROPPED = dict.fromkeys(_IDENTITIES, _IDENTITY) | {
+    "standardizing-saves-steps": _CELL,
+    "digits-batch-singular": _CELL,
+    "covariate-shift-colors": _CELL,
+    "gradient-spans-scales": "2026-11-26: follows from the factor per layer, which "
+    "sigmoid-gradients-vanish predicts; a figure of chapter 3 shows it",
+    "shift-per-activation": "2026-11-26: that there is a difference follows from "
+    "algebra, and is an identity now; its size was set by blank pixels and ε",
+}

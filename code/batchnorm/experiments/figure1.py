@@ -62,7 +62,17 @@ SETTINGS = {
 
 
 def schedule(steps: int) -> tuple[int, ...]:
-    """Steps at which the test set is read: more often early, where curves part."""
+    """Steps at which the test set is read: more often early, where curves part.
+
+    Parameters
+    ----------
+    steps : int
+        Of the whole run.
+
+    Returns
+    -------
+    tuple of int
+    """
     early = range(0, min(steps, 5000), 250)
     late = range(5000, steps, 1000)
     return (*early, *late, steps)
@@ -71,12 +81,25 @@ def schedule(steps: int) -> tuple[int, ...]:
 def run(setting: str, arm: str, seed: int, steps: int = STEPS) -> dict:
     """Train one network of the figure; what is kept of it, as plain JSON values.
 
-    setting: "A" to "D"; arm: "none" or "batch"; seed: of weights and mini-batches.
-    Returns "setting", "arm", "seed"; "correct": right answers on the 10,000 test
-    images, by running averages; "percentiles": the 15th, 50th and 85th of the input
-    to the first sigmoid of the last hidden layer over 1000 training images,
-    normalized by their own statistics; both at the steps in `schedule`.
-    Raises DataUnavailableError if there is no MNIST.
+    Parameters
+    ----------
+    setting : {"A", "B", "C", "D"}
+    arm : {"none", "batch"}
+    seed : int
+        Of weights and mini-batches.
+    steps : int
+
+    Returns
+    -------
+    dict
+        "setting", "arm", "seed"; "correct", right answers on the 10,000 test images, by
+        running averages; "percentiles", the 15th, 50th and 85th of the input to the
+        first sigmoid of the last hidden layer over 1000 training images, normalized by
+        their own statistics; both at the steps in `schedule`.
+    Raises
+    ------
+    DataUnavailableError
+        If there is no MNIST.
     """
     network = Network(
         (1, 28, 28), (100, 100, 100), nonlinearity="sigmoid", norm=ARMS[arm]
@@ -113,21 +136,56 @@ def _mnist() -> Split:
 
 
 def load(file: Path = DATA_FILE) -> dict:
-    """The result file as a dict: "steps" (T,), "settings", "runs", "versions", "date".
+    """The result file.
 
-    Raises ValueError if there is no such file, or it is not a whole one.
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    dict
+        "steps" (T,), "settings", "runs", "versions", "date".
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is not a whole one.
     """
     return read_records(file, "runs")
 
 
 def select(data: dict, key: str, setting: str, arm: str) -> np.ndarray:
-    """One arm, seeds in order: `key` "correct" (seeds, T) or "percentiles", (…, 3)."""
+    """One arm, seeds in order.
+
+    Parameters
+    ----------
+    data : dict
+        What `load` returns.
+    key : {"correct", "percentiles"}
+    setting, arm : str
+        As in `run`.
+
+    Returns
+    -------
+    array, (seeds, T) or (seeds, T, 3)
+    """
     runs = [r for r in data["runs"] if (r["setting"], r["arm"]) == (setting, arm)]
     return np.array([r[key] for r in sorted(runs, key=lambda r: r["seed"])])
 
 
 def table(data: dict) -> str:
-    """Test accuracy at some steps and steps to some accuracies, medians over seeds."""
+    """Test accuracy at some steps and steps to some accuracies, medians over seeds.
+
+    Parameters
+    ----------
+    data : dict
+        What `load` returns.
+
+    Returns
+    -------
+    str
+    """
     steps = np.array(data["steps"])
     shown = [s for s in (1000, 5000, 15000, steps[-1]) if s in steps]
     goals = (0.90, 0.95, 0.97)
@@ -159,7 +217,17 @@ def _spread(values: np.ndarray, form: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command: arguments as a list of strings -> exit status."""
+    """The command.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
     options = _parser().parse_args(arguments)
     file = options.output
     if options.table:

@@ -17,7 +17,6 @@ from batchnorm.figures.drawings import (
 from batchnorm.figures.images import heat_maps, image_rows, matrices, share_maps
 from batchnorm.figures.plots import (
     arms,
-    claim_plot,
     curve_panels,
     curves,
     dots,
@@ -26,11 +25,11 @@ from batchnorm.figures.plots import (
     scatter,
     seeds_against,
 )
+from batchnorm.figures.strips import strips
 from batchnorm.figures.style import use_style
 
 __all__ = [
     "arms",
-    "claim_plot",
     "computational_graph",
     "curve_panels",
     "curves",
@@ -45,6 +44,7 @@ __all__ = [
     "seeds_against",
     "share_maps",
     "shared_means",
+    "strips",
     "tangent_to_circle",
     "use_style",
 ]

@@ -1,7 +1,6 @@
 """Plots of any data: lines, bands over seeds, and points."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,10 +8,7 @@ from matplotlib.axes import Axes
 
 from batchnorm.figures.style import (
     DASHES,
-    FAULT,
     RANGE,
-    REFERENCE,
-    RIGHT,
     VALUE,
     WIDTH,
     colors,
@@ -335,55 +331,4 @@ def dots(
     ax.set(yticks=range(len(rows)), yticklabels=list(rows))
     ax.invert_yaxis()
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(names))
-    plt.show()
-
-
-def claim_plot(
-    effects: np.ndarray,
-    holds: np.ndarray,
-    label: str,
-    *,
-    asked: str,
-    thresholds: Sequence[float],
-    scale: str = "linear",
-) -> None:
-    """Draw the effect of a claim: every seed, their median and range, what is asked.
-
-    Parameters
-    ----------
-    effects : array_like, shape (seeds,)
-        Drawn in order, the smallest lowest. One that is no finite number is counted
-        in the label.
-    holds : array_like of bool, shape (seeds,)
-        Which of them satisfy what is asked; the others are red crosses.
-    label : str
-        What the effect is.
-    asked : str
-        What is asked of it, in words.
-    thresholds : sequence of float
-        The bounds of what is asked.
-    scale : {"linear", "log"}
-        The scale of the effect.
-    """
-    effects, holds = np.asarray(effects), np.asarray(holds, dtype=bool)
-    order = np.argsort(effects)
-    effects, holds, rank = effects[order], holds[order], np.arange(len(order))
-    finite = effects[np.isfinite(effects)]
-    if len(finite) < len(effects):
-        label = f"{label} (no number in {len(effects) - len(finite)} seeds)"
-    _, ax = plt.subplots(figsize=(WIDTH, 2.9))
-    ax.set(xscale=scale, yticks=[], ylabel="seeds, sorted", ylim=(-4, len(effects)))
-    ax.set_xlabel(fill(label, 60))
-    ax.plot(effects[holds], rank[holds], "o", color=RIGHT)
-    ax.plot(effects[~holds], rank[~holds], "X", color=FAULT, markersize=7)
-    if len(finite):
-        ax.plot([finite[0], finite[-1]], [-2.5, -2.5], color=REFERENCE, linewidth=3)
-        ax.plot(np.median(finite), -2.5, "D", color=REFERENCE, markersize=8)
-    for threshold in thresholds:
-        ax.axvline(threshold, color=REFERENCE, linestyle="--", linewidth=1.5)
-    ax.margins(x=0.08)
-    if tuple(thresholds) == (effects[0],) == (effects[-1],):
-        ax.set_xlim(effects[0] - 1, effects[0] + 1)
-    title = f"asked: {asked} (dashed)   ◆ median, ━ range"
-    ax.set_title(title, fontsize=11, color=REFERENCE)
     plt.show()

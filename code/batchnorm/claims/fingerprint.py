@@ -1,0 +1,244 @@
+"""A hash of the code that decides an outcome, read from the source.
+
+`reached` follows names from a function through the package: the functions, classes and
+constants that it uses, those that these use, and so on. Comments, docstrings and the
+layout of lines do not count; a changed digit does. Nothing is imported or run, so the
+hash is the same under every version of Python.
+"""
+
+import ast
+import hashlib
+import io
+import tokenize
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import batchnorm
+
+PACKAGE = "batchnorm"
+NEUTRAL = "batchnorm._checks"  # refuses arguments, and changes no outcome
+ROOT = Path(batchnorm.__file__).parent
+
+
+def digest(*parts):
+    """Hash of texts, as 16 hexadecimal digits.
+
+    Parameters
+    ----------
+    *parts : str
+
+    Returns
+    -------
+    str
+    """
+    joined = "\0".join(parts)
+    return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+def reached(module, name):
+    """Source of all that a function of the package uses, by full name.
+
+    Parameters
+    ----------
+    module : str
+        Full name of the module, "batchnorm.claims.saturation".
+    name : str
+        The function's name in it.
+
+    Returns
+    -------
+    dict
+        Full name to source without comments, docstrings and white space, in order of
+        the names. Decorators of the function itself are left out: they are the claim's
+        definition and not its code.
+    """
+    start = _defined(module, name)
+    if start is None:
+        raise ValueError(f"name is {name!r}; allowed is what {module} defines")
+    found, todo = {}, [(module, name)]
+    while todo:
+        place = _defined(*todo.pop())
+        if place is None or place in found or place.module == NEUTRAL:
+            continue
+        decorated = place != start
+        found[place] = "".join(_bare(place.module, n, decorated) for n in place.nodes)
+        for node in place.nodes:
+            todo += _used(place.module, node, decorated)
+    return {f"{p.module}.{p.name}": found[p] for p in sorted(found)}
+
+
+class _Place(NamedTuple):
+    """Where a name is defined: its module and the statements that bind it."""
+
+    module: str
+    name: str
+
+    @property
+    def nodes(self):
+        return _statements(self.module)[self.name]
+
+
+# ---------------------------------------------------------------------------
+# One module: its statements by name, and its text
+
+
+@cache
+def _source(module):
+    """Text and syntax tree of a module of the package, or None if it is none."""
+    folder = ROOT.joinpath(*module.split(".")[1:])
+    for path in (folder / "__init__.py", folder.with_suffix(".py")):
+        if _in_package(module) and path.is_file():
+            text = path.read_text("utf-8")
+            return text, ast.parse(text)
+    return None
+
+
+@cache
+def _statements(module):
+    """Top-level statements of a module by the names that they bind."""
+    bound = {}
+    for node in _source(module)[1].body:
+        for name in _binds(node):
+            bound.setdefault(name, []).append(node)
+    return bound
+
+
+def _binds(node):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return [
+            n.id
+            for n in ast.walk(node)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        ]
+    return []
+
+
+def _defined(module, name):
+    """Where a name of a module is defined, through imports -> `_Place`.
+
+    None if that is not a statement of the package: a module, or another package.
+    """
+    while name is not None and _source(module) is not None:
+        nodes = _statements(module).get(name)
+        if nodes is None:
+            return None
+        origin = _origin(module, nodes[-1], name)
+        if origin is None:
+            return _Place(module, name)
+        module, name = origin
+    return None
+
+
+def _origin(module, node, name):
+    """What an import statement brings under a name -> (module, name), or None.
+
+    The second name is None if it brings a module.
+    """
+    if isinstance(node, ast.ImportFrom):
+        source = node.module or ""
+        if node.level:
+            base = module.split(".")
+            if not _is_package(module):
+                base = base[:-1]
+            base = base[: len(base) - node.level + 1]
+            source = ".".join([*base, *([node.module] if node.module else [])])
+        for alias in node.names:
+            if (alias.asname or alias.name) == name:
+                if _in_package(inner := f"{source}.{alias.name}") and _source(inner):
+                    return inner, None
+                return source, alias.name
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if (alias.asname or alias.name.split(".")[0]) == name:
+                return (alias.name if alias.asname else name), None
+    return None
+
+
+def _is_package(module):
+    return ROOT.joinpath(*module.split(".")[1:], "__init__.py").is_file()
+
+
+def _in_package(module):
+    return module == PACKAGE or module.startswith(f"{PACKAGE}.")
+
+
+def _used(module, node, decorators):
+    """Names of the package that a statement uses -> [(module, name)]."""
+    used = []
+    inner = {id(n) for d in _decorators(node) for n in ast.walk(d)}
+    local = _imports_inside(node)
+    for n in ast.walk(node):
+        if not decorators and id(n) in inner:
+            continue
+        if isinstance(n, ast.Name):
+            used.append((module, n.id))
+            if n.id in local:
+                used.append(local[n.id])
+        elif isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name):
+            target = _module_of(module, n.value.id)
+            if target is not None:
+                used.append((target, n.attr))
+    return [(m, n) for m, n in used if n is not None and _in_package(m)]
+
+
+def _imports_inside(node):
+    """Names that a function imports for itself -> {name: (module, name)}."""
+    return {
+        (alias.asname or alias.name): (n.module, alias.name)
+        for n in ast.walk(node)
+        if isinstance(n, ast.ImportFrom) and n.module and not n.level
+        for alias in n.names
+    }
+
+
+def _module_of(module, name):
+    """The module of the package that a name stands for in a module, or None."""
+    nodes = _statements(module).get(name)
+    if not nodes:
+        return None
+    origin = _origin(module, nodes[-1], name)
+    if origin is None or not _in_package(origin[0]):
+        return None
+    return origin[0] if origin[1] is None else None
+
+
+def _decorators(node):
+    return getattr(node, "decorator_list", [])
+
+
+def _bare(module, node, decorators):
+    """The text of a statement without comments, docstrings and white space."""
+    text = _source(module)[0]
+    first = (
+        _decorators(node)[0].lineno if _decorators(node) and decorators else node.lineno
+    )
+    skipped = set()
+    for n in ast.walk(node):
+        body = getattr(n, "body", None)
+        if (
+            isinstance(n, ast.FunctionDef | ast.ClassDef)
+            and ast.get_docstring(n) is not None
+        ):
+            skipped |= set(range(body[0].lineno, body[0].end_lineno + 1))
+    lines = text.splitlines(keepends=True)
+    kept = [
+        line if number not in skipped else "\n"
+        for number, line in enumerate(lines[first - 1 : node.end_lineno], first)
+    ]
+    comments = _comments(module)
+    for number in range(first, node.end_lineno + 1):
+        if number in comments and number not in skipped:
+            kept[number - first] = kept[number - first][: comments[number]]
+    return "".join("".join(kept).split())
+
+
+@cache
+def _comments(module):
+    """Where the comments of a module begin: line to column."""
+    tokens = tokenize.generate_tokens(io.StringIO(_source(module)[0]).readline)
+    return {t.start[0]: t.start[1] for t in tokens if t.type == tokenize.COMMENT}

@@ -1,0 +1,217 @@
+"""How the arms of a comparison get their learning rate and initial scale.
+
+Both arms get the same grid, the same seeds and the same budget, on sheets of digits
+that nothing else reads. Chosen is the cell with the highest accuracy on the held-out
+sheet, mean over the steps of the run and over the seeds. Grids go in steps of √10 for
+rates and of √2 for scales, and no optimum lies on an edge. What every cell scored is
+stored beside this file; `best` reads it.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from batchnorm import datasets
+from batchnorm.claims.networks import Arm, Cnn, Mlp
+from batchnorm.claims.protocol import TUNING_SEEDS
+from batchnorm.ensemble import Adam, Recorder, grid, init_parameters, train
+
+FILE = Path(__file__).with_name("sweeps.json")
+
+
+def rates(low, high):
+    """Learning rates from 10^low to 10^high in steps of √10, two digits each."""
+    return tuple(
+        float(f"{10 ** (k / 2):.2g}")
+        for k in range(round(2 * low), round(2 * high) + 1)
+    )
+
+
+def scales(low, high):
+    """Initial scales from 2^low to 2^high in steps of √2, two digits each."""
+    return tuple(
+        float(f"{2 ** (k / 2):.2g}") for k in range(round(2 * low), round(2 * high) + 1)
+    )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid that both arms of a comparison are tuned on.
+
+    Parameters
+    ----------
+    net : Mlp or Cnn
+    steps : int
+        Budget of each run.
+    rates, scales : tuple of float
+        The grid.
+    arms : tuple of (str or None, str)
+        Norm and order of each arm.
+    options : tuple of (str, object)
+        Those of `ensemble.train` that belong to the comparison.
+    """
+
+    net: Mlp | Cnn
+    steps: int
+    rates: tuple
+    scales: tuple
+    arms: tuple = ((None, "before"), ("batch", "before"))
+    options: tuple = ()
+
+
+SWEEPS = {
+    "sigmoid": Sweep(Mlp("sigmoid", 3, 50), 200, rates(-1, 1.5), scales(0, 3)),
+    "tanh": Sweep(Mlp("tanh", 4, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
+    "relu": Sweep(Mlp("relu", 6, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
+    "narrow": Sweep(
+        Mlp("relu", 5, 32),
+        150,
+        rates(-2, 0.5),
+        scales(-2, 1.5),
+        options=(("batch", 32),),
+    ),
+    "adam": Sweep(
+        Mlp("relu", 3, 50),
+        120,
+        rates(-3.5, -0.5),
+        scales(-2, 1.5),
+        options=(("optimizer", Adam()),),
+    ),
+    "cnn": Sweep(
+        Cnn(),
+        60,
+        rates(-2, 0.5),
+        scales(-2, 1.5),
+        arms=(
+            (None, "before"),
+            ("batch", "before"),
+            ("batch", "after"),
+            ("per-activation", "before"),
+        ),
+        options=(("batch", 32),),
+    ),
+}
+
+
+def best(name, norm, order="before"):
+    """The arm of a comparison that its sweep chose.
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+    norm : str or None
+    order : {"before", "after"}
+
+    Returns
+    -------
+    Arm
+
+    Raises
+    ------
+    ValueError
+        If no such arm was swept; `python -m batchnorm.claims --tune` does it.
+    """
+    for kept in _stored().get(name, {}).get("arms", []):
+        if (kept["norm"], kept["order"]) == (norm, order):
+            return Arm(norm, kept["rate"], kept["scale"], order)
+    raise ValueError(
+        f"name is {name!r}, norm {norm!r}, order {order!r}; {FILE.name} has no such "
+        "sweep: run python -m batchnorm.claims --tune"
+    )
+
+
+def stored(name):
+    """A sweep as it is kept: its grid, seeds and budget, and what each arm scored.
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+
+    Returns
+    -------
+    dict
+    """
+    return _stored()[name]
+
+
+def chosen(scores, rates, scales):
+    """Rate and scale of the highest score -> (rate, scale, whether it is on an edge).
+
+    Parameters
+    ----------
+    scores : array, shape (rates, scales)
+    """
+    at = np.unravel_index(np.argmax(scores), np.shape(scores))
+    edge = any(i in (0, n - 1) for i, n in zip(at, np.shape(scores), strict=True))
+    return rates[at[0]], scales[at[1]], edge
+
+
+def sweep_arm(name, norm, order):
+    """Train one arm over its grid -> what is stored of it."""
+    sweep = SWEEPS[name]
+    seeds, lr, scale = grid(TUNING_SEEDS, sweep.rates, sweep.scales)
+    network = sweep.net.network(norm, order)
+    run = train(
+        network,
+        datasets.digits_to_tune,
+        seeds,
+        lr=lr,
+        theta=init_parameters(network, seeds, scale),
+        steps=sweep.steps,
+        recorder=Recorder(every=5),
+        **dict(sweep.options),
+    )
+    shape = len(TUNING_SEEDS), len(sweep.rates), len(sweep.scales)
+    scores = run.accuracy[:, 1:].mean(axis=1).reshape(shape).mean(axis=0)
+    rate, scale, edge = chosen(scores, sweep.rates, sweep.scales)
+    return {
+        "norm": norm,
+        "order": order,
+        "rate": rate,
+        "scale": scale,
+        "edge": edge,
+        "scores": scores.round(4).tolist(),
+    }
+
+
+def main(names, jobs):
+    """Redo the sweeps of these names, or all, and store them -> exit status 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no sweep of a name.
+    """
+    if unknown := set(names) - set(SWEEPS):
+        raise ValueError(
+            f"sweep is {sorted(unknown)[0]!r}; allowed are {', '.join(SWEEPS)}"
+        )
+    todo = [(n, *arm) for n in names or SWEEPS for arm in SWEEPS[n].arms]
+    runs = Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(sweep_arm)(*arm) for arm in todo
+    )
+    stored = _stored() | {
+        name: {"seeds": TUNING_SEEDS, **asdict(SWEEPS[name]), "arms": []}
+        for name in names or SWEEPS
+    }
+    for (name, *_), kept in zip(todo, tqdm(runs, total=len(todo)), strict=True):
+        stored[name]["arms"].append(kept)
+        print(name, {k: kept[k] for k in ("norm", "order", "rate", "scale", "edge")})
+    temporary = FILE.with_name(f".{FILE.name}.new")
+    temporary.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
+    os.replace(temporary, FILE)
+    _stored.cache_clear()
+    return 0
+
+
+@cache
+def _stored():
+    return json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}

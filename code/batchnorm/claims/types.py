@@ -1,0 +1,400 @@
+"""The three kinds of statement, and what a run of one says.
+
+- An **identity** follows from algebra. It has a derivation and a test, no seeds.
+- A **prediction** is a number that theory gives, beside the number that was measured,
+  over a range of a variable.
+- An **experiment** is an effect, one number a seed, beside the smallest effect that
+  would be of interest.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from batchnorm.claims import estimates
+from batchnorm.claims.estimates import Estimate
+from batchnorm.claims.fingerprint import digest, reached
+
+SUPPORTED, OPPOSED, UNDECIDED = "supported", "opposed", "undecided"
+VERDICTS = SUPPORTED, OPPOSED, UNDECIDED
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a claim says that a quantity lies: above, below or within bounds.
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds; an infinite one is none.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError(
+                f"low is {self.low}, high {self.high}; allowed is low < high"
+            )
+
+    def verdict(self, estimate):
+        """ "supported", "opposed" or "undecided", from an interval.
+
+        Supported if the whole interval lies in the region, opposed if none of it does.
+        With two finite bounds this is the equivalence test of two one-sided tests.
+
+        Parameters
+        ----------
+        estimate : Estimate
+
+        Returns
+        -------
+        str
+        """
+        _, low, high = estimate
+        # An open end of the interval lies within where the region has no bound.
+        inside = (
+            math.isinf(self.low) or self.low < low,
+            math.isinf(self.high) or high < self.high,
+        )
+        outside = (
+            math.isfinite(self.low) and high <= self.low,
+            math.isfinite(self.high) and self.high <= low,
+        )
+        return SUPPORTED if all(inside) else OPPOSED if any(outside) else UNDECIDED
+
+    @property
+    def level(self):
+        """Coverage of the interval that is asked: 95 %, or 90 % for an equivalence.
+
+        Each one-sided test of an equivalence has 5 %, which is an interval of 90 %.
+        """
+        return 0.90 if len(self.bounds) == 2 else estimates.LEVEL
+
+    @property
+    def bounds(self):
+        """The finite bounds, in order."""
+        return tuple(b for b in (self.low, self.high) if math.isfinite(b))
+
+    def __str__(self):
+        if len(self.bounds) == 2:
+            said = f"between {self.low:.4g} and {self.high:.4g}"
+        elif math.isinf(self.high):
+            said = f"> {self.low:.4g}"
+        else:
+            said = f"< {self.high:.4g}"
+        return said.replace("-", "−")
+
+
+def above(low):
+    """The region beyond a smallest effect of interest."""
+    return Region(low=low)
+
+
+def below(high):
+    """The region under a bound."""
+    return Region(high=high)
+
+
+def within(low, high):
+    """The region between two bounds: an equivalence."""
+    return Region(low, high)
+
+
+class Identity(NamedTuple):
+    """A statement that follows from algebra.
+
+    Parameters
+    ----------
+    id, statement : str
+        Its name and one sentence.
+    source : str
+        Keys of references.bib with their places.
+    test : str
+        The test that checks it on random input, as pytest names it:
+        "tests/unit/test_reference.py::test_rank".
+    chapter : str
+        The chapter that derives it, by the name of its module of claims.
+    """
+
+    id: str
+    statement: str
+    source: str
+    test: str
+    chapter: str
+
+
+ESTIMATORS = {
+    "median": estimates.median,
+    "share": estimates.share,
+    "mean": estimates.mean,
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question put to trained or drawn networks, and the answer that was asked for.
+
+    Parameters
+    ----------
+    id, statement : str
+        Its name and one sentence, in wording that holds if it is supported.
+    source : str
+        Keys of references.bib with their places: "he2015delving, section 2.2".
+    effect : str
+        What the effect is, with its unit, in words.
+    region : Region
+        The effects of interest. A median of them, or a share of the seeds.
+    measure : callable
+        ``measure(seeds, **setting)``, an effect a seed: numbers (S,), ends (S, 2)
+        between which each lies, or booleans (S,) for a share.
+    setting : dict
+        The numbers behind it.
+    negative, positive : dict
+        Settings in which the effect is absent, and in which it is planted. The first
+        must not be supported, the second must. Tests run both.
+    oracle : dict or None
+        Where methods are compared: the setting in which a perfect one competes. What
+        the claim says must then be opposed, or the claim could not fail.
+    seeds : int
+        Number of seeds of a confirmation.
+    estimator : {"median", "share", "mean"}
+        What is estimated from the effects.
+    shared : float
+        For a mean: test images over training images, where seeds share them.
+    scale : {"linear", "log"}
+        For figures.
+    claimed, claimed_by, question : str or None
+        What somebody wrote, in at most 25 words, and where; or the question.
+    """
+
+    id: str
+    statement: str
+    source: str
+    effect: str
+    region: Region
+    measure: Callable
+    setting: dict = field(default_factory=dict)
+    negative: dict | None = None
+    positive: dict | None = None
+    oracle: dict | None = None
+    seeds: int = 59
+    estimator: str = "median"
+    shared: float = 0.0
+    scale: str = "linear"
+    claimed: str | None = None
+    claimed_by: str | None = None
+    question: str | None = None
+
+    kind = "experiment"
+
+    def run(self, seeds, **changed):
+        """Measure on the given seeds, the setting as it is or changed.
+
+        Parameters
+        ----------
+        seeds : sequence of int
+        **changed
+            Entries of the setting that differ: those of a control.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        ValueError
+            If the measure does not return an effect a seed.
+        """
+        seeds = tuple(int(seed) for seed in seeds)
+        effects = np.asarray(self.measure(seeds, **{**self.setting, **changed}))
+        if effects.shape not in ((len(seeds),), (len(seeds), 2)):
+            raise ValueError(
+                f"{self.id!r} measured effects of shape {effects.shape}; allowed is "
+                f"one a seed, ({len(seeds)},) or ({len(seeds)}, 2)"
+            )
+        return Result(self, seeds, effects.astype(np.float64))
+
+    @property
+    def estimate(self):
+        """Function of the effects to their `Estimate`."""
+        options = {"level": self.region.level}
+        if self.estimator == "mean":
+            options["shared"] = self.shared
+        return partial(ESTIMATORS[self.estimator], **options)
+
+    def judge(self, effects):
+        """Estimate and verdict of effects -> (Estimate, str)."""
+        estimate = self.estimate(effects)
+        return estimate, self.region.verdict(estimate)
+
+    @property
+    def asked(self):
+        """What was asked, in words: the smallest effect of interest."""
+        return f"{self.estimator} {self.region}"
+
+    @cached_property
+    def fingerprint(self):
+        """Hash of the statement, the bar, the setting and all code that is reached."""
+        return _fingerprint(self, (self.region, self.estimator, self.shared))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A number from theory beside the measured one, over a range of a variable.
+
+    Parameters
+    ----------
+    id, statement, source, setting, seeds, claimed, claimed_by, question
+        As in `Experiment`.
+    effect : str
+        What is predicted and measured.
+    over : str
+        The variable, a key of the setting that lists its values.
+    tolerance : float
+        Relative deviation of the measured from the predicted that is allowed.
+    measure : callable
+        ``measure(seeds, **setting)``: predicted (P,) and measured (S, P).
+    """
+
+    id: str
+    statement: str
+    source: str
+    effect: str
+    over: str
+    tolerance: float
+    measure: Callable
+    setting: dict = field(default_factory=dict)
+    seeds: int = 59
+    scale: str = "linear"
+    claimed: str | None = None
+    claimed_by: str | None = None
+    question: str | None = None
+
+    kind = "prediction"
+
+    def run(self, seeds, **changed):
+        """Measure on the given seeds -> `Result`, whose effects are measured/predicted.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit the values of the variable.
+        """
+        seeds = tuple(int(seed) for seed in seeds)
+        setting = {**self.setting, **changed}
+        predicted, measured = map(np.asarray, self.measure(seeds, **setting))
+        expected = (len(seeds), len(setting[self.over]))
+        if measured.shape != expected or predicted.shape != expected[1:]:
+            raise ValueError(
+                f"{self.id!r} measured {measured.shape} and predicted "
+                f"{predicted.shape}; allowed are {expected} and {expected[1:]}"
+            )
+        return Result(self, seeds, measured / predicted, predicted)
+
+    @property
+    def region(self):
+        """Where measured over predicted has to lie, at every value of the variable."""
+        return within(1 - self.tolerance, 1 + self.tolerance)
+
+    def judge(self, effects):
+        """The point furthest from 1, and the verdict on all -> (Estimate, str).
+
+        The intervals are Student's, at a level that holds for all points together
+        (Bonferroni).
+        """
+        effects = np.asarray(effects, dtype=np.float64)
+        level = 1 - (1 - self.region.level) / effects.shape[1]
+        points = [estimates.mean(column, level=level) for column in effects.T]
+        verdicts = [self.region.verdict(point) for point in points]
+        worst = max(points, key=lambda point: abs(point.value - 1))
+        for verdict in (OPPOSED, UNDECIDED):
+            if verdict in verdicts:
+                return worst, verdict
+        return worst, SUPPORTED
+
+    @property
+    def asked(self):
+        """What was asked, in words."""
+        return f"{self.region} at every value of {self.over}"
+
+    @cached_property
+    def fingerprint(self):
+        """Hash of the statement, the bar, the setting and all code that is reached."""
+        return _fingerprint(self, (self.tolerance, self.over))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim, run.
+
+    Parameters
+    ----------
+    claim : Experiment or Prediction
+    seeds : tuple of int
+    effects : array, shape (S,), (S, 2) or (S, P)
+        As measured, or measured over predicted.
+    predicted : array, shape (P,), or None
+    """
+
+    claim: Experiment | Prediction
+    seeds: tuple
+    effects: np.ndarray
+    predicted: np.ndarray | None = None
+
+    @cached_property
+    def judged(self):
+        """Estimate and verdict."""
+        return self.claim.judge(self.effects)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The estimate with its interval."""
+        return self.judged[0]
+
+    @property
+    def verdict(self):
+        """ "supported", "opposed" or "undecided"."""
+        return self.judged[1]
+
+    @property
+    def detectable(self):
+        """The effect that as many seeds would have found; NaN where none is asked.
+
+        It is that of a claim with one bound; see `estimates.detectable`.
+        """
+        claim = self.claim
+        if claim.kind != "experiment" or len(claim.region.bounds) != 1:
+            return math.nan
+        if claim.estimator == "share":
+            return math.nan
+        sign = 1 if math.isfinite(claim.region.low) else -1
+        found = estimates.detectable(
+            _times(sign, self.effects), claim.estimate, sign * claim.region.bounds[0]
+        )
+        return sign * found
+
+
+def _times(sign, effects):
+    return (
+        effects if sign > 0 else -effects[..., ::-1] if effects.ndim == 2 else -effects
+    )
+
+
+def _fingerprint(claim, bar):
+    function = claim.measure
+    code = reached(function.__module__, function.__qualname__)
+    definition = [
+        claim.kind,
+        " ".join(claim.statement.split()),
+        claim.effect,
+        repr(bar),
+        repr(claim.seeds),
+        repr(sorted(claim.setting.items())),
+    ]
+    return digest(*definition, *sorted(code.values()))

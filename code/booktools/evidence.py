@@ -1,0 +1,347 @@
+"""Sphinx extension: the page of evidence, and the fold below each strip of claims.
+
+The page comes from the registry and the ledger of `batchnorm.claims`; the comments
+``% counts``, ``% claims`` and ``% changes`` say where its parts go. In a chapter, the
+cell that shows claims gets a fold with the code that measured them and a link to the
+entry of each.
+"""
+
+import html
+import inspect
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from docutils import nodes
+from sphinx import addnodes
+
+from batchnorm import claims
+from batchnorm.claims import ledger, moved
+from batchnorm.claims.registry import references
+from batchnorm.claims.show import quantity
+from batchnorm.claims.types import VERDICTS
+from booktools.notebooks import notebooks, read
+
+PAGE = "back/evidence"
+UNCONFIRMED = "unconfirmed"  # in place of a verdict
+
+# ---------------------------------------------------------------------------
+# The page
+
+
+def page(records):
+    """All statements of the book and what is known of them, as Markdown.
+
+    Parameters
+    ----------
+    records : list of dict
+        The ledger.
+
+    Returns
+    -------
+    str
+    """
+    kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
+    text = [_filter()]
+    for title, module in chapters():
+        here = [c for c in claims.claims() if _module(c) == module]
+        names = [i for i in claims.identities() if i.chapter == module]
+        if here or names:
+            text.append(f"## {title}")
+        text += [_entry(c, kept[c.id], ledger.earlier(c, records)) for c in here]
+        text += [_identities(names)] if names else []
+    text.append(_gone(records))
+    return "\n\n".join(text)
+
+
+def chapters():
+    """Title of every chapter and the module of its claims, in order."""
+    for path in notebooks():
+        head = re.match(r"\(ch-[\w-]+\)=\n# (.+)", read(path).cells[0].source)
+        if head and path.stem != "template":
+            yield head[1], re.sub(r"^\d+_", "", path.stem)
+
+
+def _module(claim):
+    return claim.measure.__module__.rpartition(".")[2]
+
+
+def verdicts(records):
+    """How many statements of which kind have which verdict.
+
+    Parameters
+    ----------
+    records : list of dict
+        The ledger.
+
+    Returns
+    -------
+    Counter
+        Of (kind, verdict).
+    """
+    kept = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
+    return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in kept)
+
+
+def counts(records):
+    """The numbers of `verdicts` as a table in Markdown.
+
+    Parameters
+    ----------
+    records : list of dict
+        The ledger.
+
+    Returns
+    -------
+    str
+    """
+    found = verdicts(records)
+    columns = [*VERDICTS, UNCONFIRMED]
+    rows = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
+    for kind in ("prediction", "experiment"):
+        cells = " | ".join(str(found[kind, column]) for column in columns)
+        rows.append(f"| {kind}s | {cells} |")
+    return (
+        "(evidence-counts)=\n"
+        + "\n".join(rows)
+        + f"\n\nBesides, {len(claims.identities())} identities, each proved and tested."
+    )
+
+
+def _filter():
+    """Buttons that leave the entries of one verdict or chapter; style alone does it."""
+    titles = {module: title for title, module in chapters()}
+    groups = {
+        "verdict": {name: name for name in (*VERDICTS, UNCONFIRMED)},
+        "chapter": {_module(c): titles[_module(c)] for c in claims.claims()},
+    }
+    buttons = "".join(_buttons(name, choices) for name, choices in groups.items())
+    rules = "".join(
+        f"main:has(#only-{name}:checked) .claim:not(.{name}){{display:none}}\n"
+        for choices in groups.values()
+        for name in choices
+    )
+    return f"```{{raw}} html\n<style>\n{rules}</style>\n{buttons}\n```"
+
+
+def _buttons(group, choices):
+    """One group of radio buttons, the first of which leaves all."""
+    every = {"all": f"every {group}", **choices}
+    labels = " ".join(
+        f'<label><input type="radio" name="{group}" '
+        f'id="{"every-" + group if name == "all" else "only-" + name}"'
+        f"{' checked' if name == 'all' else ''}> {html.escape(text)}</label>"
+        for name, text in every.items()
+    )
+    return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
+
+
+def _entry(claim, kept, earlier):
+    """One claim as a block of its own, of the class of its verdict."""
+    verdict = kept["verdict"] if kept else UNCONFIRMED
+    said = []
+    if claim.claimed is not None:
+        said.append(f"**Written:** “{claim.claimed}” ({cited(claim.claimed_by)})")
+    elif claim.question is not None:
+        said.append(f"**Question:** {claim.question}")
+    said += [f"**{verdict.capitalize()}.** {claim.statement}"]
+    if kept:
+        said += [strip(claim, kept), _outcome(claim, kept)]
+    setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
+    said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
+    said += [_earlier(earlier)] if earlier else []
+    said += [
+        f"::::{{admonition}} Code of `{claim.id}`\n:class: dropdown\n\n"
+        f"```python\n{_code(claim)}\n```\n::::"
+    ]
+    body = "\n\n".join(said)
+    classes = f"claim {verdict} {_module(claim)}"
+    return f"(claim-{claim.id})=\n:::::{{div}} {classes}\n{body}\n:::::"
+
+
+def _code(claim):
+    return inspect.getsource(inspect.unwrap(claim.measure)).rstrip()
+
+
+def _outcome(claim, kept):
+    """Effect, interval, what was asked, control and power, in sentences."""
+    estimate = claims.short(ledger.number(kept["estimate"]), claim.kind)
+    what = quantity(claim)
+    words = [
+        f"{what[0].upper()}{what[1:]}: **{estimate}** on "
+        f"{len(kept['seeds'])} seeds drawn from the definition; asked {claim.asked}.",
+    ]
+    if kept.get("detectable") not in (None, "inf", "-inf"):
+        words.append(
+            f"As many seeds would have found an effect of {_short(kept['detectable'])}."
+        )
+    if controls := kept.get("controls"):
+        said = ", ".join(f"{name} {verdict}" for name, verdict in controls.items())
+        words.append(f"*Controls:* {said}.")
+    words.append(f"*Run* {kept['date']}, {kept['machine']}, {kept['seconds']} s.")
+    return " ".join(words)
+
+
+def _earlier(earlier):
+    """Outcomes of earlier definitions, one line each."""
+    lines = [
+        f"{kept['date']}: {kept['statement']} Asked {kept['asked']}: {kept['verdict']}."
+        for kept in earlier
+    ]
+    return "*Earlier definitions.* " + " ".join(lines)
+
+
+def _identities(identities):
+    lines = [
+        f"(identity-{i.id})=\n- {i.statement} ({cited(i.source)}; "
+        f"`{i.test.rpartition('::')[2]}`)"
+        for i in identities
+    ]
+    return "**Identities**\n\n" + "\n\n".join(lines)
+
+
+def _gone(records):
+    """Records of statements that are no claims any more."""
+    known = {c.id for c in claims.claims()}
+    gone = {kept["id"]: kept for kept in records if kept["id"] not in known}
+    if not gone:
+        return ""
+    lines = [
+        f"- `{id}`, {kept['date']}: {kept['statement']} Asked {kept['asked']}: "
+        f"{kept['verdict']}."
+        for id, kept in gone.items()
+    ]
+    return "(evidence-gone)=\n## No claims any more\n\n" + "\n".join(lines)
+
+
+def cited(source):
+    """Keys and places of a source as citations."""
+    pairs = references(source)
+    return "; ".join(f"{{cite:t}}`{key}`, {place}" for key, place in pairs)
+
+
+def strip(claim, kept):
+    """One dot a seed, the interval a bar, what was asked dashed, as an SVG."""
+    effects = ledger.number(kept["effects"]).ravel()
+    estimate = ledger.number(kept["estimate"])
+    marks = np.concatenate([effects, estimate, claim.region.bounds])
+    logs = claim.scale == "log" and marks.min() > 0
+    scale = np.log10 if logs else np.asarray
+    shown = scale(marks[np.isfinite(marks)])
+    low, width = shown.min(), np.ptp(shown) or 1.0
+
+    def at(value):
+        return 4 + 92 * (float(np.clip(scale(value), low, low + width)) - low) / width
+
+    dots = sorted({f"{at(e):.1f}" for e in effects if np.isfinite(e)})
+    first, last = (at(e) for e in estimate[1:])
+    drawn = "".join(f'<circle cx="{x}%" cy="8" r="3"/>' for x in dots)
+    drawn += "".join(
+        f'<line x1="{at(b):.1f}%" x2="{at(b):.1f}%" y2="22" stroke-width="2" '
+        'stroke-dasharray="4 2"/>'
+        for b in claim.region.bounds
+    )
+    drawn += (
+        f'<line x1="{first:.1f}%" x2="{last:.1f}%" y1="18" y2="18" stroke-width="4"/>'
+    )
+    said = html.escape(
+        f"One dot for each of {len(kept['seeds'])} seeds; the interval "
+        f"{claims.short(estimate, claim.kind)} below; asked {claim.asked}, dashed."
+    )
+    return (
+        f'<svg role="img" aria-label="{said}" width="100%" height="22" '
+        f'stroke="currentColor" fill="currentColor" fill-opacity=".45">{drawn}</svg>'
+    )
+
+
+def _short(value):
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return ", ".join(map(_short, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def changes():
+    """What was changed after it had been written down, and what was dropped.
+
+    Returns
+    -------
+    str
+        Markdown: all changes by claim, what did not hold on new seeds, and what is no
+        longer registered.
+    """
+    ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
+    text = [_changes_of(id) for id in ids]
+    again = [
+        f"- {_link(r.id)}: {r.held} of {r.of}, on {r.seeds}" for r in moved.RETESTED
+    ]
+    text += ["Claims that ask for all seeds, and did not hold on all new ones:"]
+    text += ["\n".join(again)]
+    dropped = [f"- `{id}`: {why}" for id, why in moved.DROPPED.items()]
+    text += ["No longer registered:", "\n".join(dropped)] if dropped else []
+    return "\n\n".join(text)
+
+
+def _changes_of(id):
+    """A definition list of one entry: the claim, and below it each of its changes."""
+    said = [
+        f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
+        for m in moved.MOVED
+        if m.id == id
+    ]
+    return f"{_link(id)}\n: " + "\n\n  ".join(said)
+
+
+def _link(id):
+    known = {entry.id for entry in claims.claims()}
+    return f"{{ref}}`{id} <claim-{id}>`" if id in known else f"`{id}`"
+
+
+# ---------------------------------------------------------------------------
+# Below the strips of a chapter
+
+
+def fold_code(app, doctree):
+    """Put the code and the entries of the claims that a cell shows below it."""
+    for block in list(doctree.findall(nodes.literal_block)):
+        shown = re.findall(r"claims\.show\(([^)]*)\)", block.astext())
+        ids = re.findall(r'"([\w-]+)"', ",".join(shown))
+        if ids:
+            cell = block
+            while "cell" not in cell.get("classes", ()) and cell.parent is not doctree:
+                cell = cell.parent
+            cell.parent.insert(cell.parent.index(cell) + 1, _fold(ids))
+
+
+def _fold(ids):
+    fold = nodes.admonition("", classes=["dropdown"])
+    fold += nodes.title("", "How this was measured")
+    for id in ids:
+        options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
+        link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
+        link += nodes.inline("", id, classes=["std", "std-ref"])
+        fold += nodes.paragraph("", "", nodes.Text("Evidence: "), link)
+        fold += nodes.literal_block("", _code(claims.get(id)), language="python")
+    return fold
+
+
+# ---------------------------------------------------------------------------
+# Sphinx
+
+
+def read_page(app, docname, source):
+    """Put the entries where the page's comment stands."""
+    if docname != PAGE:
+        return
+    records = ledger.read()
+    parts = {"counts": counts(records), "claims": page(records), "changes": changes()}
+    for mark, text in parts.items():
+        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
+    for path in (ledger.FILE, *Path(claims.__file__).parent.glob("*.py")):
+        app.env.note_dependency(str(path))
+
+
+def setup(app):
+    app.connect("source-read", read_page)
+    app.connect("doctree-read", fold_code)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,275 @@
+"""The page of evidence: what it says of each claim, and what was changed in them."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from docutils import nodes
+
+from batchnorm import claims
+from batchnorm.claims import ledger, moved, types
+from batchnorm.claims.registry import references
+from batchnorm.datasets import REPORTED_SHEETS, SHEETS, TUNING_SHEETS
+from booktools import evidence
+from booktools.notebooks import ROOT, notebooks, read
+
+PAGE = (ROOT / "back" / "evidence.md").read_text(encoding="utf-8")
+CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+
+
+def part(page, id):
+    """What the page says of one claim."""
+    return page[page.index(f"(claim-{id})=") :].split("\n(", 1)[0].split("\n## ", 1)[0]
+
+
+def confirmed(claim, effects):
+    """A record of a claim on its confirming seeds, with these effects."""
+    seeds = claims.confirmation_seeds(claim)
+    many = np.resize(np.array(effects, float), (len(seeds), *np.shape(effects)[1:]))
+    return ledger.record(types.Result(claim, seeds, many), 0.0)
+
+
+def ratio():
+    """A claim on the median of one number a seed, with one bound."""
+    return claims.get("sigmoid-steps")
+
+
+@pytest.fixture(scope="module")
+def page():
+    return evidence.page(ledger.read())
+
+
+# ------------------------------------------------------------------------- the page
+
+
+def test_every_statement_is_once_under_its_chapter(page):
+    for kind, entries in (
+        ("claim", claims.claims()),
+        ("identity", claims.identities()),
+    ):
+        order = re.findall(rf"^\({kind}-([\w-]+)\)=$", page, re.MULTILINE)
+        assert sorted(order) == sorted(entry.id for entry in entries)
+    titles = {module: title for title, module in evidence.chapters()}
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n?)*)", page, re.MULTILINE))
+    for entry in claims.claims():
+        module = entry.measure.__module__.rpartition(".")[2]
+        assert f"(claim-{entry.id})=" in sections[titles[module]], entry.id
+    for entry in claims.identities():
+        assert f"(identity-{entry.id})=" in sections[titles[entry.chapter]], entry.id
+
+
+def test_an_entry_says_who_wrote_what_is_asked_and_what_is_claimed(page):
+    for entry in claims.claims():
+        said = part(page, entry.id)
+        assert entry.statement in said
+        assert entry.claimed is None or f"“{entry.claimed}”" in said
+        assert entry.question is None or f"**Question:** {entry.question}" in said
+        for source in filter(None, (entry.source, entry.claimed_by)):
+            for key, place in references(source):
+                assert f"{{cite:t}}`{key}`, {place}" in said
+
+
+@pytest.mark.parametrize(
+    ("effects", "verdict"),
+    [([3.0, 3.1], "supported"), ([0.9, 1.0], "opposed"), ([1.0, 1.5], "undecided")],
+)
+def test_an_outcome_is_reported_whatever_it_is(effects, verdict):
+    page = evidence.page([confirmed(ratio(), effects)])
+    said = part(page, ratio().id)
+    assert f"**{verdict.capitalize()}.** {ratio().statement}" in said
+    assert f"claim {verdict} training\n" in said
+    assert "on 59 seeds drawn from the definition; asked median > 1.25" in said
+    table = evidence.counts([confirmed(ratio(), effects)])
+    rows = re.findall(r"^\| experiments \| (.*) \|$", table, re.MULTILINE)[0].split("|")
+    expected = [str(int(v == verdict)) for v in types.VERDICTS]
+    assert [cell.strip() for cell in rows[:3]] == expected
+
+
+def test_controls_and_power_stand_with_an_outcome():
+    kept = confirmed(ratio(), [1.0, 1.5]) | {
+        "controls": {"negative": "opposed", "positive": "supported"}
+    }
+    said = part(evidence.page([kept]), ratio().id)
+    assert "*Controls:* negative opposed, positive supported." in said
+    found = float(re.search(r"would have found an effect of ([\d.]+)\.", said)[1])
+    assert found == pytest.approx(kept["detectable"], rel=0.01)
+    assert found >= 1.25
+
+
+def test_a_record_of_another_definition_is_no_confirmation():
+    old = confirmed(ratio(), [3.0, 3.1]) | {"fingerprint": "0" * 16}
+    said = part(evidence.page([old]), ratio().id)
+    assert "**Unconfirmed.**" in said
+    assert "<svg" not in said
+    assert "*Earlier definitions.*" in said
+    assert "Asked median > 1.25: supported." in said
+
+
+def test_seeds_of_ones_own_are_no_confirmation():
+    kept = confirmed(ratio(), [3.0, 3.1])
+    kept["seeds"] = list(range(59))
+    assert "**Unconfirmed.**" in part(evidence.page([kept]), ratio().id)
+
+
+def test_what_is_no_claim_any_more_keeps_its_outcome():
+    kept = confirmed(ratio(), [3.0, 3.1]) | {"id": "gone", "date": "2026-01-02"}
+    page = evidence.page([kept])
+    gone = page[page.index("## No claims any more") :]
+    assert f"- `gone`, 2026-01-02: {ratio().statement} Asked median > 1.25" in gone
+
+
+def test_the_buttons_leave_the_entries_of_one_verdict_or_chapter(page):
+    boxes = set(re.findall(r'id="only-([\w-]+)"', page))
+    rules = dict(
+        re.findall(r":has\(#only-(\S+):checked\) \.claim:not\(\.(\S+)\)", page)
+    )
+    assert boxes == set(rules)
+    assert all(box == shown for box, shown in rules.items())
+    classes = {
+        word
+        for line in re.findall(r"^:+\{div\} claim (.*)$", page, re.MULTILINE)
+        for word in line.split()
+    }
+    assert classes <= boxes
+    assert boxes - classes <= {*types.VERDICTS, evidence.UNCONFIRMED}
+    assert page.count(" checked>") == 2
+
+
+def test_the_dots_stand_on_their_side_of_the_bound():
+    claim = replace(ratio(), region=types.below(0.75), scale="linear")
+    drawn = evidence.strip(claim, confirmed(claim, [0.25, 0.5, 0.5]))
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)%"', drawn)]
+    (bound,) = (float(x) for x in re.findall(r'x1="([\d.]+)%" x2="\1%" y2', drawn))
+    assert dots == [4.0, 50.0]
+    assert bound == 96.0
+    assert "asked median &lt; 0.75" in drawn
+
+
+def test_readme_counts_the_verdicts():
+    found = Counter()
+    for (_, verdict), number in evidence.verdicts(ledger.read()).items():
+        found[verdict] += number
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    said = (
+        f"Of the {sum(found.values())} claims {found['supported']} are supported, "
+        f"{found['opposed'] or 'none'} opposed and {found['undecided']} undecided"
+    )
+    assert said in readme
+
+
+def test_every_claim_is_confirmed_as_it_stands():
+    """After a change, `make claims` confirms anew on the seeds that it draws."""
+    records = ledger.read()
+    old = [c.id for c in claims.claims() if ledger.confirmation(c, records) is None]
+    assert not old
+
+
+def test_the_page_names_the_seeds_and_the_number_of_images():
+    text = " ".join(PAGE.split())
+    for seeds in (claims.CHAPTER_SEEDS, claims.TUNING_SEEDS):
+        assert f"seeds {seeds[0]} to {seeds[-1]}" in text
+    images = sum(SHEETS[i + 1] - SHEETS[i] for i in REPORTED_SHEETS)
+    assert f"share {images} images" in text
+    assert (len(REPORTED_SHEETS), len(TUNING_SHEETS)) == (8, 6)
+
+
+# ----------------------------------------------------------------- below the strips
+
+
+def test_the_code_of_each_claim_that_a_cell_shows_is_folded_below_it():
+    document = nodes.container()
+    cell = nodes.container(classes=["cell"])
+    cell += nodes.literal_block("", 'claims.show("sigmoid-steps", "tanh-steps")')
+    document += cell
+    document += nodes.paragraph("", "after")
+    evidence.fold_code(None, document)
+    fold = document[1]
+    links = [n["reftarget"] for n in fold.findall(nodes.Element) if "reftarget" in n]
+    assert links == ["claim-sigmoid-steps", "claim-tanh-steps"]
+    assert all(
+        "def steps_ratio(" in n.astext() for n in fold.findall(nodes.literal_block)
+    )
+    assert document[2].astext() == "after"
+
+
+def test_a_cell_without_claims_has_no_fold():
+    document = nodes.container()
+    document += nodes.literal_block("", "claims.get(id)")
+    evidence.fold_code(None, document)
+    assert len(document) == 1
+
+
+def test_what_chapters_show_is_registered():
+    shown = [
+        id
+        for path in CHAPTERS
+        for cell in read(path).cells
+        if cell.cell_type == "code"
+        for call in re.findall(r"claims\.show\(([^)]*)\)", cell.source)
+        for id in re.findall(r'"([\w-]+)"', call)
+    ]
+    assert shown
+    for id in shown:
+        claims.get(id)
+
+
+# ----------------------------------------------------------------- what was changed
+
+
+def test_every_change_of_a_claim_is_of_a_claim_that_is_known():
+    registered = {entry.id for entry in claims.claims()}
+    assert not registered & set(moved.DROPPED)
+    for line in (*moved.MOVED, *moved.RETESTED):
+        assert line.id in registered | set(moved.DROPPED), line.id
+    for move in moved.MOVED:
+        assert re.fullmatch(r"2026-\d\d-\d\d", move.date), move
+        assert re.fullmatch(r"[0-9a-f]{7}", move.commit), move
+        assert move.before != move.after
+        assert move.why
+
+
+@pytest.mark.parametrize(
+    ("id", "commit", "before", "after"),
+    [
+        ("each-feature-alone-generalizes", "588d257", "between 0.8 and 1.2", "0.7"),
+        ("per-map-accuracy", "71ecd4f", "0.02", "0.03"),
+        ("tanh-steps", "71ecd4f", "ratio < 3", "ratio < 4"),
+        ("tanh-steps", "fa7624c", "six layers", "four layers"),
+        ("saturating-nonlinearities-train", "6765543", "> 0.7", "> 0.5"),
+        ("sigmoid-steps", "6cf2201", "> 2 in 90 %", "> 1.5 in all"),
+        ("relu-steps", "6cf2201", "> 2 in 90 %", "> 1.5 in all"),
+        ("cnn-early-accuracy", "71ecd4f", "> 0", "> 0.05"),
+        ("final-accuracy", "71ecd4f", "six ReLU", "three sigmoid"),
+        ("gradients-survive-without-normalization", "b80b35c", "> 0.25", "0.25 and 4"),
+    ],
+)
+def test_the_bars_that_the_history_shows_as_moved_are_listed(id, commit, before, after):
+    found = [m for m in moved.MOVED if (m.id, m.commit) == (id, commit)]
+    assert any(before in m.before and after in m.after for m in found)
+
+
+def test_what_did_not_hold_on_new_seeds_is_listed():
+    failed = {again.id for again in moved.RETESTED if again.held < again.of}
+    assert failed >= {
+        "importance-weights-repair",
+        "saturating-nonlinearities-train",
+        "scales-that-train",
+    }
+
+
+def test_all_changes_are_on_the_page():
+    assert "\n% changes\n" in PAGE
+    said = evidence.changes()
+    for m in moved.MOVED:
+        line = (
+            f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
+        )
+        name = evidence._link(m.id)
+        entry = said[said.index(f"{name}\n: ") :].split("\n\n{ref}")[0]
+        assert line in entry, m
+    for again in moved.RETESTED:
+        line = f"{again.held} of {again.of}, on {again.seeds}\n"
+        assert f"{evidence._link(again.id)}: {line}" in f"{said}\n"
+        assert again.held <= again.of

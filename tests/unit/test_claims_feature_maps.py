@@ -1,0 +1,292 @@
+"""Claims and text of chapter 8: each test fails where the effect is not there."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch.nn import functional as F
+
+from batchnorm import claims, datasets
+from batchnorm.claims import feature_maps as chapter
+from batchnorm.claims import networks
+from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.types import OPPOSED, SUPPORTED
+from batchnorm.ensemble import Recorder, unpack, unpack_statistics
+from booktools.notebooks import notebooks, read
+
+(PAGE,) = [path for path in notebooks() if path.stem == "08_feature_maps"]
+FEW = tuple(range(10))
+IDS = [c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__]
+OPTIONS = {
+    name: value
+    for name, value in claims.get("per-map-accuracy").setting.items()
+    if name not in ("first", "second")
+}
+
+
+def cells(kind):
+    return [cell for cell in read(PAGE).cells if cell.cell_type == kind]
+
+
+def prose():
+    return "\n\n".join(cell.source for cell in cells("markdown"))
+
+
+def verdict(id, **changed):
+    return claims.get(id).run(FEW, **changed).verdict
+
+
+# ------------------------------------------------------------------------ the claims
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_a_network_that_learned_nothing_supports_no_claim(id):
+    first, second = (claims.get(id).setting[name] for name in ("first", "second"))
+    unlearned = {"first": first._replace(rate=1e-9)}
+    assert verdict(id, **unlearned) == OPPOSED
+    assert verdict(id, **unlearned, second=second._replace(rate=1e-9)) != SUPPORTED
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_the_other_way_round_is_no_support(id):
+    first, second = (claims.get(id).setting[name] for name in ("first", "second"))
+    there = claims.get(id).run(FEW)
+    back = claims.get(id).run(FEW, first=second, second=first)
+    np.testing.assert_allclose(back.effects, -there.effects, atol=1e-12)
+    assert SUPPORTED not in (there.verdict, back.verdict) or (
+        there.verdict,
+        back.verdict,
+    ) == (SUPPORTED, OPPOSED)
+
+
+@pytest.mark.parametrize(
+    ("id", "effect"),
+    [
+        ("cnn-early-accuracy", 0.1 * (1 + 2 + 3 + 4 + 5 + 6) / 6),
+        ("per-map-accuracy", 0.6),
+        ("order-with-nonlinearity", 0.6),
+    ],
+)
+def test_effects_are_read_from_the_steps_they_name(monkeypatch, id, effect):
+    """At step 10k the first arm leads by k tenths, and at step 0 it is far behind."""
+    first = claims.get(id).setting["first"]
+
+    def accuracies(seeds, arm, **options):
+        assert options["recorder"].wanted(60) == set(range(0, 61, 10))
+        lead = np.arange(7) / 10 if arm == first else np.zeros(7)
+        lead[0] = -9 if arm == first else 0
+        return np.tile(lead, (len(seeds), 1)), np.arange(0, 61, 10)
+
+    monkeypatch.setattr(chapter, "accuracies", accuracies)
+    np.testing.assert_allclose(claims.get(id).run(FEW).effects, effect)
+
+
+@pytest.mark.parametrize("lead", [-0.03, 0.0, 0.019, 0.03])
+def test_a_lead_of_less_than_two_points_supports_nothing(monkeypatch, lead):
+    arms = claims.get("per-map-accuracy").setting
+
+    def accuracies(seeds, arm, **options):
+        noise = 0.001 * np.random.default_rng(0).normal(size=(len(seeds), 7))
+        return noise + (lead if arm == arms["first"] else 0.0), np.arange(0, 61, 10)
+
+    monkeypatch.setattr(chapter, "accuracies", accuracies)
+    for id in ("cnn-early-accuracy", "per-map-accuracy"):
+        given = {"first": arms["first"], "second": arms["second"]}
+        assert (verdict(id, **given) == SUPPORTED) == (lead > 0.02)
+
+
+def test_what_is_called_tuned_is_what_was_tuned():
+    plain, per_map, per_activation, after = (
+        best("cnn", *arm)
+        for arm in ((None,), ("batch",), ("per-activation",), ("batch", "after"))
+    )
+    expected = {
+        "cnn-early-accuracy": (per_map, plain),
+        "per-map-accuracy": (per_map, per_activation),
+        "order-with-nonlinearity": (per_map, after),
+        "per-map-accuracy-moved": (per_map, per_activation),
+    }
+    assert set(expected) == set(IDS)
+    for id, arms in expected.items():
+        setting = claims.get(id).setting
+        assert (setting["first"], setting["second"]) == arms
+        assert (setting["net"], setting["steps"]) == (
+            SWEEPS["cnn"].net,
+            SWEEPS["cnn"].steps,
+        )
+        assert dict(SWEEPS["cnn"].options).items() <= setting.items()
+
+
+# -------------------------------------------------------------------- digits moved
+
+
+@pytest.mark.parametrize("pixels", [-8, -3, -1, 0, 1, 2, 7])
+def test_moved_images_are_those_of_scipy(pixels):
+    x = np.random.default_rng(3).uniform(size=(2, 5, 64))
+    expected = ndimage.shift(x.reshape(2, 5, 8, 8), (0, 0, 0, pixels), order=0)
+    np.testing.assert_array_equal(
+        chapter.moved(x, pixels).reshape(2, 5, 8, 8), expected
+    )
+
+
+def by_torch(run, x):
+    """Classes that the first network of a run reads, all of it by torch."""
+    first, second, last = unpack(run.network, run.theta)
+    statistics = unpack_statistics(run.network, run.running)
+    u = torch.tensor(x.reshape(-1, 1, 8, 8))
+    for layer, (mean, var), pool in zip(
+        (first, second), statistics, (True, False), strict=True
+    ):
+        z = F.conv2d(u, torch.tensor(layer.weight[0]), padding=1)
+        # One row an example where there is a mean per activation.
+        rows = z if mean.shape[1] == z.shape[1] else z.flatten(1)
+        of = (mean, var, layer.gamma, layer.beta)
+        y = F.batch_norm(rows, *(torch.tensor(t[0]) for t in of), eps=1e-5)
+        u = torch.relu(y.reshape(z.shape))
+        u = F.avg_pool2d(u, 2) if pool else u
+    logits = F.linear(u.flatten(1), *(torch.tensor(t[0]) for t in last[:2]))
+    return logits.argmax(1).numpy()
+
+
+@pytest.mark.parametrize("arm", [chapter.PER_MAP, chapter.PER_ACTIVATION])
+def test_moved_digits_are_read_as_torch_reads_them(arm):
+    run = networks.trained([5], arm, recorder=Recorder(every=10), **OPTIONS)
+    data = datasets.digits(5)
+    scores = []
+    for pixels in (-1, 1):
+        images = data.x_test.reshape(-1, 8, 8)
+        rolled = np.roll(images, pixels, axis=-1)
+        rolled[:, :, 0 if pixels > 0 else -1] = 0
+        scores.append(np.mean(by_torch(run, rolled) == data.y_test))
+    found = chapter.read_moved([5], arm, 1, **OPTIONS)
+    np.testing.assert_allclose(found, np.mean(scores))
+    still = np.mean(by_torch(run, data.x_test) == data.y_test)
+    np.testing.assert_allclose(run.accuracy[0, -1], still)
+    assert still > found[0] + 0.1
+
+
+def test_digits_moved_by_nothing_are_read_as_they_are():
+    setting = claims.get("per-map-accuracy-moved").setting
+    arms = {name: setting[name] for name in ("first", "second")}
+    np.testing.assert_allclose(
+        chapter.per_map_accuracy_moved(FEW, first_by=0, second_by=0, **arms, **OPTIONS),
+        chapter.final_difference(FEW, **arms, **OPTIONS),
+    )
+
+
+@pytest.mark.parametrize(("lead", "expected"), [(0.1, SUPPORTED), (-0.1, OPPOSED)])
+def test_who_reads_moved_digits_better_decides(monkeypatch, lead, expected):
+    """Whatever they read of digits that stand in their place."""
+
+    def evaluate(network, theta, images, labels, statistics):
+        still = np.array_equal(images, networks.testing_part(FEW)[0])
+        right = 0.5 + (lead if network.norm == "batch" else 0) - 5 * still
+        return SimpleNamespace(accuracy=np.full(len(FEW), right))
+
+    monkeypatch.setattr(chapter, "evaluate", evaluate)
+    assert verdict("per-map-accuracy-moved") == expected
+    assert (chapter.read_moved(FEW, networks.PERFECT, 1, **OPTIONS) == 1).all()
+
+
+# ----------------------------------------------------------------------------- the page
+
+
+def printed(of):
+    (cell,) = [c for c in cells("code") if of in c.source]
+    return "".join(out.get("text", "") for out in cell.outputs)
+
+
+def test_both_sides_of_the_shift_are_printed_and_equal():
+    per_map, per_activation = (
+        re.findall(r"\d+\.\d+", line) for line in printed("intercept").splitlines()
+    )
+    assert per_map == ["0.000", "0.000"]
+    assert per_activation[0] == per_activation[1]
+    assert float(per_activation[0]) > 1
+
+
+def test_the_bias_changes_neither_loss_nor_gradient_on_the_page():
+    without, with_bias = (
+        line.split("loss")[1] for line in printed("biases").splitlines()
+    )
+    assert without == with_bias
+    assert without.endswith("True")
+
+
+def test_the_page_trains_what_the_claims_do():
+    """The accuracies that the cell prints are those of the claims' networks."""
+    lines = dict(
+        re.findall(
+            r"^(.*?) +steps 10 to 60: (.*)$", printed("seeds_against(runs"), re.M
+        )
+    )
+    arms = chapter.PLAIN, chapter.PER_MAP, chapter.PER_ACTIVATION, chapter.AFTER
+    for arm, said in zip(arms, lines.values(), strict=True):
+        read = chapter.read(claims.CHAPTER_SEEDS, arm, **OPTIONS)
+        assert said == f"{read.mean():.2f}, after 60: {read[:, -1].mean():.3f}"
+
+
+POINT = r"(−?\d+(?:\.\d)?)"
+
+
+@pytest.mark.parametrize(
+    ("id", "says", "signs"),
+    [
+        (
+            "cnn-early-accuracy",
+            rf"the lead is {POINT} points \({POINT} to {POINT};",
+            (1, 1, 1),
+        ),
+        (
+            "per-map-accuracy",
+            rf"{POINT} point behind, and the interval goes from {POINT} behind to "
+            rf"{POINT} ahead",
+            (-1, -1, 1),
+        ),
+        (
+            "per-map-accuracy-moved",
+            rf"{POINT} points ahead, with an interval from {POINT} behind to {POINT}",
+            (1, -1, 1),
+        ),
+        (
+            "order-with-nonlinearity",
+            rf"is {POINT} point, and its interval goes from {POINT} to {POINT}\.",
+            (1, 1, 1),
+        ),
+    ],
+)
+def test_the_text_says_what_twenty_networks_show(id, says, signs):
+    said = re.search(says, " ".join(prose().split())).groups()
+    estimate = claims.get(id).run(claims.CHAPTER_SEEDS).estimate
+    for number, sign, measured in zip(said, signs, estimate, strict=True):
+        digits = len(number.partition(".")[2])
+        assert sign * float(number.replace("−", "-")) == pytest.approx(
+            100 * measured, abs=0.51 * 10**-digits
+        )
+
+
+UNSUPPORTED = (
+    r"[Oo]ften\s+(?:said|quoted|put)",
+    r"would\s+drop\s+everything",
+    r"full\s+steps\s+on\s+rounding",
+    r"nothing\s+is\s+subtracted",
+    r"a\s+pooling\s+does",
+    r"of 20 seeds",
+)
+
+
+@pytest.mark.parametrize("words", UNSUPPORTED)
+def test_what_was_wrong_does_not_come_back(words):
+    assert not re.search(words, prose())
+
+
+def test_every_claim_and_no_identity_is_shown_as_a_strip():
+    shows = [c.source for c in cells("code") if c.source.startswith("claims.show(")]
+    shown = re.findall(r'"([\w-]+)"', "\n".join(shows))
+    assert sorted(shown) == sorted(IDS)
+    for identity in claims.identities():
+        if identity.chapter == "feature_maps":
+            assert f"<identity-{identity.id}>" in prose()

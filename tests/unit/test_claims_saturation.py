@@ -1,0 +1,243 @@
+"""The claims of chapter 3: their helpers, their controls, and what the pages say."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from batchnorm import claims, datasets
+from batchnorm.claims import mean_field, protocol, saturation
+from batchnorm.claims.networks import PERFECT, Arm, one_batch
+from batchnorm.claims.registry import references
+from batchnorm.ensemble import Network, forward, init_parameters, unpack
+from booktools.notebooks import ROOT, notebooks, read
+
+MINE = [
+    entry
+    for entry in claims.claims()
+    if entry.measure.__module__.endswith(".saturation")
+]
+EXPERIMENTS = [entry for entry in MINE if entry.kind == "experiment"]
+SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
+X = datasets.digits(0).x_test[:30]
+TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
+
+by_id = pytest.mark.parametrize("entry", MINE, ids=lambda entry: entry.id)
+each_experiment = pytest.mark.parametrize("entry", EXPERIMENTS, ids=lambda e: e.id)
+
+
+def chapter():
+    (path,) = [path for path in notebooks() if path.stem == "03_saturation"]
+    return read(path).cells
+
+
+def prose():
+    return "\n\n".join(c.source for c in chapter() if c.cell_type == "markdown")
+
+
+def back(name):
+    return (ROOT / "back" / name).read_text(encoding="utf-8")
+
+
+def erratum(words):
+    """The entry of the page of errata that has these words in its title."""
+    return " ".join(back("errata.md").partition(words)[2].split("\n\n")[0].split())
+
+
+# -------------------------------------------------------------------------- controls
+
+
+@each_experiment
+def test_controls_bear_the_claim(entry):
+    assert protocol.faults_of_controls(entry, SEEDS) == []
+
+
+@pytest.mark.parametrize("tanh", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("relu", [1.0, 2**0.5, 2.0])
+def test_a_gradient_that_vanishes_or_explodes_in_one_arm_does_not_survive(tanh, relu):
+    """δ shows it; the gradients of ReLU's weights are even at any scale."""
+    entry = claims.get("gradients-survive-without-normalization")
+    networks = ("tanh", tanh, None), ("relu", relu, None)
+    verdict = entry.run(SEEDS, networks=networks).verdict
+    assert (verdict == claims.SUPPORTED) == ((tanh, relu) == (1.0, 2**0.5))
+
+
+def test_of_several_networks_the_most_uneven_counts():
+    found = saturation.most_uneven([[0.9, 0.5, 1.0], [8.0, 1.9, 1.0]])
+    np.testing.assert_allclose(found, [8, 2, 1])
+
+
+def test_the_best_of_the_arms_without_is_what_normalization_is_held_against():
+    net = {"depth": 2, "width": 64, "batch": 20}
+    plain = saturation.plain_tanh(0.1, 1.0)
+    shares = [saturation.near_one([5], arm, **net) for arm in (*plain, PERFECT)]
+    assert shares[0] < shares[1] < shares[2] == 1
+    normalized = Arm("batch", 0.0, 1.0)
+    found = saturation.more_near_one([5], without=plain, normalized=normalized, **net)
+    expected = saturation.near_one([5], normalized, **net) - shares[1]
+    np.testing.assert_allclose(found, expected)
+
+
+# --------------------------------------------------- measures against another oracle
+
+
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_singular_values_are_those_of_the_jacobian_that_autograd_finds(norm):
+    net = {"depth": 1, "width": 6, "batch": 20}
+    (ours,) = saturation.singular_values([5], Arm(norm, 0.0, 1.0), **net)[0]
+    network = Network((64,), (6, 6), nonlinearity="tanh", norm=norm)
+    theta = init_parameters(network, [5])
+    trace = forward(network, theta, one_batch([5], 20)[0])
+    weight = torch.tensor(unpack(network, theta)[1].weight[0])
+    mean, std = torch.zeros(6), torch.ones(6)
+    if norm:
+        z = torch.tensor(trace[1].input[0]) @ weight.T
+        mean, std = z.mean(0), torch.sqrt(z.var(0, correction=0) + 1e-5)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda v: torch.tanh((weight @ v - mean) / std),
+        torch.tensor(trace[1].input[0, 0]),
+    )
+    expected = torch.linalg.svdvals(jacobian).numpy()
+    np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
+def test_sigmoids_in_the_coordinates_of_tanh_compute_the_same():
+    theta = init_parameters(TANHS, [0, 1])
+    unpack(TANHS, theta)[1].bias[...] = 0.3
+    before = theta.copy()
+    network, twins = saturation.as_sigmoid(TANHS, theta)
+    assert network.nonlinearity == "sigmoid"
+    expected = forward(TANHS, theta, X)[-1].output
+    np.testing.assert_allclose(
+        forward(network, twins, X)[-1].output, expected, rtol=0, atol=1e-13
+    )
+    np.testing.assert_array_equal(theta, before)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network((64,), (5,), nonlinearity="relu"),
+        Network((64,), (5,), nonlinearity="tanh", norm="batch"),
+    ],
+)
+def test_only_plain_tanh_networks_have_sigmoid_twins(network):
+    with pytest.raises(ValueError, match="network must have nonlinearity 'tanh'"):
+        saturation.as_sigmoid(network, init_parameters(network, [0]))
+
+
+# ---------------------------------------------------------------------------- theory
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])
+def test_the_spread_of_sigmoid_inputs_is_that_of_a_wide_layer_fed_by_itself(scale):
+    rng = np.random.default_rng(0)
+    tau = mean_field.input_spread(scale)
+    units = 4000
+    h = 1 / (1 + np.exp(-tau * rng.normal(size=units)))
+    z = scale / units**0.5 * rng.normal(size=(units, units)) @ h
+    assert np.std(z) == pytest.approx(tau, rel=0.03)
+    slopes = scale * np.sqrt(np.mean((h * (1 - h)) ** 2))
+    assert mean_field.gradient_factor(scale) == pytest.approx(slopes, rel=0.03)
+
+
+def test_no_sigmoid_layer_passes_on_more_than_a_quarter_of_the_scale_on_average():
+    for scale in (0.01, 0.1, 1.0, 10.0, 100.0):
+        assert mean_field.gradient_factor(scale) < scale / 4
+
+
+def normalized(z):
+    """Columns of mean 0 and variance 1; ε is 0."""
+    return (z - z.mean(0)) / z.std(0, correction=0)
+
+
+@pytest.mark.parametrize("m", [6, 16])
+def test_the_growth_through_a_normalized_layer_is_that_of_drawn_batches(m):
+    """One layer, drawn: the mean squared gradient behind it over that before it."""
+    rng = np.random.default_rng(m)
+    z, above = torch.tensor(rng.normal(size=(2, m, 200_000)))
+    above -= above.mean(0)  # what comes back through the normalization above
+    # The spread of the layer below is that of ReLU's outputs within a batch.
+    spread = torch.relu(normalized(z)).var(0, correction=1).mean().sqrt()
+    z = (z * spread).requires_grad_()
+    h = torch.relu(normalized(z))
+    (back,) = torch.autograd.grad((h * above).sum(), z)
+    growth = float((back**2).sum() / (above**2).sum()) ** 0.5
+    assert mean_field.normalized_growth(m) == pytest.approx(growth, rel=0.02)
+
+
+def test_the_growth_of_large_batches_has_its_limit():
+    limit = (np.pi / (np.pi - 1)) ** 0.5
+    assert mean_field.normalized_growth(10**7) == pytest.approx(limit, rel=1e-5)
+    several = [mean_field.normalized_growth(m) for m in (4, 5, 8, 64, 1000)]
+    assert several == sorted(several, reverse=True)
+    assert several[-1] > limit
+
+
+# ---------------------------------------------------------------- what the pages say
+
+
+@by_id
+def test_sources_are_in_the_bibliography(entry):
+    keys = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
+    for source in filter(None, (entry.source, entry.claimed_by)):
+        assert {key for key, _ in references(source)} <= set(keys)
+
+
+@by_id
+def test_the_chapter_shows_every_claim_once(entry):
+    code = "\n".join(c.source for c in chapter() if c.cell_type == "code")
+    assert len(re.findall(rf'"{entry.id}"', code)) == 1
+
+
+def test_nothing_is_said_of_each_layer_that_holds_of_their_mean():
+    """Single sigmoid layers exceed the quarter."""
+    norms, _ = saturation.weight_gradients(
+        SEEDS, "sigmoid", 1.0, norm=None, **saturation.DEEP
+    )
+    assert (norms[:, :-1] / norms[:, 1:] > 0.25).mean() > 0.05
+    said = [entry.statement for entry in MINE] + [back("errata.md"), prose()]
+    for cell in chapter():
+        said.append(
+            cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+        )
+    # An exercise may suppose it.
+    each = re.compile(
+        r"(?<!Suppose )\beach\s+(?:normalized\s+)?layer\s+(?:still\s+)?"
+        r"(?:shrinks|grows)|through each\s+normalized layer"
+    )
+    assert [text for text in said if each.search(text)] == []
+    for id in ("sigmoid-gradients-vanish", "normalized-relu-gradients-grow"):
+        assert "geometric mean" in claims.get(id).effect
+
+
+def test_the_growth_is_said_with_its_conditions():
+    for said in (
+        claims.get("normalized-relu-gradients-grow").statement,
+        erratum("gradients from exploding?"),
+    ):
+        assert "skip connections" in said
+        assert "initialization" in said
+        assert re.search(r"batch is( large)?|large one", said)
+
+
+def test_saturating_networks_are_called_slow_and_not_impossible():
+    for said in (
+        claims.get("saturating-nonlinearities-train").statement,
+        erratum("tanh be used in deep networks"),
+        prose(),
+    ):
+        assert "slow" in said
+
+
+def test_the_conjecture_is_held_against_a_named_scale():
+    assert "Xavier's scale" in claims.get("jacobian-spectrum").statement
+    assert "scale more" in erratum("singular values close to 1")
+
+
+def test_all_singular_values_are_drawn():
+    (cell,) = [c for c in chapter() if "spectra = {" in c.source]
+    printed = "".join(out.get("text", "") for out in cell.outputs)
+    assert printed.count("64 values") == 4
+    assert "[:-1]" not in cell.source

@@ -1,0 +1,125 @@
+"""What every claim has to bear: its controls, its sources, its tuning, its splits."""
+
+import ast
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from batchnorm import claims
+from batchnorm.claims import protocol, tuning
+from batchnorm.claims.registry import references
+from booktools.notebooks import ROOT
+
+EXPERIMENTS = [claim for claim in claims.claims() if claim.kind == "experiment"]
+STEP = math.sqrt(10) * 1.02  # rates are kept in two digits: 0.1, 0.32, 1
+
+
+def names(entries):
+    return [pytest.param(entry, id=entry.id) for entry in entries]
+
+
+# -------------------------------------------------------------------------- controls
+
+
+@pytest.mark.parametrize("claim", names(EXPERIMENTS))
+def test_controls_bear_the_claim(claim):
+    """Absent, the effect is not found; planted, it is; a perfect rival turns it."""
+    assert protocol.faults_of_controls(claim, range(seeds_of(claim))) == []
+
+
+def seeds_of(claim):
+    """Ten, as in the records, or of a share as many as can support it."""
+    if claim.estimator != "share":
+        return 10
+    return next(
+        n for n in range(7, 200) if claim.judge(np.ones(n))[1] == claims.SUPPORTED
+    )
+
+
+@pytest.mark.parametrize("claim", names(EXPERIMENTS))
+def test_a_control_changes_what_is_measured(claim):
+    for name in ("negative", "positive", "oracle"):
+        changed = getattr(claim, name)
+        if changed is not None:
+            assert claim.setting | changed != claim.setting, name
+
+
+# ---------------------------------------------------------------- sources, identities
+
+
+@pytest.mark.parametrize("entry", names([*claims.claims(), *claims.identities()]))
+def test_sources_are_in_the_bibliography_and_have_a_place(entry):
+    bibliography = (ROOT / "references.bib").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^@\w+\{(\S+),", bibliography, re.MULTILINE))
+    for source in filter(None, (entry.source, getattr(entry, "claimed_by", None))):
+        for key, place in references(source):
+            assert key in keys, source
+            assert place, source
+
+
+@pytest.mark.parametrize("entry", names(claims.claims()))
+def test_what_nobody_said_is_asked(entry):
+    assert entry.question is None or entry.question.endswith("?")
+    assert entry.question is None or entry.claimed is None
+
+
+@pytest.mark.parametrize("identity", names(claims.identities()))
+def test_an_identity_has_a_test(identity):
+    path, _, function = identity.test.partition("::")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    defined = [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    assert function.startswith("test_")
+    assert function in defined
+    assert identity.statement.endswith(".")
+
+
+def test_identities_and_claims_stand_under_a_chapter():
+    chapters = {path.stem[3:] for path in (ROOT / "chapters").glob("[0-9]*.ipynb")}
+    here = {identity.chapter for identity in claims.identities()}
+    here |= {c.measure.__module__.rpartition(".")[2] for c in claims.claims()}
+    assert here <= chapters
+
+
+# ---------------------------------------------------------------------------- tuning
+
+STORED = json.loads(tuning.FILE.read_text("utf-8"))
+
+
+def test_every_sweep_is_stored():
+    assert set(STORED) == set(tuning.SWEEPS)
+
+
+@pytest.mark.parametrize("name", tuning.SWEEPS)
+def test_arms_are_tuned_on_one_grid_with_the_same_budget(name):
+    sweep, stored = tuning.SWEEPS[name], STORED[name]
+    for of in ("rates", "scales"):
+        grid = np.array(getattr(sweep, of))
+        assert stored[of] == grid.tolist()
+        assert (grid[1:] / grid[:-1] <= STEP).all()
+    assert stored["steps"] == sweep.steps
+    assert tuple(stored["seeds"]) == protocol.TUNING_SEEDS
+    assert [(arm["norm"], arm["order"]) for arm in stored["arms"]] == list(sweep.arms)
+    for arm in stored["arms"]:
+        assert np.shape(arm["scores"]) == (len(sweep.rates), len(sweep.scales))
+
+
+@pytest.mark.parametrize("name", tuning.SWEEPS)
+def test_the_best_of_a_sweep_is_on_no_edge(name):
+    sweep = tuning.SWEEPS[name]
+    for arm in STORED[name]["arms"]:
+        best = tuning.chosen(np.array(arm["scores"]), sweep.rates, sweep.scales)
+        assert best == (arm["rate"], arm["scale"], False), arm["norm"]
+
+
+def test_an_optimum_on_an_edge_is_found():
+    scores = np.zeros((3, 3))
+    for at in [(0, 1), (2, 1), (1, 0), (1, 2)]:
+        scores[:] = 0
+        scores[at] = 1
+        assert tuning.chosen(scores, (1, 2, 3), (1, 2, 3))[2]
+    scores[:] = 0
+    scores[1, 1] = 1
+    assert tuning.chosen(scores, (1, 2, 3), (4, 5, 6)) == (2, 5, False)

@@ -1,0 +1,195 @@
+"""What the definition of a claim decides: its verdict and its seeds."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from batchnorm.claims import fingerprint, protocol
+from batchnorm.claims.estimates import Estimate
+from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED, above, below, within
+
+# ------------------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize(
+    ("region", "interval", "verdict"),
+    [
+        (above(1), (1.1, 2), SUPPORTED),
+        (above(1), (0.5, 1.0), OPPOSED),
+        (above(1), (0.9, 2), UNDECIDED),
+        (below(1), (0.2, 0.9), SUPPORTED),
+        (below(1), (1.0, 3), OPPOSED),
+        (within(-1, 1), (-0.9, 0.9), SUPPORTED),
+        (within(-1, 1), (1.0, 3), OPPOSED),
+        (within(-1, 1), (0.5, 1.5), UNDECIDED),
+        (above(1), (-np.inf, np.inf), UNDECIDED),
+        (above(1), (1.1, np.inf), SUPPORTED),
+        (below(1), (1.1, np.inf), OPPOSED),
+        (within(-1, 1), (0, np.inf), UNDECIDED),
+    ],
+)
+def test_verdict_is_where_the_interval_lies(region, interval, verdict):
+    assert region.verdict(Estimate(0, *interval)) == verdict
+
+
+def test_an_equivalence_is_two_one_sided_tests():
+    from scipy import stats
+
+    effects = np.random.default_rng(0).normal(0.1, 1, 59)
+    half = stats.t.ppf(0.95, 58) * stats.sem(effects)
+    assert within(-1, 1).level == 0.90
+    entry = toy_entry(region=within(-1, 1), estimator="mean")
+    low, high = entry.estimate(effects)[1:]
+    assert (low, high) == pytest.approx((effects.mean() - half, effects.mean() + half))
+
+
+def toy_entry(**fields):
+    from batchnorm.claims.types import Experiment
+
+    defaults = {
+        "id": "toy",
+        "statement": "Toys play.",
+        "source": "ioffe2015batch, section 1",
+        "effect": "size",
+        "region": above(0),
+        "measure": toy,
+    }
+    return Experiment(**defaults | fields)
+
+
+def toy(seeds, *, offset=0.0):
+    return np.random.default_rng(seeds[0]).normal(offset, 1, len(seeds))
+
+
+# ----------------------------------------------------------------------- fingerprints
+
+CLAIM = '''
+from batchnorm.claims.networks import Arm, Mlp, trained
+from batchnorm.claims.registry import experiment
+from batchnorm.claims.types import above
+
+RATE = 0.1
+
+
+@experiment("accuracy", above(0.8), source="ioffe2015batch, section 4")
+def planted(seeds):
+    """It learns."""
+    # A comment.
+    return _accuracy(seeds)
+
+
+def _accuracy(seeds):
+    """Of the trained networks."""
+    net = Mlp("relu", 3, 50)
+    return trained(seeds, Arm("batch", RATE), net, steps=10).accuracy[:, -1]
+'''
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package whose files a test may change; returns an editor of it."""
+    copy = tmp_path / "batchnorm"
+    shutil.copytree(
+        fingerprint.ROOT, copy, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (copy / "claims" / "planted.py").write_text(CLAIM)
+    monkeypatch.setattr(fingerprint, "ROOT", copy)
+
+    def edit(file, old, new):
+        path = copy / file
+        text = path.read_text("utf-8")
+        assert text.count(old) >= 1, old
+        path.write_text(text.replace(old, new, 1), "utf-8")
+        clear()
+
+    def clear():
+        for cached in (
+            fingerprint._source,
+            fingerprint._statements,
+            fingerprint._comments,
+        ):
+            cached.cache_clear()
+
+    clear()
+    yield edit
+    monkeypatch.undo()
+    clear()
+
+
+def planted():
+    code = fingerprint.reached("batchnorm.claims.planted", "planted")
+    return fingerprint.digest(*sorted(code.values()))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("claims/planted.py", "RATE = 0.1", "RATE = 0.2"),
+        ("claims/planted.py", "steps=10", "steps=11"),
+        ("claims/networks.py", "lr=arm.rate", "lr=2 * arm.rate"),
+        ("datasets.py", "/ 16.0", "/ 15.0"),
+        ("datasets.py", "tested=2", "tested=3"),
+    ],
+)
+def test_a_change_of_the_code_behind_a_claim_is_seen(package, file, old, new):
+    before = planted()
+    package(file, old, new)
+    assert planted() != before
+
+
+def test_a_changed_line_of_the_ensemble_is_seen(package):
+    code = fingerprint.reached("batchnorm.claims.planted", "planted")
+    reached = [name for name in code if name.startswith("batchnorm.ensemble")]
+    assert len(reached) > 20
+    before = planted()
+    for path in sorted(fingerprint.ROOT.glob("ensemble*")):
+        files = [path] if path.is_file() else sorted(path.glob("*.py"))
+        for file in files:
+            if "log_softmax" in file.read_text():
+                package(
+                    file.relative_to(fingerprint.ROOT),
+                    "log_softmax(1)",
+                    "log_softmax(0)",
+                )
+    assert planted() != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("claims/planted.py", "Of the trained", "Of all trained"),
+        ("claims/planted.py", "    # A comment.\n", "    # Another,\n    # longer.\n"),
+        ("claims/planted.py", "RATE), net", "RATE),\n        net"),
+        ("claims/networks.py", "Networks of one arm", "All networks of an arm"),
+        ("claims/planted.py", "above(0.8)", "above(0.9)"),
+    ],
+    ids=["docstring", "comment", "layout", "docstring elsewhere", "bar"],
+)
+def test_what_decides_no_number_is_no_code(package, file, old, new):
+    """The bar is a part of the definition, which the next test changes."""
+    before = planted()
+    package(file, old, new)
+    assert planted() == before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"region": above(0.1)},
+        {"statement": "Toys play on."},
+        {"setting": {"offset": 1.0}},
+        {"seeds": 58},
+        {"estimator": "mean"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_changed_definition_draws_other_seeds(monkeypatch, changed):
+    code = {"toy": "def toy"}
+    monkeypatch.setattr("batchnorm.claims.types.reached", lambda *_: code)
+    before, after = toy_entry(), toy_entry(**changed)
+    assert before.fingerprint != after.fingerprint
+    seeds = [set(protocol.confirmation_seeds(claim)) for claim in (before, after)]
+    assert len(seeds[0]) == 59
+    assert not seeds[0] & seeds[1]
+    assert not seeds[0] & {*protocol.TUNING_SEEDS, *protocol.CHAPTER_SEEDS}
