@@ -268,6 +268,39 @@ def test_percentiles(draw):
 
 
 # ---------------------------------------------------------------------------
+# Distributions
+
+
+@pytest.mark.parametrize("arm", ["with", "without"])
+def test_histograms(draw, arm):
+    units = np.array([[-9.0, 0.1], [0.1, 0.1], [0.1, 9.0], [1.9, 9.0]])
+    rows = {"start": {"layer 1": units, "layer 2": -units}}
+    rows["end"] = {"layer 1": 0 * units, "layer 2": units}
+    axes = draw(figures.histograms, rows, "v", limit=2, arm=arm)
+    assert titles(axes) == ["layer 1", "layer 2", "", ""]
+    assert [ax.get_ylabel() for ax in axes] == ["start", "", "end", ""]
+    assert axes[0].figure.get_supxlabel() == "v"
+    drawn = [values for row in rows.values() for values in row.values()]
+    for ax, values in zip(axes, drawn, strict=True):
+        assert ax.get_xlim() == (-2, 2)
+        outlines = ax.patches[1::2]
+        assert {to_hex(patch.get_edgecolor()).upper() for patch in outlines} == {
+            {"with": WITH, "without": WITHOUT}[arm]
+        }
+        for patch, unit in zip(outlines, values.T, strict=True):
+            heights, edges, _ = patch.get_data()
+            # A unit's values one by one, each in the bin that holds it.
+            inside = np.clip(unit, -2, 2 - 1e-9)
+            bins = np.floor((inside + 2) / (edges[1] - edges[0]) + 1e-9).astype(int)
+            assert_array_equal(np.bincount(bins, minlength=len(heights)), heights)
+
+
+def test_histograms_refuse_another_arm(draw):
+    with pytest.raises(ValueError, match="arm is 'both'; allowed are without and with"):
+        figures.histograms({"a": {"b": A[:, None]}}, "v", limit=2, arm="both")
+
+
+# ---------------------------------------------------------------------------
 # Points
 
 

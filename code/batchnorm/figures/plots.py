@@ -1,4 +1,4 @@
-"""Plots of any data: lines, bands over seeds, and points."""
+"""Plots of any data: lines, bands over seeds, distributions and points."""
 
 from collections.abc import Mapping, Sequence
 
@@ -257,6 +257,63 @@ def percentiles(
         ax.set_xlabel(xlabel)
         ax.locator_params(axis="x", nbins=4)
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+# ---------------------------------------------------------------------------
+# Distributions
+
+
+def histograms(
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    xlabel: str,
+    *,
+    limit: float,
+    arm: str = "with",
+) -> None:
+    """Draw how the values of several units are spread, a panel for each layer.
+
+    Each unit is one filled outline, and all units of a panel have the same color, so
+    that what is seen is whether they lie on each other or apart.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to ndarray, shape (n, units)
+        Label of a row to its panels, by title, the same titles in all rows. They stand
+        above the first.
+    xlabel : str
+        What the values are.
+    limit : float
+        The horizontal axes go from -limit to limit; what lies beyond is counted in the
+        last bin. Each panel has a vertical scale of its own.
+    arm : {"with", "without"}
+        Whose color the outlines have.
+
+    Raises
+    ------
+    ValueError
+        If arm is another.
+    """
+    if arm not in _ARMS:
+        raise ValueError(f"arm is {arm!r}; allowed are {' and '.join(_ARMS)}")
+    titles = list(next(iter(rows.values())))
+    size = (WIDTH, 0.7 + 1.15 * len(rows))
+    figure, axes = plt.subplots(
+        len(rows), len(titles), figsize=size, squeeze=False, sharex=True
+    )
+    edges = np.linspace(-limit, limit, 61)
+    for line, (label, panels) in zip(axes, rows.items(), strict=True):
+        for ax, title in zip(line, titles, strict=True):
+            for values in np.clip(panels[title], -limit, limit).T:
+                heights, _ = np.histogram(values, edges)
+                color = colors([arm])[arm]
+                ax.stairs(heights, edges, fill=True, color=color, alpha=0.25)
+                ax.stairs(heights, edges, color=color, linewidth=1)
+            ax.set(yticks=[], xlim=(-limit, limit))
+        line[0].set_ylabel(label)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    figure.supxlabel(xlabel, size=12)
     plt.show()
 
 
