@@ -17,7 +17,7 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED
 from batchnorm.ensemble import Recorder, unpack, unpack_statistics
 from booktools.notebooks import notebooks, read
 
-(PAGE,) = [path for path in notebooks() if path.stem == "08_feature_maps"]
+(PAGE,) = [path for path in notebooks() if path.stem == "09_feature_maps"]
 FEW = tuple(range(10))
 IDS = [c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__]
 OPTIONS = {

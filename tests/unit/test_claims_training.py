@@ -20,7 +20,7 @@ from batchnorm.datasets import digits
 from batchnorm.ensemble import Recorder, forward, init_parameters, train, unpack
 from booktools.notebooks import notebooks, read
 
-(PAGE,) = [path for path in notebooks() if path.stem == "07_training"]
+(PAGE,) = [path for path in notebooks() if path.stem == "08_training"]
 OURS = [c for c in claims.claims() if c.measure.__module__ == chapter.__name__]
 STEPS = [c for c in OURS if c.effect.startswith("steps to")]
 LEADS = [c for c in OURS if c.measure is chapter.lead]

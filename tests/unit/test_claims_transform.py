@@ -15,9 +15,9 @@ from batchnorm.claims.registry import references
 ROOT = Path(__file__).resolve().parents[1]
 while not (ROOT / "references.bib").exists():
     ROOT = ROOT.parent
-PAGES = [*sorted((ROOT / "chapters").glob("0[456]_*.ipynb")), ROOT / "README.md"]
+PAGES = [*sorted((ROOT / "chapters").glob("0[4567]_*.ipynb")), ROOT / "README.md"]
 PAGES += [ROOT / "back" / name for name in ("errata.md", "glossary.md")]
-OURS = "transform", "backward_closed"
+OURS = "transform", "invariance"
 
 
 def prose(path):
