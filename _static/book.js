@@ -33,7 +33,15 @@ const reach = new ResizeObserver((boxes) => {
     else target.removeAttribute("tabindex");
   }
 });
-for (const box of all("pre, .katex-display, .scroll")) reach.observe(box);
+const boxes = [...all("pre, .katex-display, .scroll")];
+for (const box of boxes) reach.observe(box);
+// A font that comes later may widen what is inside, which does not resize the box.
+document.fonts?.ready.then(() => {
+  for (const box of boxes) {
+    reach.unobserve(box);
+    reach.observe(box);
+  }
+});
 
 // The section being read, marked in the list of sections.
 const sections = new Map();

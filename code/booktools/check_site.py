@@ -183,6 +183,11 @@ TRIM = """() => {
 }"""
 # What is folded away, or not laid out yet, has to hold as well.
 OPEN_ALL = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+# Fonts are there, and what observes the width of a box has been told of it.
+SETTLED = """async () => {
+  await document.fonts.ready;
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+}"""
 CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
 THE_REST = '{rules: {"color-contrast": {enabled: false}}, resultTypes: ["violations"]}'
 
@@ -235,6 +240,7 @@ class Visit:
         )
         if wide > seen:
             self.report(f"scrolls sideways: {wide} pixels in {seen}")
+        self.page.evaluate(SETTLED)
         for scheme in SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
             self.page.evaluate(SAMPLE)
