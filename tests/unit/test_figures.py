@@ -295,6 +295,13 @@ def test_histograms(draw, arm):
             assert_array_equal(np.bincount(bins, minlength=len(heights)), heights)
 
 
+def test_rows_of_histograms_may_be_of_two_arms(draw):
+    rows = {"a": {"layer": A[:, None]}, "b": {"layer": A[:, None]}}
+    axes = draw(figures.histograms, rows, "v", limit=2, arm=("without", "with"))
+    found = [to_hex(ax.patches[1].get_edgecolor()).upper() for ax in axes]
+    assert found == [WITHOUT, WITH]
+
+
 def test_histograms_refuse_another_arm(draw):
     with pytest.raises(ValueError, match="arm is 'both'; allowed are without and with"):
         figures.histograms({"a": {"b": A[:, None]}}, "v", limit=2, arm="both")

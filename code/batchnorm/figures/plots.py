@@ -269,7 +269,7 @@ def histograms(
     xlabel: str,
     *,
     limit: float,
-    arm: str = "with",
+    arm: str | Sequence[str] = "with",
 ) -> None:
     """Draw how the values of several units are spread, a panel for each layer.
 
@@ -286,7 +286,7 @@ def histograms(
     limit : float
         The horizontal axes go from -limit to limit; what lies beyond is counted in the
         last bin. Each panel has a vertical scale of its own.
-    arm : {"with", "without"}
+    arm : {"with", "without"}, or one of them for each row
         Whose color the outlines have.
 
     Raises
@@ -294,19 +294,21 @@ def histograms(
     ValueError
         If arm is another.
     """
-    if arm not in _ARMS:
-        raise ValueError(f"arm is {arm!r}; allowed are {' and '.join(_ARMS)}")
+    arms = [arm] * len(rows) if isinstance(arm, str) else list(arm)
+    for name in arms:
+        if name not in _ARMS:
+            raise ValueError(f"arm is {name!r}; allowed are {' and '.join(_ARMS)}")
     titles = list(next(iter(rows.values())))
     size = (WIDTH, 0.7 + 1.15 * len(rows))
     figure, axes = plt.subplots(
         len(rows), len(titles), figsize=size, squeeze=False, sharex=True
     )
     edges = np.linspace(-limit, limit, 61)
-    for line, (label, panels) in zip(axes, rows.items(), strict=True):
+    for line, name, (label, panels) in zip(axes, arms, rows.items(), strict=True):
+        color = colors([name])[name]
         for ax, title in zip(line, titles, strict=True):
             for values in np.clip(panels[title], -limit, limit).T:
                 heights, _ = np.histogram(values, edges)
-                color = colors([arm])[arm]
                 ax.stairs(heights, edges, fill=True, color=color, alpha=0.25)
                 ax.stairs(heights, edges, color=color, linewidth=1)
             ax.set(yticks=[], xlim=(-limit, limit))
