@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from batchnorm.figures.style import (
     DASHES,
     RANGE,
+    REFERENCE,
     VALUE,
     WIDTH,
     colors,
