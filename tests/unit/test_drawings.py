@@ -32,7 +32,7 @@ def entries(text):
     """The numbers of a text; a gradient stands behind a ∂."""
     return tuple(
         float(number.replace("−", "-"))
-        for number in text.get_text().strip("∂ ").split()
+        for number in text.get_text().removeprefix("in all ").strip("∂ ").split()
     )
 
 
@@ -54,6 +54,17 @@ def test_computational_graph(draw, backward):
     assert set(map(entries, forward)) == set(map(shortened, flowing))
     if backward:
         assert set(map(entries, back)) == set(map(shortened, gradients))
+
+
+def test_a_gradient_to_be_found_is_drawn_as_a_question(draw):
+    values, gradients = one_feature()
+    asked = graph.Gradients(gradients.d_y, *[None] * 15)
+    (ax,) = draw(figures.computational_graph, values, asked)
+    back = [text for text in ax.texts if text.get_color() == GRADIENT]
+    questions = [text for text in back if text.get_text().endswith("∂ ?")]
+    (given,) = set(back) - set(questions)
+    assert len(questions) == 14
+    assert entries(given) == shortened(gradients.d_y)
 
 
 def test_tangent_to_circle(draw):

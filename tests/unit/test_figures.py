@@ -328,6 +328,19 @@ def test_scatter(draw, shade):
             assert_array_equal(cloud.get_array(), shade)
 
 
+def test_spread(draw):
+    rows = {"right": np.ones(3), "wrong": np.array([0.2, 0.4, 0.9])}
+    (ax,) = draw(figures.spread, rows, "cosine", limits=(0, 1.1))
+    assert labels(ax) == ("cosine", "")
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is at the top
+    assert ax.get_xlim() == (0, 1.1)
+    dots, medians = ax.lines[::2], ax.lines[1::2]
+    for line, (values, drawn) in enumerate(zip(rows.values(), dots, strict=True)):
+        assert_array_equal(drawn.get_xydata(), np.c_[values, np.full(3, line)])
+    assert [bar.get_xydata().tolist() for bar in medians] == [[[1, 0]], [[0.4, 1]]]
+
+
 def test_dots(draw):
     rows = {
         "float32": {"ours": 2.0, "textbook": (3.0, 50.0)},

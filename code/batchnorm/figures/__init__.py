@@ -25,6 +25,7 @@ from batchnorm.figures.plots import (
     percentiles,
     scatter,
     seeds_against,
+    spread,
 )
 from batchnorm.figures.strips import strips
 from batchnorm.figures.style import use_style
@@ -46,6 +47,7 @@ __all__ = [
     "seeds_against",
     "share_maps",
     "shared_means",
+    "spread",
     "strips",
     "tangent_to_circle",
     "use_style",

@@ -60,14 +60,15 @@ def computational_graph(values, gradients=None) -> None:
     """Draw the graph of batch normalization with its numbers on the edges.
 
     On an edge stands the value that flows along it; below, in bold, behind a ∂, the
-    gradient that comes back. The gradient of x is below x.
+    gradient that comes back. The gradient of x, in all, is above x.
 
     Parameters
     ----------
-    values : GraphValues
+    values : Values
         Of one feature, from `graph.forward`.
-    gradients : GraphGradients, optional
-        Of the same feature, from `graph.backward`.
+    gradients : Gradients, optional
+        Of the same feature, from `graph.backward`. A field that is None is one to be
+        found: a question mark stands in its place.
     """
     height = 8.9
     figure = plt.figure(figsize=(WIDTH, height), layout="none")
@@ -89,11 +90,14 @@ def computational_graph(values, gradients=None) -> None:
             "patchB": nodes[head].get_bbox_patch(),
         }
         ax.annotate("", end, start, arrowprops=arrow)
-        gradient = None if gradients is None else getattr(gradients, field)
-        _stacked(ax, _beside(start, end), getattr(values, tail), gradient)
+        place = _beside(start, end)
+        _write_value(ax, place, getattr(values, tail))
+        if gradients is not None:
+            _write_gradient(ax, place, getattr(gradients, field))
     if gradients is not None:
         x, y, _ = _NODES["x"]
-        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.d_x)
+        place = (x - 0.4, y + 0.5, "left", 0.0)
+        _write_gradient(ax, place, gradients.d_x, before="in all ")
     plt.show()
 
 
@@ -107,16 +111,19 @@ def _beside(start, end):
     return x, y, "center", 0.04
 
 
-def _stacked(ax: Axes, place, value, gradient) -> None:
-    """Write a value above a place (x, y, alignment, lift) and a gradient below it."""
+def _write_value(ax: Axes, place, value) -> None:
+    """Write a value above a place (x, y, alignment, lift)."""
     x, y, align, lift = place
-    style = {"size": 13, "ha": align}
-    if value is not None:
-        ax.text(x, y + lift, _entries(value), color=VALUE, va="bottom", **style)
-    if gradient is not None:
-        text = "∂ " + _entries(gradient)
-        style |= {"color": GRADIENT, "weight": "bold"}
-        ax.text(x, y - lift, text, va="top", **style)
+    text = _entries(value)
+    ax.text(x, y + lift, text, color=VALUE, va="bottom", ha=align, size=13)
+
+
+def _write_gradient(ax: Axes, place, gradient, before="") -> None:
+    """Write a gradient below a place, or a question mark where it is None."""
+    x, y, align, lift = place
+    text = before + "∂ " + ("?" if gradient is None else _entries(gradient))
+    style = {"color": GRADIENT, "weight": "bold", "size": 13}
+    ax.text(x, y - lift, text, va="top", ha=align, **style)
 
 
 def _entries(array) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from batchnorm.figures.style import (
     DASHES,
     RANGE,
+    REFERENCE,
     VALUE,
     WIDTH,
     colors,
@@ -351,6 +352,31 @@ def scatter(
         ax.set(xlabel=xlabel, xlim=(-limit, limit), ylim=(-limit, limit))
         ax.set_aspect("equal")
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+def spread(
+    rows: Mapping[str, np.ndarray], xlabel: str, *, limits: tuple[float, float]
+) -> None:
+    """Draw every number of a row as a dot and their median as a bar, row under row.
+
+    Parameters
+    ----------
+    rows : mapping of str to array_like, shape (n,)
+        The label of a row to its numbers.
+    xlabel : str
+        What the numbers are.
+    limits : pair of float
+        The ends of the axis.
+    """
+    _, ax = plt.subplots(figsize=(WIDTH, 1.0 + 0.4 * len(rows)))
+    for line, values in enumerate(rows.values()):
+        level = np.full(np.shape(values), line)
+        ax.plot(values, level, "o", color=VALUE, markersize=6, alpha=0.35)
+        bar = {"color": REFERENCE, "markersize": 17, "markeredgewidth": 2.5}
+        ax.plot(np.median(values), line, "|", **bar)
+    ax.set(xlabel=xlabel, xlim=limits, ylim=(len(rows) - 0.5, -0.5))
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows))
     plt.show()
 
 
