@@ -228,6 +228,17 @@ def test_seeds_against_of_one_arm(draw):
     assert looks(ax, "20 draws") == (BLUE, DASHES[0])
 
 
+def test_seeds_against_marks_places_on_the_axis(draw):
+    marks = {"m = 2": 2, "d = 3": 3}
+    (ax,) = draw(figures.seeds_against, X, ARMS, "n", "v", marks=marks)
+    assert written(ax) == list(marks)
+    assert [text.get_position()[0] for text in ax.texts] == [2, 3]
+    upright = [other for other in ax.lines if len(set(other.get_xdata())) == 1]
+    assert [other.get_xdata()[0] for other in upright] == [2, 3]
+    assert {to_hex(other.get_color()).upper() for other in upright} == {REFERENCE}
+    assert legend(ax) == ["a", "b"]
+
+
 @pytest.mark.parametrize("order", [("without", "with"), ("with", "without")])
 def test_arms(draw, order):
     arms = {"with": ARMS["a"], "without": ARMS["b"]}

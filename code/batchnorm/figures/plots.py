@@ -144,6 +144,7 @@ def seeds_against(
     *,
     log: str = "",
     baseline: str | None = None,
+    marks: Mapping[str, float] | None = None,
 ) -> None:
     """Draw, for each named arm, every seed as a thin line and their median bold.
 
@@ -160,6 +161,9 @@ def seeds_against(
     baseline : str, optional
         The arm that the others are held against, in the color of `WITHOUT`. By
         default "without", or where no arm is called so the first of several.
+    marks : mapping of str to float, optional
+        Labels to places on the horizontal axis, one or two, the smaller one first.
+        Each is a vertical line with its label above the panel.
 
     Raises
     ------
@@ -174,6 +178,12 @@ def seeds_against(
         ax.plot(x, np.transpose(values), color=color[label], alpha=0.25, linewidth=0.8)
         median = np.median(values, axis=0)
         ax.plot(x, median, dash[label], color=color[label], label=label)
+    for i, (label, at) in enumerate((marks or {}).items()):
+        # The first label ends at its line and the second begins there: two marks that
+        # stand close together have room.
+        style = {"color": REFERENCE, "ha": "left" if i else "right", "fontsize": 11}
+        ax.axvline(at, color=REFERENCE, linestyle=":", linewidth=1.5, zorder=1)
+        ax.text(at, 1.02, label, transform=ax.get_xaxis_transform(), **style)
     _show_one(ax, xlabel, ylabel, log)
 
 
