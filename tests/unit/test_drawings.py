@@ -77,6 +77,19 @@ def test_tangent_to_circle(draw):
     )
 
 
+def test_weight_paths(draw):
+    paths = np.random.default_rng(0).normal(size=(5, 3, 2))
+    free, held = draw(figures.weight_paths, {"free": (paths, None), "held": (paths, 2)})
+    assert [len(ax.lines) for ax in (free, held)] == [3 + 3 + 2, 3 + 3 + 3]
+    for start, level in zip(paths[0], free.lines[:3], strict=True):
+        assert_allclose(np.hypot(*level.get_data()), np.linalg.norm(start))
+    for i, line in enumerate(free.lines[3:6]):
+        assert_array_equal(np.transpose(line.get_data()), paths[:, i])
+    assert_array_equal(np.transpose(free.lines[6].get_data()), paths[0])
+    assert_allclose(np.hypot(*held.lines[7].get_data()), 2)
+    assert np.abs(paths).max() < held.get_xlim()[1] == free.get_ylim()[1]
+
+
 def test_shared_means(draw):
     shape = (3, 2, 2, 2)
     maps = np.broadcast_to(np.arange(2)[:, None, None], shape)

@@ -253,3 +253,36 @@ def descent(
         ax.locator_params(nbins=4)
     axes[0, 0].set_ylabel(ylabel)
     plt.show()
+
+
+# ---------------------------------------------------------------------------
+# Weights on their way
+
+
+def weight_paths(panels: Mapping[str, tuple[np.ndarray, float | None]]) -> None:
+    """Draw the ways of two weights in their plane, and a circle they may settle on.
+
+    Parameters
+    ----------
+    panels : mapping of str to pair of ndarray, shape (steps, starts, 2), and float
+        Title to the weights at each step, from each start, and the radius of a dashed
+        circle about the origin, or None for no circle. All panels have one scale.
+    """
+    _, axes = titled_panels(panels, 3.6, sharex=True, sharey=True)
+    reach = 1.05 * max(np.abs(paths).max() for paths, _ in panels.values())
+    angle = np.linspace(0, 2 * np.pi, 241)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    for ax, (paths, radius) in zip(axes.flat, panels.values(), strict=True):
+        for start in paths[0]:
+            ax.plot(*(np.linalg.norm(start) * circle), color=LEVELS, linewidth=0.8)
+        for path in paths.transpose(1, 2, 0):
+            ax.plot(*path, color=VALUE, linewidth=1)
+        ax.plot(*paths[0].T, "o", color=GRADIENT, markersize=6)
+        if radius is not None:
+            ax.plot(*(radius * circle), "--", color=REFERENCE, linewidth=2)
+        ax.plot(0, 0, "+", color=REFERENCE, markersize=9)
+        ax.set(xlabel="first weight", xlim=(-reach, reach), ylim=(-reach, reach))
+        ax.set_aspect("equal")
+        ax.grid(False)
+    axes[0, 0].set_ylabel("second weight")
+    plt.show()
