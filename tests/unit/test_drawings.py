@@ -60,7 +60,9 @@ def test_tangent_to_circle(draw):
     (ax,) = draw(
         figures.tangent_to_circle, np.array([3.0, 0.0, 1.5]), np.array([1.6, 0.6, -0.4])
     )
-    assert written(ax) == [r"$\mathbf{1}$", r"$\hat x$", "$dy$", "passes"]
+    one, x_hat = r"$\mathbf{1}$", r"$\hat x$"
+    off = [f"off: along {one}", f"off: along {x_hat}"]
+    assert written(ax) == [one, f"{x_hat}, length √3", "$dy$", "passes", *off]
     circle, dashed = ax.lines
     assert_allclose(np.hypot(*circle.get_data_3d()[:2]), np.sqrt(3))
     _, *arrows = ax.collections

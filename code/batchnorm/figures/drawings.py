@@ -159,9 +159,14 @@ def tangent_to_circle(batch: np.ndarray, dy: np.ndarray) -> None:
     ax.plot(*np.transpose(corners), "--", color=GRADIENT, linewidth=1.5)
     labels = {
         r"$\mathbf{1}$": ([0.0, 0.06, 1.1], REFERENCE),
-        r"$\hat x$": (0.55 * tip + [0, -0.25, 0], REFERENCE),
+        r"$\hat x$, length √3": (0.6 * tip + [0, -1.05, 0], REFERENCE),
         r"$dy$": (tip + 0.6 * step + [0, -0.25, 0.1], GRADIENT),
-        "passes": (corners[2] + [0, 0.1, -0.1], RIGHT),
+        "passes": (corners[2] + [0, 0.1, 0.0], RIGHT),
+        r"off: along $\mathbf{1}$": (
+            corners[0] - along_one / 4 + [0, 0.06, 0],
+            GRADIENT,
+        ),
+        r"off: along $\hat x$": (corners[1] + [0, 0.1, -0.1], GRADIENT),
     }
     for text, (place, color) in labels.items():
         ax.text(*place, text, color=color, size=15)
