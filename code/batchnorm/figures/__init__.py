@@ -13,6 +13,7 @@ from batchnorm.figures.drawings import (
     descent,
     shared_means,
     tangent_to_circle,
+    weight_paths,
 )
 from batchnorm.figures.images import heat_maps, image_rows, matrices, share_maps
 from batchnorm.figures.plots import (
@@ -51,4 +52,5 @@ __all__ = [
     "strips",
     "tangent_to_circle",
     "use_style",
+    "weight_paths",
 ]

@@ -166,9 +166,14 @@ def tangent_to_circle(batch: np.ndarray, dy: np.ndarray) -> None:
     ax.plot(*np.transpose(corners), "--", color=GRADIENT, linewidth=1.5)
     labels = {
         r"$\mathbf{1}$": ([0.0, 0.06, 1.1], REFERENCE),
-        r"$\hat x$": (0.55 * tip + [0, -0.25, 0], REFERENCE),
+        r"$\hat x$, length √3": (0.6 * tip + [0, -1.05, 0], REFERENCE),
         r"$dy$": (tip + 0.6 * step + [0, -0.25, 0.1], GRADIENT),
-        "passes": (corners[2] + [0, 0.1, -0.1], RIGHT),
+        "passes": (corners[2] + [0, 0.1, 0.0], RIGHT),
+        r"off: along $\mathbf{1}$": (
+            corners[0] - along_one / 4 + [0, 0.06, 0],
+            GRADIENT,
+        ),
+        r"off: along $\hat x$": (corners[1] + [0, 0.1, -0.1], GRADIENT),
     }
     for text, (place, color) in labels.items():
         ax.text(*place, text, color=color, size=15)
@@ -259,4 +264,37 @@ def descent(
         ax.grid(False)
         ax.locator_params(nbins=4)
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+# ---------------------------------------------------------------------------
+# Weights on their way
+
+
+def weight_paths(panels: Mapping[str, tuple[np.ndarray, float | None]]) -> None:
+    """Draw the ways of two weights in their plane, and a circle they may settle on.
+
+    Parameters
+    ----------
+    panels : mapping of str to pair of ndarray, shape (steps, starts, 2), and float
+        Title to the weights at each step, from each start, and the radius of a dashed
+        circle about the origin, or None for no circle. All panels have one scale.
+    """
+    _, axes = titled_panels(panels, 3.6, sharex=True, sharey=True)
+    reach = 1.05 * max(np.abs(paths).max() for paths, _ in panels.values())
+    angle = np.linspace(0, 2 * np.pi, 241)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    for ax, (paths, radius) in zip(axes.flat, panels.values(), strict=True):
+        for start in paths[0]:
+            ax.plot(*(np.linalg.norm(start) * circle), color=LEVELS, linewidth=0.8)
+        for path in paths.transpose(1, 2, 0):
+            ax.plot(*path, color=VALUE, linewidth=1)
+        ax.plot(*paths[0].T, "o", color=GRADIENT, markersize=6)
+        if radius is not None:
+            ax.plot(*(radius * circle), "--", color=REFERENCE, linewidth=2)
+        ax.plot(0, 0, "+", color=REFERENCE, markersize=9)
+        ax.set(xlabel="first weight", xlim=(-reach, reach), ylim=(-reach, reach))
+        ax.set_aspect("equal")
+        ax.grid(False)
+    axes[0, 0].set_ylabel("second weight")
     plt.show()
