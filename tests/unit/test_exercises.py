@@ -1,5 +1,6 @@
 """The verdicts: every planted mistake is caught and named, in eight lines."""
 
+import dataclasses
 import itertools
 import re
 import time
@@ -17,12 +18,6 @@ from booktools.notebooks import notebooks
 PROGRAMS = {name: task for name, task in TASKS.items() if not task.answer}
 
 
-def handed_in(task, *mistakes):
-    """What a reader with these mistakes hands in: a program, or its result."""
-    program = task.planted(*mistakes)
-    return program() if task.answer else program
-
-
 def singles():
     for name, task in TASKS.items():
         for mistake in task.mistakes:
@@ -35,7 +30,7 @@ def singles():
 
 @pytest.mark.parametrize(("task", "mistake"), list(singles()))
 def test_a_planted_mistake_is_named(task, mistake):
-    found = diagnose(task.name, handed_in(task, mistake))
+    found = diagnose(task.name, task.planted(mistake))
     assert not found.right
     assert found.mistake == mistake.id
 
@@ -92,7 +87,7 @@ def test_the_catalogue_is_as_large_as_promised():
 
 @pytest.mark.parametrize(("task", "mistake"), list(singles()))
 def test_a_message_has_eight_lines_that_fit(task, mistake):
-    message = diagnose(task.name, handed_in(task, mistake)).message
+    message = diagnose(task.name, task.planted(mistake)).message
     lines = message.splitlines()
     assert len(lines) <= 8
     assert max(map(len, lines)) <= 88
@@ -231,8 +226,29 @@ def test_without_a_name_the_first_property_that_fails_is_told(task, mine, words)
 
 
 @pytest.mark.parametrize("task", PROGRAMS.values(), ids=PROGRAMS)
+@pytest.mark.parametrize("off", [1 + 1e-3, 1 - 1e-6, -1, 3])
+def test_what_is_not_planted_gets_no_name(task, off):
+    program = task.adapt(task.planted())
+
+    def mine(*arguments):
+        results = program(*arguments)
+        first, *others = results if isinstance(results, tuple) else (results,)
+        return (first * off, *others) if others else first * off
+
+    plain = dataclasses.replace(task, adapt=lambda program: program)
+    found = exercises.diagnosis.examine(plain, mine)
+    if off == 1 - 1e-6:  # the fourth digit is right, and float32 has no more
+        assert found.right
+        assert "float32" in found.message
+    else:
+        assert (found.right, found.mistake) == (False, None)
+
+
+@pytest.mark.parametrize("task", PROGRAMS.values(), ids=PROGRAMS)
 def test_the_right_program_has_all_properties(task):
-    assert exercises.diagnosis._broken_property(task, task.planted()) is None
+    assert (
+        exercises.diagnosis._broken_property(task, task.adapt(task.planted())) is None
+    )
 
 
 # ---------------------------------------------------------------------------

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from batchnorm.exercises import calls, messages
+from batchnorm.exercises import calls, messages, styles
 from batchnorm.exercises.calls import Failure
-from batchnorm.exercises.styles import STYLES
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,8 @@ def judge(task, test):
 
 
 def _right(task):
-    """Right programs with a name each: the book's, ours by lines, and other styles."""
-
-    def ours(*arguments):
-        results = task.right(*arguments)
-        return results if len(results) > 1 else results[0]
-
-    styles = STYLES.get(task.name, {})
-    return [("the book's", ours), ("line by line", task.planted()), *styles.items()]
+    """Right programs with a name each: by lines, and in other styles."""
+    return [("line by line", task.planted()), *styles.of(task.name).items()]
 
 
 def _refuses(test, program):

@@ -13,6 +13,7 @@ import numpy as np
 
 from batchnorm.exercises import calls, compare, messages
 from batchnorm.exercises.calls import Failure
+from batchnorm.exercises.mistakes.normalize import WRITES
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ def examine(task, program):
     -------
     Diagnosis
     """
-    if task.answer:
-        answer, program = program, lambda: answer
-    if not callable(program):
+    if not (callable(program) or task.answer):
         return Diagnosis(False, None, messages.not_callable(task, program))
+    program = task.adapt(program)
     trials = []
     for probe in task.probes:
         trials.append(_trial(task, program, probe))
@@ -161,8 +161,7 @@ def _right(task, trials):
                 return None
             continue
         if wrote:
-            mistake = next(m for m in task.mistakes if m.damage)
-            return Diagnosis(False, mistake.id, messages.wrote(task, mistake, wrote))
+            return Diagnosis(False, WRITES.id, messages.wrote(task, WRITES, wrote))
         single = tolerance == compare.SINGLE
         return Diagnosis(True, None, messages.right(task, single))
     return None
@@ -185,8 +184,7 @@ def _named(task, trials):
         candidate = _candidate(task, trials, tolerance)
         if candidate:
             where = _first_difference(task, trials, tolerance)
-            writes = [m for m in task.mistakes if m.damage and _wrote(trials)]
-            mistakes = [*candidate.mistakes, *writes]
+            mistakes = [*candidate.mistakes, *([WRITES] if _wrote(trials) else [])]
             message = messages.named(task, mistakes, where)
             return Diagnosis(False, "+".join(m.id for m in mistakes), message)
     return None

@@ -28,6 +28,7 @@ SECTIONS = {
     "ch9-frameworks": "chapter 10, Who does what",
     "ch9-folding": "chapter 10, Folding",
     "ch9-eval": "chapter 10, “It is much worse in eval() than in train()”",
+    "ch9-averaging": "chapter 10, SWA and EMA",
     "ch9-no-grad": "chapter 10, “I only did a forward pass, and the model changed”",
     "ch9-frozen": "chapter 10, “I froze it, and it still moves”",
 }
@@ -117,7 +118,7 @@ def not_callable(task, program):
     kind = type(program).__name__
     return _lines(
         f"{task.name}: what came is of type {kind}; "
-        f"asked for is a function {task.signature}."
+        f"asked for is {task.asks or 'a function ' + task.signature}."
     )
 
 
@@ -175,7 +176,9 @@ def failed(task, probe, failure):
         f"{task.name}: your function raises an error{at}.",
         error,
         *own,
-        f"It is called as {task.signature.split(' ->')[0]}.",
+        f"Asked for is {task.asks}."
+        if task.asks
+        else f"It is called as {task.signature.split(' ->')[0]}.",
     )
 
 

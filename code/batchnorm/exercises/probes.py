@@ -281,6 +281,58 @@ def unions():
     return [*probes, Probe({"shards": wide})]
 
 
+def sessions():
+    """Cases for a module: two batches, dy, gamma, beta, eps, momentum.
+
+    Returns
+    -------
+    list of Probe
+    """
+    cases = [
+        (_column(1, 4), _column(2, 8), 0.5, 0.25),
+        (_column(1, 2, 6), _column(0, 5), 0.5, 0.125),
+        (_wide(4, 3, 1), _wide(5, 3, 4), 0.25, 0.25),
+        (_wide(5, 4, 3), _wide(3, 4, 5), 2.0**-10, 0.0625),
+    ]
+    rng = np.random.default_rng(10)
+    probes = []
+    for x, then, eps, momentum in cases:
+        d = x.shape[1]
+        case = {
+            "x": x,
+            "then": then,
+            "dy": rng.integers(-16, 17, size=x.shape) / 8 + 0.0625,
+            "gamma": _vector(d, 2.0, -0.75),
+            "beta": _vector(d, -1.0, 0.625),
+            "eps": eps,
+            "momentum": momentum,
+        }
+        probes.append(Probe(case))
+    return probes
+
+
+def workers():
+    """Cases for workers: lists of dy and x, of uneven length, then gamma and eps.
+
+    Returns
+    -------
+    list of Probe
+    """
+    rng = np.random.default_rng(11)
+    cases = [
+        ([_column(1), _column(4, 8)], 0.5),
+        ([_column(1, 2, 6), _column(3, 5)], 0.5),
+        ([_wide(4, 3, 1), _wide(2, 3, 4) + 1, _wide(5, 3, 5) - 2], 0.25),
+        ([_wide(5, 4, 3), _wide(3, 4, 6)], 2.0**-10),
+    ]
+    probes = []
+    for x, eps in cases:
+        dy = [rng.integers(-16, 17, size=rows.shape) / 8 for rows in x]
+        gamma = _vector(x[0].shape[1], 2.0, -0.75)
+        probes.append(Probe({"dy": dy, "x": x, "gamma": gamma, "eps": eps}))
+    return probes
+
+
 def clouds():
     """Cases for whitening: x (m, d) that varies in all directions, correlated.
 

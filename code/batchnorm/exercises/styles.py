@@ -6,7 +6,7 @@ all; these differ in how they sum, in what they divide by, and in the route they
 
 import numpy as np
 
-from batchnorm import graph
+from batchnorm import folding, graph, reference, statistics
 
 
 def _rows_by_reciprocal(x, gamma, beta, eps):
@@ -83,17 +83,67 @@ def _whiten_by_svd(x):
     return left @ right * len(x) ** 0.5
 
 
-STYLES = {
-    "forward": {"by reciprocal": _rows_by_reciprocal, "one by one": _rows_one_by_one},
+def _sync_by_rows(dy, x, gamma, eps):
+    cuts = np.cumsum([len(rows) for rows in x])[:-1]
+    results = _backward_by_graph(np.concatenate(dy), np.concatenate(x), gamma, eps)
+    return np.split(results[0], cuts), *results[1:]
+
+
+def _modules():
+    from torch import nn
+
+    from batchnorm.layer import BatchNorm
+
+    return {"the book's": BatchNorm, "torch's": nn.BatchNorm1d}
+
+
+def _book_forward(x, gamma, beta, eps):
+    return reference.forward(x, gamma, beta, eps=eps)[0]
+
+
+def _book_inference(x, gamma, beta, mean, var, eps):
+    return reference.inference(x, gamma, beta, mean, var, eps=eps)
+
+
+def _book_fold(*arguments):
+    return folding.fold_linear(*arguments[:-1], eps=arguments[-1])
+
+
+_STYLES = {
+    "forward": {
+        "the book's": _book_forward,
+        "by reciprocal": _rows_by_reciprocal,
+        "one by one": _rows_one_by_one,
+    },
     "backward": {
         "node by node": _backward_by_graph,
         "by the Jacobian": _backward_by_jacobian,
     },
-    "feature_maps": {"by rows": _maps_by_rows},
+    "feature_maps": {"the book's": _book_forward, "by rows": _maps_by_rows},
     "layer_norm": {"by columns": _examples_by_columns},
     "running": {"by the difference": _running_by_difference},
-    "inference": {"as one affine map": _inference_as_affine},
-    "fold": {"by a diagonal matrix": _fold_by_matrix},
-    "merge": {"two at a time": _merge_two_at_a_time},
+    "inference": {
+        "the book's": _book_inference,
+        "as one affine map": _inference_as_affine,
+    },
+    "fold": {"the book's": _book_fold, "by a diagonal matrix": _fold_by_matrix},
+    "merge": {"the book's": statistics.merge, "two at a time": _merge_two_at_a_time},
     "whiten": {"by singular values": _whiten_by_svd},
+    "sync_backward": {"all rows at once": _sync_by_rows},
 }
+
+
+def of(task):
+    """Right programs of a task.
+
+    Parameters
+    ----------
+    task : str
+        Its name.
+
+    Returns
+    -------
+    dict
+        From names to what a reader would hand in.
+    """
+    return _modules() if task == "module" else _STYLES[task]

@@ -22,7 +22,9 @@ from batchnorm.exercises.mistakes import (
     backward,
     graph,
     inference,
+    module,
     normalize,
+    parallel,
 )
 from batchnorm.exercises.mistakes import folding as folds
 from batchnorm.exercises.mistakes import statistics as averages
@@ -49,8 +51,12 @@ class Task:
         From the smallest on.
     properties : list of Property
         What is asked where no mistake fits, in this order.
-    answer : bool
-        Whether the reader hands in the result, an array, and not a function.
+    asks : str
+        What the reader hands in, where that is not the function.
+    build : function
+        Turns lines into what a reader hands in.
+    adapt : function
+        Turns what a reader hands in into a program of the arguments.
     """
 
     signature: str
@@ -60,7 +66,9 @@ class Task:
     mistakes: list
     probes: list
     properties: list
-    answer: bool = False
+    asks: str = ""
+    build: Callable | None = None
+    adapt: Callable = lambda program: program
 
     @property
     def name(self):
@@ -78,8 +86,13 @@ class Task:
         """Names of the results."""
         return re.findall(r"\w+", self.signature.split("->")[1])
 
+    @property
+    def answer(self):
+        """Whether an array is asked for, on numbers that the task has."""
+        return not self.takes
+
     def planted(self, *mistakes):
-        """The program with these mistakes, as a reader could have handed it in.
+        """What a reader with these mistakes hands in.
 
         Parameters
         ----------
@@ -88,11 +101,13 @@ class Task:
 
         Returns
         -------
-        function
+        function, or what the task asks for
         """
         program = self.program
         for mistake in mistakes:
             program = program.replaced(mistake.lines)
+        if self.build:
+            return self.build(program)
 
         def wrong(*arguments):
             given = dict(zip(self.takes, arguments, strict=True))
@@ -119,12 +134,12 @@ class Task:
         return [Candidate(each, self._outputs(each)) for each in [*singles, *combined]]
 
     def _outputs(self, mistakes):
-        program = self.planted(*mistakes)
+        program = self.adapt(self.planted(*mistakes))
         outputs = []
         for probe in self.probes:
             try:
                 outputs.append(as_arrays(program(*probe.fresh())))
-            except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+            except Exception as error:  # a mistake may well not run
                 outputs.append(type(error).__name__)
         return outputs
 
@@ -275,6 +290,30 @@ _ALL = [
         probes.clouds(),
         properties.WHITEN,
     ),
+    Task(
+        "module(x, then, dy, gamma, beta, eps, momentum) -> (y, dx, dgamma, dbeta, "
+        "running_mean, running_var, y_in_eval, moved_mean_in_eval, moved_var_in_eval, "
+        "buffers_with_graph, buffers_saved, parameters)",
+        module.right,
+        module.MODULE,
+        (),
+        module.MODULE_MISTAKES,
+        probes.sessions(),
+        [],
+        "a class cls(num_features, eps, momentum) of torch.nn.Module",
+        module.build,
+        module.observe,
+    ),
+    Task(
+        "sync_backward(dy, x, gamma, eps) -> (dx, dgamma, dbeta)",
+        parallel.right,
+        parallel.SYNC,
+        ("dx", "dgamma", "dbeta"),
+        parallel.SYNC_MISTAKES,
+        probes.workers(),
+        [],
+        adapt=parallel.joined,
+    ),
 ]
 
 # The nodes of chapter 5, on its numbers: the answer to each is an array.
@@ -287,7 +326,9 @@ _NODES = [
         mistakes,
         [probes.Probe({})],
         [],
-        answer=True,
+        "an array",
+        functools.partial(graph.answer, name),
+        lambda answer: lambda: answer,
     )
     for name, mistakes in graph.MISTAKES.items()
 ]

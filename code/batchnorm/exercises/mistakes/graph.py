@@ -38,6 +38,23 @@ def right(name):
     return (getattr(_passes()[1], name),)
 
 
+def answer(name, program):
+    """What a program by lines gives at a node.
+
+    Parameters
+    ----------
+    name : str
+        The node.
+    program : Lines
+        Right or wrong.
+
+    Returns
+    -------
+    array
+    """
+    return program.run([name], {})[0]
+
+
 def _read(name):
     return lambda g: getattr(g, name)
 
