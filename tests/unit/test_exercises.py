@@ -95,7 +95,7 @@ def test_a_message_has_eight_lines_that_fit(task, mistake):
     joined = " ".join(message.split())
     assert mistake.says in joined
     assert mistake.training in joined
-    assert ("right is" in joined) or mistake.damage
+    assert ("right is" in joined) or mistake.damage or task.answer
     assert mistake.tempting.endswith(".")
     assert not mistake.source or re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", mistake.source)
 
@@ -144,6 +144,7 @@ def test_bad_answers_get_a_sentence():
     assert "of type NoneType; asked for is a function forward(x" in said(None)
     assert "None: is there a return?" in said(lambda *_: None)
     assert "2 results" in said(lambda x, *_: (x, x), "backward")
+    assert "returns 2 results; asked for is y." in said(lambda x, *_: (x, "cache"))
     assert "dgamma is None" in said(lambda dy, *_: (dy, None, dy), "backward")
     assert "dtype <U2" in said(lambda *_: "no")
     assert "cannot be read" in said(lambda *_: [[1.0], [1.0, 2.0]])
@@ -306,6 +307,19 @@ def test_a_test_by_diagnosis_finds_all_and_accuses_none(task):
     caught = catching.judge(task, lambda program: diagnose(task.name, program).right)
     assert caught.missed == ()
     assert caught.accused == ()
+
+
+def test_a_long_list_of_what_a_test_misses_is_cut_and_the_verdict_is_not():
+    message = catching.judge(TASKS["backward"], lambda program: True).message
+    assert "finds 0 of 27 planted mistakes" in message
+    assert "accepts all" in message
+    assert "and 18 more." in message
+    assert len(message.splitlines()) <= 8
+
+
+def test_the_answer_at_a_node_is_not_given_away():
+    message = diagnose("graph.d_var", np.array([2.0])).message
+    assert "your d_var[0] is 2, which is wrong." in message
 
 
 def test_a_test_that_accuses_is_told_so():

@@ -102,7 +102,8 @@ def _usable(task, results):
     asked = task.gives
     if results is None:
         return Failure("Unusable", messages.returned_none(task))
-    several = isinstance(results, (tuple, list)) and len(asked) > 1
+    # A list may be an array, where one is asked for; a tuple is several results.
+    several = isinstance(results, tuple if len(asked) == 1 else (tuple, list))
     results = tuple(results) if several else (results,)
     if len(results) != len(asked):
         return Failure("Unusable", messages.wrong_number(task, len(results)))

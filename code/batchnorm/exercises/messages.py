@@ -12,6 +12,7 @@ import numpy as np
 
 WIDTH = 88
 LINES = 8
+LISTED = 9  # mistakes that a test lets pass, by name
 
 SECTIONS = {
     "ch-whitening": "chapter 1, Whitening the inputs",
@@ -224,9 +225,11 @@ def _example(task, where):
         got, asked = f"has the shape {where.got}", f"right is {where.asked}"
         return [f"{_input(task, where.probe)} your {where.name} {got}, {asked}."]
     index = f"[{', '.join(map(str, where.entry))}]" if where.entry else ""
+    # On numbers that the task gives, what is right would be the answer itself.
+    right = "which is wrong" if task.answer else f"right is {_digits(where.asked)}"
     return [
         f"{_input(task, where.probe)} your {where.name}{index} is "
-        f"{_digits(where.got)}, right is {_digits(where.asked)}."
+        f"{_digits(where.got)}, {right}."
     ]
 
 
@@ -278,8 +281,6 @@ def caught(task, found, missed, accused, right):
         f"{task.name}: your test finds {len(found)} of {len(found) + len(missed)} "
         "planted mistakes."
     ]
-    if missed:
-        text.append(f"It lets pass: {', '.join(missed)}.")
     if accused:
         (name, failure), *_ = accused.items()
         text.append(
@@ -288,6 +289,10 @@ def caught(task, found, missed, accused, right):
         )
     else:
         text.append(f"It accepts all {right} right programs.")
+    if missed:
+        more = len(missed) - LISTED
+        rest = f", and {more} more" if more > 0 else ""
+        text.append(f"It lets pass: {', '.join(missed[:LISTED])}{rest}.")
     return _lines(*text)
 
 

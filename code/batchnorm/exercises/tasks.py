@@ -31,7 +31,7 @@ from batchnorm.exercises.mistakes import statistics as averages
 from batchnorm.exercises.mistakes import whitening as white
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """One exercise.
 
@@ -69,6 +69,9 @@ class Task:
     asks: str = ""
     build: Callable | None = None
     adapt: Callable = lambda program: program
+
+    def __repr__(self):
+        return f"<{self.name}: {self.asks or self.signature}>"
 
     @property
     def name(self):
