@@ -16,7 +16,6 @@ LISTED = 9  # mistakes that a test lets pass, by name
 
 SECTIONS = {
     "ch-whitening": "chapter 1, Whitening the inputs",
-    "ch1-mistake": "chapter 1, A mistake to know by sight",
     "ch1-carry": "chapter 1, The statistics must carry gradient",
     "ch-transform": "chapter 4, The batch-normalizing transform",
     "ch4-algorithm": "chapter 4, Algorithm 1, line by line",

@@ -77,7 +77,7 @@ WHITEN = [
         "Directions are divided by their variance: the root is missing.",
         "It is the inverse of the covariance, which is often asked for.",
         "A direction of spread σ comes out at 1/σ.",
-        "ch1-mistake",
+        "ch-whitening",
         "Salma-El-Alaoui/Blind-Source-Separation#2",
         stretch=lambda values: 1 / values,
     ),
