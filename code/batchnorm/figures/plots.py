@@ -246,7 +246,12 @@ def arms(
 
 
 def percentiles(
-    panels: Mapping[str, np.ndarray], xlabel: str, ylabel: str, *, x: np.ndarray
+    panels: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    *,
+    x: np.ndarray,
+    log: str = "",
 ) -> None:
     """Draw low, middle and high percentiles, panels side by side on one scale.
 
@@ -258,6 +263,8 @@ def percentiles(
         What the axes are.
     x : array_like, shape (n,)
         Where the percentiles were measured.
+    log : {"", "x"}
+        Whether the horizontal axis is logarithmic.
     """
     _, axes = titled_panels(panels, 3.2, sharey=True)
     for ax, values in zip(axes.flat, panels.values(), strict=True):
@@ -266,7 +273,10 @@ def percentiles(
         ax.plot(x, low, ":", x, high, ":", color=VALUE, linewidth=1.5)
         ax.plot(x, middle, color=VALUE)
         ax.set_xlabel(xlabel)
-        ax.locator_params(axis="x", nbins=4)
+        if log:
+            ax.set_xscale("log")
+        else:
+            ax.locator_params(axis="x", nbins=4)
     axes[0, 0].set_ylabel(ylabel)
     plt.show()
 
