@@ -27,7 +27,7 @@ def check(task, mine):
     Parameters
     ----------
     task : str
-        A name from `TASKS`, whose entry says how it is called, or ``"graph"``.
+        A name from ``TASKS``, whose entry says how it is called, or ``"graph"``.
     mine : function, array, or dict
         The answer: for a node of the graph an array, for the graph a dict of them.
 
@@ -45,7 +45,7 @@ def diagnose(task, mine):
     Parameters
     ----------
     task : str
-        A name from `TASKS`, or ``"graph"``.
+        A name from ``TASKS``, or ``"graph"``.
     mine : function, array, or dict
         The answer, as for `check`.
 
@@ -74,7 +74,7 @@ def catch(task, test):
     Parameters
     ----------
     task : str
-        A name from `TASKS`.
+        A name from ``TASKS``.
     test : function
         Takes a program, calls it as the task says, and raises an error, or returns
         False, if it finds the program wrong.
