@@ -10,7 +10,7 @@ from booktools.notebooks import ROOT, notebooks, read
 
 LANDING = ROOT / "_static" / "landing.png"
 #: The label of the figure, as its cell names it.
-NAME = "fig-descent"
+NAME = "fig-first-both"
 
 
 def stored(name: str) -> bytes:

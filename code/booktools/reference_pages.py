@@ -28,6 +28,7 @@ MODULES = (
     "claims",
     "figures",
     "accuracy",
+    "exercises",
     "experiments.figure1",
 )
 

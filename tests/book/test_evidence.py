@@ -215,6 +215,31 @@ def test_what_chapters_show_is_registered():
         claims.get(id)
 
 
+LINKED = re.compile(
+    r"\{ref\}`(−?[\d.]+)( percent| points?| times) \((−?[\d.]+) to (−?[\d.]+|∞)\) "
+    r"<claim-([\w-]+)>`"
+)
+
+
+def said_of_claims():
+    for path in CHAPTERS:
+        cells = [c.source for c in read(path).cells if c.cell_type == "markdown"]
+        for value, unit, low, high, id in LINKED.findall("\n".join(cells)):
+            yield pytest.param(id, unit.strip(), (value, low, high), id=id)
+
+
+@pytest.mark.parametrize(("id", "unit", "said"), [*said_of_claims()])
+def test_an_interval_linked_to_a_claim_is_that_of_its_confirmation(id, unit, said):
+    kept = ledger.confirmation(claims.get(id), ledger.read())
+    for text, number in zip(said, kept["estimate"], strict=True):
+        number = ledger.number(number) * (1 if unit == "times" else 100)
+        if text == "∞":
+            assert np.isinf(number)
+            continue
+        half = 0.51 * 10.0 ** -len(text.partition(".")[2])
+        assert float(text.replace("−", "-")) == pytest.approx(number, abs=half)
+
+
 # ----------------------------------------------------------------- what was changed
 
 

@@ -150,7 +150,10 @@ def test_what_is_called_tuned_is_what_was_tuned():
     for cell in cells("code"):
         if "record_moments(" in cell.source and "tanhs" not in cell.source:
             assert re.search(r'"lr": arm\.rate', cell.source), cell.source
-        if "def watch" in cell.source:
+        if "watch_moments(*" in cell.source:
+            assert 'arm = sigmoids["without"]' in cell.source
+            assert "(*parts, arm.rate)" in cell.source
+        if "def watch(" in cell.source:
             assert 'get("sigmoid-steps")' in cell.source
             assert not re.search(r'"(lr|scale)": [\d.]', cell.source)
 
@@ -200,6 +203,7 @@ def test_internal_covariate_shift_is_the_papers():
 def test_every_claim_and_no_dropped_one_is_on_the_page():
     sources = "\n".join(cell.source for cell in cells("code"))
     shown = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources))
+    shown |= set(re.findall(r"<claim-([\w-]+)>", prose()))
     mine = {c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__}
     assert mine <= shown
     assert "covariate-shift-colors" not in shown

@@ -17,7 +17,7 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED
 from batchnorm.ensemble import Recorder, unpack, unpack_statistics
 from booktools.notebooks import notebooks, read
 
-(PAGE,) = [path for path in notebooks() if path.stem == "08_feature_maps"]
+(PAGE,) = [path for path in notebooks() if path.stem == "09_feature_maps"]
 FEW = tuple(range(10))
 IDS = [c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__]
 OPTIONS = {
@@ -283,10 +283,11 @@ def test_what_was_wrong_does_not_come_back(words):
     assert not re.search(words, prose())
 
 
-def test_every_claim_and_no_identity_is_shown_as_a_strip():
+def test_every_claim_is_shown_or_linked_and_no_identity_is_a_strip():
     shows = [c.source for c in cells("code") if c.source.startswith("claims.show(")]
-    shown = re.findall(r'"([\w-]+)"', "\n".join(shows))
-    assert sorted(shown) == sorted(IDS)
+    shown = set(re.findall(r'"([\w-]+)"', "\n".join(shows)))
+    assert shown <= set(IDS)
+    assert shown | set(re.findall(r"<claim-([\w-]+)>", prose())) == set(IDS)
     for identity in claims.identities():
         if identity.chapter == "feature_maps":
             assert f"<identity-{identity.id}>" in prose()

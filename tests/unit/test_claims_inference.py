@@ -23,7 +23,7 @@ from booktools.notebooks import CHAPTERS, read
 
 READER = {"arm": Arm("batch", 0.1), "net": Mlp("relu", 2, 16), "steps": 30}
 SEEDS = (3, 4)
-CELLS = read(CHAPTERS / "09_inference.ipynb").cells
+CELLS = read(CHAPTERS / "10_inference.ipynb").cells
 PROSE = "\n\n".join(c.source for c in CELLS if c.cell_type == "markdown")
 
 

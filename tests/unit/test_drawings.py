@@ -32,7 +32,7 @@ def entries(text):
     """The numbers of a text; a gradient stands behind a ∂."""
     return tuple(
         float(number.replace("−", "-"))
-        for number in text.get_text().strip("∂ ").split()
+        for number in text.get_text().removeprefix("in all ").strip("∂ ").split()
     )
 
 
@@ -56,11 +56,24 @@ def test_computational_graph(draw, backward):
         assert set(map(entries, back)) == set(map(shortened, gradients))
 
 
+def test_a_gradient_to_be_found_is_drawn_as_a_question(draw):
+    values, gradients = one_feature()
+    asked = graph.Gradients(gradients.d_y, *[None] * 15)
+    (ax,) = draw(figures.computational_graph, values, asked)
+    back = [text for text in ax.texts if text.get_color() == GRADIENT]
+    questions = [text for text in back if text.get_text().endswith("∂ ?")]
+    (given,) = set(back) - set(questions)
+    assert len(questions) == 14
+    assert entries(given) == shortened(gradients.d_y)
+
+
 def test_tangent_to_circle(draw):
     (ax,) = draw(
         figures.tangent_to_circle, np.array([3.0, 0.0, 1.5]), np.array([1.6, 0.6, -0.4])
     )
-    assert written(ax) == [r"$\mathbf{1}$", r"$\hat x$", "$dy$", "passes"]
+    one, x_hat = r"$\mathbf{1}$", r"$\hat x$"
+    off = [f"off: along {one}", f"off: along {x_hat}"]
+    assert written(ax) == [one, f"{x_hat}, length √3", "$dy$", "passes", *off]
     circle, dashed = ax.lines
     assert_allclose(np.hypot(*circle.get_data_3d()[:2]), np.sqrt(3))
     _, *arrows = ax.collections
@@ -75,6 +88,19 @@ def test_tangent_to_circle(draw):
     assert_allclose(
         np.transpose(dashed.get_data_3d())[[0, -1]], [dy[1], passes[1]], atol=1e-12
     )
+
+
+def test_weight_paths(draw):
+    paths = np.random.default_rng(0).normal(size=(5, 3, 2))
+    free, held = draw(figures.weight_paths, {"free": (paths, None), "held": (paths, 2)})
+    assert [len(ax.lines) for ax in (free, held)] == [3 + 3 + 2, 3 + 3 + 3]
+    for start, level in zip(paths[0], free.lines[:3], strict=True):
+        assert_allclose(np.hypot(*level.get_data()), np.linalg.norm(start))
+    for i, line in enumerate(free.lines[3:6]):
+        assert_array_equal(np.transpose(line.get_data()), paths[:, i])
+    assert_array_equal(np.transpose(free.lines[6].get_data()), paths[0])
+    assert_allclose(np.hypot(*held.lines[7].get_data()), 2)
+    assert np.abs(paths).max() < held.get_xlim()[1] == free.get_ylim()[1]
 
 
 def test_shared_means(draw):

@@ -228,6 +228,17 @@ def test_seeds_against_of_one_arm(draw):
     assert looks(ax, "20 draws") == (BLUE, DASHES[0])
 
 
+def test_seeds_against_marks_places_on_the_axis(draw):
+    marks = {"m = 2": 2, "d = 3": 3}
+    (ax,) = draw(figures.seeds_against, X, ARMS, "n", "v", marks=marks)
+    assert written(ax) == list(marks)
+    assert [text.get_position()[0] for text in ax.texts] == [2, 3]
+    upright = [other for other in ax.lines if len(set(other.get_xdata())) == 1]
+    assert [other.get_xdata()[0] for other in upright] == [2, 3]
+    assert {to_hex(other.get_color()).upper() for other in upright} == {REFERENCE}
+    assert legend(ax) == ["a", "b"]
+
+
 @pytest.mark.parametrize("order", [("without", "with"), ("with", "without")])
 def test_arms(draw, order):
     arms = {"with": ARMS["a"], "without": ARMS["b"]}
@@ -268,6 +279,46 @@ def test_percentiles(draw):
 
 
 # ---------------------------------------------------------------------------
+# Distributions
+
+
+@pytest.mark.parametrize("arm", ["with", "without"])
+def test_histograms(draw, arm):
+    units = np.array([[-9.0, 0.1], [0.1, 0.1], [0.1, 9.0], [1.9, 9.0]])
+    rows = {"start": {"layer 1": units, "layer 2": -units}}
+    rows["end"] = {"layer 1": 0 * units, "layer 2": units}
+    axes = draw(figures.histograms, rows, "v", limit=2, arm=arm)
+    assert titles(axes) == ["layer 1", "layer 2", "", ""]
+    assert [ax.get_ylabel() for ax in axes] == ["start", "", "end", ""]
+    assert axes[0].figure.get_supxlabel() == "v"
+    drawn = [values for row in rows.values() for values in row.values()]
+    for ax, values in zip(axes, drawn, strict=True):
+        assert ax.get_xlim() == (-2, 2)
+        outlines = ax.patches[1::2]
+        assert {to_hex(patch.get_edgecolor()).upper() for patch in outlines} == {
+            {"with": WITH, "without": WITHOUT}[arm]
+        }
+        for patch, unit in zip(outlines, values.T, strict=True):
+            heights, edges, _ = patch.get_data()
+            # A unit's values one by one, each in the bin that holds it.
+            inside = np.clip(unit, -2, 2 - 1e-9)
+            bins = np.floor((inside + 2) / (edges[1] - edges[0]) + 1e-9).astype(int)
+            assert_array_equal(np.bincount(bins, minlength=len(heights)), heights)
+
+
+def test_rows_of_histograms_may_be_of_two_arms(draw):
+    rows = {"a": {"layer": A[:, None]}, "b": {"layer": A[:, None]}}
+    axes = draw(figures.histograms, rows, "v", limit=2, arm=("without", "with"))
+    found = [to_hex(ax.patches[1].get_edgecolor()).upper() for ax in axes]
+    assert found == [WITHOUT, WITH]
+
+
+def test_histograms_refuse_another_arm(draw):
+    with pytest.raises(ValueError, match="arm is 'both'; allowed are without and with"):
+        figures.histograms({"a": {"b": A[:, None]}}, "v", limit=2, arm="both")
+
+
+# ---------------------------------------------------------------------------
 # Points
 
 
@@ -286,6 +337,19 @@ def test_scatter(draw, shade):
             assert_array_equal(cloud.get_facecolor(), [to_rgba(VALUE)])
         else:
             assert_array_equal(cloud.get_array(), shade)
+
+
+def test_spread(draw):
+    rows = {"right": np.ones(3), "wrong": np.array([0.2, 0.4, 0.9])}
+    (ax,) = draw(figures.spread, rows, "cosine", limits=(0, 1.1))
+    assert labels(ax) == ("cosine", "")
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(rows)
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is at the top
+    assert ax.get_xlim() == (0, 1.1)
+    dots, medians = ax.lines[::2], ax.lines[1::2]
+    for line, (values, drawn) in enumerate(zip(rows.values(), dots, strict=True)):
+        assert_array_equal(drawn.get_xydata(), np.c_[values, np.full(3, line)])
+    assert [bar.get_xydata().tolist() for bar in medians] == [[[1, 0]], [[0.4, 1]]]
 
 
 def test_dots(draw):

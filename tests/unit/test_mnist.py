@@ -28,7 +28,7 @@ def defined(chapter, *names):
 @pytest.mark.usefixtures("needs_mnist")
 def test_the_network_of_chapter_8_reads_mnist():
     small_network, train_network, read_right = defined(
-        "08_feature_maps.ipynb", "small_network", "train_network", "read_right"
+        "09_feature_maps.ipynb", "small_network", "train_network", "read_right"
     )
     data, reader = mnist.load(), small_network(pixels=28).float()
     assert read_right(reader, data) < 0.5

@@ -15,7 +15,7 @@ from batchnorm.claims import whitening  # isort: skip
 from batchnorm.claims import covariate_shift  # isort: skip
 from batchnorm.claims import saturation  # isort: skip
 from batchnorm.claims import transform  # isort: skip
-from batchnorm.claims import backward_closed  # isort: skip
+from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
@@ -26,7 +26,6 @@ __all__ = [
     "SUPPORTED",
     "TUNING_SEEDS",
     "UNDECIDED",
-    "backward_closed",
     "claims",
     "confirmation_seeds",
     "covariate_shift",
@@ -34,6 +33,7 @@ __all__ = [
     "get",
     "identities",
     "inference",
+    "invariance",
     "saturation",
     "short",
     "show",

@@ -13,6 +13,7 @@ from batchnorm.figures.drawings import (
     descent,
     shared_means,
     tangent_to_circle,
+    weight_paths,
 )
 from batchnorm.figures.images import heat_maps, image_rows, matrices, share_maps
 from batchnorm.figures.plots import (
@@ -21,9 +22,11 @@ from batchnorm.figures.plots import (
     curves,
     dots,
     fits,
+    histograms,
     percentiles,
     scatter,
     seeds_against,
+    spread,
 )
 from batchnorm.figures.strips import strips
 from batchnorm.figures.style import use_style
@@ -37,6 +40,7 @@ __all__ = [
     "dots",
     "fits",
     "heat_maps",
+    "histograms",
     "image_rows",
     "matrices",
     "percentiles",
@@ -44,7 +48,9 @@ __all__ = [
     "seeds_against",
     "share_maps",
     "shared_means",
+    "spread",
     "strips",
     "tangent_to_circle",
     "use_style",
+    "weight_paths",
 ]

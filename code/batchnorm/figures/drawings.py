@@ -60,14 +60,15 @@ def computational_graph(values, gradients=None) -> None:
     """Draw the graph of batch normalization with its numbers on the edges.
 
     On an edge stands the value that flows along it; below, in bold, behind a ∂, the
-    gradient that comes back. The gradient of x is below x.
+    gradient that comes back. The gradient of x, in all, is above x.
 
     Parameters
     ----------
-    values : GraphValues
+    values : Values
         Of one feature, from `graph.forward`.
-    gradients : GraphGradients, optional
-        Of the same feature, from `graph.backward`.
+    gradients : Gradients, optional
+        Of the same feature, from `graph.backward`. A field that is None is one to be
+        found: a question mark stands in its place.
     """
     height = 8.9
     figure = plt.figure(figsize=(WIDTH, height), layout="none")
@@ -89,11 +90,14 @@ def computational_graph(values, gradients=None) -> None:
             "patchB": nodes[head].get_bbox_patch(),
         }
         ax.annotate("", end, start, arrowprops=arrow)
-        gradient = None if gradients is None else getattr(gradients, field)
-        _stacked(ax, _beside(start, end), getattr(values, tail), gradient)
+        place = _beside(start, end)
+        _write_value(ax, place, getattr(values, tail))
+        if gradients is not None:
+            _write_gradient(ax, place, getattr(gradients, field))
     if gradients is not None:
         x, y, _ = _NODES["x"]
-        _stacked(ax, (x - 0.2, y + 0.5, "left", 0.0), None, gradients.d_x)
+        place = (x - 0.4, y + 0.5, "left", 0.0)
+        _write_gradient(ax, place, gradients.d_x, before="in all ")
     plt.show()
 
 
@@ -107,16 +111,19 @@ def _beside(start, end):
     return x, y, "center", 0.04
 
 
-def _stacked(ax: Axes, place, value, gradient) -> None:
-    """Write a value above a place (x, y, alignment, lift) and a gradient below it."""
+def _write_value(ax: Axes, place, value) -> None:
+    """Write a value above a place (x, y, alignment, lift)."""
     x, y, align, lift = place
-    style = {"size": 13, "ha": align}
-    if value is not None:
-        ax.text(x, y + lift, _entries(value), color=VALUE, va="bottom", **style)
-    if gradient is not None:
-        text = "∂ " + _entries(gradient)
-        style |= {"color": GRADIENT, "weight": "bold"}
-        ax.text(x, y - lift, text, va="top", **style)
+    text = _entries(value)
+    ax.text(x, y + lift, text, color=VALUE, va="bottom", ha=align, size=13)
+
+
+def _write_gradient(ax: Axes, place, gradient, before="") -> None:
+    """Write a gradient below a place, or a question mark where it is None."""
+    x, y, align, lift = place
+    text = before + "∂ " + ("?" if gradient is None else _entries(gradient))
+    style = {"color": GRADIENT, "weight": "bold", "size": 13}
+    ax.text(x, y - lift, text, va="top", ha=align, **style)
 
 
 def _entries(array) -> str:
@@ -159,9 +166,14 @@ def tangent_to_circle(batch: np.ndarray, dy: np.ndarray) -> None:
     ax.plot(*np.transpose(corners), "--", color=GRADIENT, linewidth=1.5)
     labels = {
         r"$\mathbf{1}$": ([0.0, 0.06, 1.1], REFERENCE),
-        r"$\hat x$": (0.55 * tip + [0, -0.25, 0], REFERENCE),
+        r"$\hat x$, length √3": (0.6 * tip + [0, -1.05, 0], REFERENCE),
         r"$dy$": (tip + 0.6 * step + [0, -0.25, 0.1], GRADIENT),
-        "passes": (corners[2] + [0, 0.1, -0.1], RIGHT),
+        "passes": (corners[2] + [0, 0.1, 0.0], RIGHT),
+        r"off: along $\mathbf{1}$": (
+            corners[0] - along_one / 4 + [0, 0.06, 0],
+            GRADIENT,
+        ),
+        r"off: along $\hat x$": (corners[1] + [0, 0.1, -0.1], GRADIENT),
     }
     for text, (place, color) in labels.items():
         ax.text(*place, text, color=color, size=15)
@@ -252,4 +264,37 @@ def descent(
         ax.grid(False)
         ax.locator_params(nbins=4)
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+# ---------------------------------------------------------------------------
+# Weights on their way
+
+
+def weight_paths(panels: Mapping[str, tuple[np.ndarray, float | None]]) -> None:
+    """Draw the ways of two weights in their plane, and a circle they may settle on.
+
+    Parameters
+    ----------
+    panels : mapping of str to pair of ndarray, shape (steps, starts, 2), and float
+        Title to the weights at each step, from each start, and the radius of a dashed
+        circle about the origin, or None for no circle. All panels have one scale.
+    """
+    _, axes = titled_panels(panels, 3.6, sharex=True, sharey=True)
+    reach = 1.05 * max(np.abs(paths).max() for paths, _ in panels.values())
+    angle = np.linspace(0, 2 * np.pi, 241)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    for ax, (paths, radius) in zip(axes.flat, panels.values(), strict=True):
+        for start in paths[0]:
+            ax.plot(*(np.linalg.norm(start) * circle), color=LEVELS, linewidth=0.8)
+        for path in paths.transpose(1, 2, 0):
+            ax.plot(*path, color=VALUE, linewidth=1)
+        ax.plot(*paths[0].T, "o", color=GRADIENT, markersize=6)
+        if radius is not None:
+            ax.plot(*(radius * circle), "--", color=REFERENCE, linewidth=2)
+        ax.plot(0, 0, "+", color=REFERENCE, markersize=9)
+        ax.set(xlabel="first weight", xlim=(-reach, reach), ylim=(-reach, reach))
+        ax.set_aspect("equal")
+        ax.grid(False)
+    axes[0, 0].set_ylabel("second weight")
     plt.show()

@@ -1,4 +1,4 @@
-"""Plots of any data: lines, bands over seeds, and points."""
+"""Plots of any data: lines, bands over seeds, distributions and points."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from batchnorm.figures.style import (
     DASHES,
     RANGE,
+    REFERENCE,
     VALUE,
     WIDTH,
     colors,
@@ -143,6 +144,7 @@ def seeds_against(
     *,
     log: str = "",
     baseline: str | None = None,
+    marks: Mapping[str, float] | None = None,
 ) -> None:
     """Draw, for each named arm, every seed as a thin line and their median bold.
 
@@ -159,6 +161,9 @@ def seeds_against(
     baseline : str, optional
         The arm that the others are held against, in the color of `WITHOUT`. By
         default "without", or where no arm is called so the first of several.
+    marks : mapping of str to float, optional
+        Labels to places on the horizontal axis, one or two, the smaller one first.
+        Each is a vertical line with its label above the panel.
 
     Raises
     ------
@@ -173,6 +178,12 @@ def seeds_against(
         ax.plot(x, np.transpose(values), color=color[label], alpha=0.25, linewidth=0.8)
         median = np.median(values, axis=0)
         ax.plot(x, median, dash[label], color=color[label], label=label)
+    for i, (label, at) in enumerate((marks or {}).items()):
+        # The first label ends at its line and the second begins there: two marks that
+        # stand close together have room.
+        style = {"color": REFERENCE, "ha": "left" if i else "right", "fontsize": 11}
+        ax.axvline(at, color=REFERENCE, linestyle=":", linewidth=1.5, zorder=1)
+        ax.text(at, 1.02, label, transform=ax.get_xaxis_transform(), **style)
     _show_one(ax, xlabel, ylabel, log)
 
 
@@ -235,7 +246,12 @@ def arms(
 
 
 def percentiles(
-    panels: Mapping[str, np.ndarray], xlabel: str, ylabel: str, *, x: np.ndarray
+    panels: Mapping[str, np.ndarray],
+    xlabel: str,
+    ylabel: str,
+    *,
+    x: np.ndarray,
+    log: str = "",
 ) -> None:
     """Draw low, middle and high percentiles, panels side by side on one scale.
 
@@ -247,6 +263,8 @@ def percentiles(
         What the axes are.
     x : array_like, shape (n,)
         Where the percentiles were measured.
+    log : {"", "x"}
+        Whether the horizontal axis is logarithmic.
     """
     _, axes = titled_panels(panels, 3.2, sharey=True)
     for ax, values in zip(axes.flat, panels.values(), strict=True):
@@ -255,8 +273,70 @@ def percentiles(
         ax.plot(x, low, ":", x, high, ":", color=VALUE, linewidth=1.5)
         ax.plot(x, middle, color=VALUE)
         ax.set_xlabel(xlabel)
-        ax.locator_params(axis="x", nbins=4)
+        if log:
+            ax.set_xscale("log")
+        else:
+            ax.locator_params(axis="x", nbins=4)
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+# ---------------------------------------------------------------------------
+# Distributions
+
+
+def histograms(
+    rows: Mapping[str, Mapping[str, np.ndarray]],
+    xlabel: str,
+    *,
+    limit: float,
+    arm: str | Sequence[str] = "with",
+) -> None:
+    """Draw how the values of several units are spread, a panel for each layer.
+
+    Each unit is one filled outline, and all units of a panel have the same color, so
+    that what is seen is whether they lie on each other or apart.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to ndarray, shape (n, units)
+        Label of a row to its panels, by title, the same titles in all rows. They stand
+        above the first.
+    xlabel : str
+        What the values are.
+    limit : float
+        The horizontal axes go from -limit to limit; what lies beyond is counted in the
+        last bin. Each panel has a vertical scale of its own.
+    arm : {"with", "without"}, or one of them for each row
+        Whose color the outlines have.
+
+    Raises
+    ------
+    ValueError
+        If arm is another.
+    """
+    arms = [arm] * len(rows) if isinstance(arm, str) else list(arm)
+    for name in arms:
+        if name not in _ARMS:
+            raise ValueError(f"arm is {name!r}; allowed are {' and '.join(_ARMS)}")
+    titles = list(next(iter(rows.values())))
+    size = (WIDTH, 0.7 + 1.15 * len(rows))
+    figure, axes = plt.subplots(
+        len(rows), len(titles), figsize=size, squeeze=False, sharex=True
+    )
+    edges = np.linspace(-limit, limit, 61)
+    for line, name, (label, panels) in zip(axes, arms, rows.items(), strict=True):
+        color = colors([name])[name]
+        for ax, title in zip(line, titles, strict=True):
+            for values in np.clip(panels[title], -limit, limit).T:
+                heights, _ = np.histogram(values, edges)
+                ax.stairs(heights, edges, fill=True, color=color, alpha=0.25)
+                ax.stairs(heights, edges, color=color, linewidth=1)
+            ax.set(yticks=[], xlim=(-limit, limit))
+        line[0].set_ylabel(label)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title)
+    figure.supxlabel(xlabel, size=12)
     plt.show()
 
 
@@ -292,6 +372,31 @@ def scatter(
         ax.set(xlabel=xlabel, xlim=(-limit, limit), ylim=(-limit, limit))
         ax.set_aspect("equal")
     axes[0, 0].set_ylabel(ylabel)
+    plt.show()
+
+
+def spread(
+    rows: Mapping[str, np.ndarray], xlabel: str, *, limits: tuple[float, float]
+) -> None:
+    """Draw every number of a row as a dot and their median as a bar, row under row.
+
+    Parameters
+    ----------
+    rows : mapping of str to array_like, shape (n,)
+        The label of a row to its numbers.
+    xlabel : str
+        What the numbers are.
+    limits : pair of float
+        The ends of the axis.
+    """
+    _, ax = plt.subplots(figsize=(WIDTH, 1.0 + 0.4 * len(rows)))
+    for line, values in enumerate(rows.values()):
+        level = np.full(np.shape(values), line)
+        ax.plot(values, level, "o", color=VALUE, markersize=6, alpha=0.35)
+        bar = {"color": REFERENCE, "markersize": 17, "markeredgewidth": 2.5}
+        ax.plot(np.median(values), line, "|", **bar)
+    ax.set(xlabel=xlabel, xlim=limits, ylim=(len(rows) - 0.5, -0.5))
+    ax.set(yticks=range(len(rows)), yticklabels=list(rows))
     plt.show()
 
 

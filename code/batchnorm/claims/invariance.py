@@ -7,7 +7,7 @@ from batchnorm.claims.registry import experiment, identity, prediction
 from batchnorm.claims.types import above
 from batchnorm.ensemble import gradient, init_parameters, unpack
 
-TESTS = "tests/unit/test_identities_backward_closed.py::"
+TESTS = "tests/unit/test_identities_invariance.py::"
 VAN_LAARHOVEN = "vanlaarhoven2017l2, abstract; arora2019theoretical, lemma 2.4"
 
 identity(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import batch_norm, cross_entropy
 
 from batchnorm import claims
-from batchnorm.claims import backward_closed
+from batchnorm.claims import invariance
 from batchnorm.claims.networks import Mlp
 
 few = settings(max_examples=20)
@@ -149,7 +149,7 @@ def shortened(seeds, **changed):
 
 def test_units_that_shrink_are_counted_one_by_one(monkeypatch):
     drawn = iter([[[1.0, 1.0]], [[0.9, 2.0]], [[0.9, 2.0]], [[0.8, 1.0]]])
-    monkeypatch.setattr(backward_closed, "_norms", lambda *_: np.array(next(drawn)))
+    monkeypatch.setattr(invariance, "_norms", lambda *_: np.array(next(drawn)))
     np.testing.assert_allclose(shortened([0], steps=2), [0.75])
 
 
@@ -173,7 +173,7 @@ def test_the_pull_on_a_neuron_is_that_of_autograd():
     x = torch.tensor(u[0]) @ leaf.T
     y = (x - x.mean(0)) / x.std(0, correction=0)
     (((y - torch.tensor(targets[0])) ** 2).sum() / 18).backward()
-    np.testing.assert_allclose(backward_closed._pull(w, u, targets)[0], leaf.grad)
+    np.testing.assert_allclose(invariance._pull(w, u, targets)[0], leaf.grad)
 
 
 @pytest.mark.parametrize("id", ["decay-sets-the-angle", "momentum-narrows-the-angle"])

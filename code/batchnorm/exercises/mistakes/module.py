@@ -1,0 +1,278 @@
+"""Mistakes in a PyTorch module: what it does in training, in evaluation, and keeps.
+
+`observe` puts a class through both modes and writes down, as arrays, what can be seen
+from outside. The second batch goes through in training without a gradient, and the
+evaluation is with one: a mode guessed from the gradient is found out.
+"""
+
+import numpy as np
+
+from batchnorm.exercises.lines import Lines, mistake
+
+MODULE = Lines(
+    mode=lambda training: training,
+    count=lambda x: len(x),
+    batch_mean=lambda x: x.mean(0),
+    batch_var=lambda x, batch_mean: ((x - batch_mean) ** 2).mean(0),
+    carried=lambda: lambda statistic: statistic,
+    own_mean=lambda batch_mean, carried: carried(batch_mean),
+    own_var=lambda batch_var, carried: carried(batch_var),
+    given_mean=lambda running_mean: running_mean,
+    given_var=lambda running_var: running_var,
+    mean=lambda mode, own_mean, given_mean: own_mean if mode else given_mean,
+    var=lambda mode, own_var, given_var: own_var if mode else given_var,
+    shifted=lambda var, eps: var + eps,
+    std=lambda shifted: shifted**0.5,
+    x_hat=lambda x, mean, std: (x - mean) / std,
+    y=lambda weight, x_hat, bias: weight * x_hat + bias,
+    new=lambda momentum: momentum,
+    stored_var=lambda batch_var, count: batch_var * count / (count - 1),
+    next_mean=lambda running_mean, new, batch_mean: (
+        (1 - new) * running_mean + new * batch_mean
+    ),
+    next_var=lambda running_var, new, stored_var: (
+        (1 - new) * running_var + new * stored_var
+    ),
+    updates=lambda mode: mode,
+    kept=lambda: lambda statistic: statistic.detach(),
+    registered=lambda: True,
+)
+
+
+def build(program):
+    """A class whose forward pass is the program.
+
+    Parameters
+    ----------
+    program : Lines
+        Right or wrong.
+
+    Returns
+    -------
+    class
+    """
+    import torch
+    from torch import nn
+
+    class Module(nn.Module):
+        def __init__(self, num_features, eps=1e-5, momentum=0.1):
+            super().__init__()
+            self.eps, self.momentum = eps, momentum
+            self.weight = nn.Parameter(torch.ones(num_features))
+            self.bias = nn.Parameter(torch.zeros(num_features))
+            (registered,) = program.run(["registered"], {})
+            start = [("running_mean", torch.zeros), ("running_var", torch.ones)]
+            for name, make in start:
+                value = make(num_features, dtype=torch.float64)
+                if registered:
+                    self.register_buffer(name, value)
+                else:
+                    setattr(self, name, value)
+
+        def forward(self, x):
+            own = ["training", "weight", "bias", "running_mean", "running_var"]
+            given = {name: getattr(self, name) for name in [*own, "eps", "momentum"]}
+            given["x"] = x
+            wanted = ["y", "next_mean", "next_var", "updates", "kept"]
+            y, mean, var, updates, kept = program.run(wanted, given)
+            if updates:
+                self.running_mean, self.running_var = kept(mean), kept(var)
+            return y
+
+    return Module
+
+
+def observe(cls):
+    """A program that puts a class through both modes.
+
+    Parameters
+    ----------
+    cls : class
+        ``cls(num_features, eps=..., momentum=...)``, with weight, bias, running_mean
+        and running_var.
+
+    Returns
+    -------
+    function
+    """
+    import torch
+
+    def scenario(x, then, dy, gamma, beta, eps, momentum):
+        module = cls(len(gamma), eps=eps, momentum=momentum).double().train()
+        module.weight.data = torch.from_numpy(gamma)
+        module.bias.data = torch.from_numpy(beta)
+        x = torch.from_numpy(x).requires_grad_()
+
+        y = module(x)
+        wanted = [x, module.weight, module.bias]
+        gradients = torch.autograd.grad(
+            y, wanted, torch.from_numpy(dy), allow_unused=True, materialize_grads=True
+        )
+        graph = sum(buffer.requires_grad for buffer in _running(module))
+        with torch.no_grad():
+            module(torch.from_numpy(then))
+        trained = [buffer.detach().clone() for buffer in _running(module)]
+        saved = {"running_mean", "running_var"} & module.state_dict().keys()
+        learned = {"weight", "bias"} & dict(module.named_parameters()).keys()
+
+        module.eval()
+        inferred = module(x)
+        moved = [
+            buffer.detach() - before
+            for buffer, before in zip(_running(module), trained, strict=True)
+        ]
+        seen = [y, *gradients, *trained, inferred, *moved]
+        seen = [tensor.detach().numpy() for tensor in seen]
+        return (*seen, np.array(graph), np.array(len(saved)), np.array(len(learned)))
+
+    return scenario
+
+
+def _recording():
+    import torch
+
+    return torch.is_grad_enabled()
+
+
+def _running(module):
+    return [module.running_mean, module.running_var]
+
+
+def right(*arguments):
+    """What the book's own module shows.
+
+    Parameters
+    ----------
+    *arguments
+        Of a scenario.
+
+    Returns
+    -------
+    tuple
+    """
+    from batchnorm.layer import BatchNorm
+
+    return observe(BatchNorm)(*arguments)
+
+
+MODULE_MISTAKES = [
+    mistake(
+        "inference-gradient",
+        "In training no gradient passes through the statistics, as at inference.",
+        "Statistics under torch.no_grad look like those of a buffer.",
+        "The loss stays where it is while biases and weights run away.",
+        "ch1-carry",
+        "anthonymlortiz/lcn#2",
+        carried=lambda: lambda statistic: statistic.detach(),
+    ),
+    mistake(
+        "batch-statistics-used",
+        "In evaluation the batch's own statistics are used: the mode is not looked at.",
+        "Training works.",
+        "An answer depends on what else is in the batch; a batch of one gives β.",
+        "ch9-eval",
+        "ooples/AiDotNet.Tensors#27",
+        given_mean=lambda batch_mean: batch_mean,
+        given_var=lambda batch_var: batch_var,
+    ),
+    mistake(
+        "running-statistics-used",
+        "In training the running statistics normalize, not the batch's own.",
+        "Training and evaluation agree.",
+        "Nothing is normalized at first, and no gradient passes through statistics.",
+        "ch9-lag",
+        "apache/systemds#390",
+        own_mean=lambda running_mean: running_mean,
+        own_var=lambda running_var: running_var,
+    ),
+    mistake(
+        "graph-kept",
+        "The running statistics keep the graph of the batches: detach them.",
+        "The numbers are right.",
+        "Memory grows with every batch, until it is full.",
+        "ch9-no-grad",
+        "bayesiains/nflows#10",
+        kept=lambda: lambda statistic: statistic,
+    ),
+    mistake(
+        "updates-in-eval",
+        "The running statistics are updated in evaluation as well.",
+        "The update stands outside of the branch on the mode.",
+        "Evaluating changes the model: the test set leaks into it.",
+        "ch9-no-grad",
+        "pytorch/vision#2079",
+        updates=lambda: True,
+    ),
+    mistake(
+        "never-updates",
+        "The running statistics never change from 0 and 1.",
+        "In training they are not needed.",
+        "Evaluation does not normalize at all.",
+        "ch9-lag",
+        "HomericIntelligence/Odyssey#5532",
+        updates=lambda: False,
+    ),
+    mistake(
+        "mode-from-gradient",
+        "The mode is guessed from whether gradients are recorded, not from training.",
+        "Evaluation is mostly under torch.no_grad.",
+        "A saliency map gets batch statistics; a warm-up without gradients none.",
+        "ch9-no-grad",
+        mode=lambda: _recording(),
+    ),
+    mistake(
+        "statistics-not-saved",
+        "The running statistics are not registered as buffers.",
+        "An attribute works until the model is saved or moved.",
+        "A loaded model evaluates with 0 and 1.",
+        "ch9-averaging",
+        registered=lambda: False,
+    ),
+    mistake(
+        "momentum-swapped",
+        "The momentum weighs the old value; here it is the weight of the new batch.",
+        "In other frameworks it is the weight of the old, and 0.9 there is 0.1 here.",
+        "The averages follow the last batch or two, and evaluation is noisy.",
+        "ch9-frameworks",
+        "pytorch/pytorch#15298",
+        new=lambda momentum: 1 - momentum,
+    ),
+    mistake(
+        "variance-biased",
+        "The stored variance is divided by m; what is stored is divided by m − 1.",
+        "It is the variance that normalizes the batch.",
+        "At a batch of two the stored variance is half the true one on average.",
+        "ch9-biased",
+        "callummcdougall/ARENA_3.0#415",
+        stored_var=lambda batch_var: batch_var,
+    ),
+    mistake(
+        "variance-unbiased",
+        "The variance that normalizes is divided by m − 1; Algorithm 1 divides by m.",
+        "torch.var divides by m − 1 unless told otherwise.",
+        "All outputs shrink by the root of (m − 1)/m: 13 % at a batch of four.",
+        "ch9-biased",
+        "karpathy/nn-zero-to-hero#44",
+        own_var=lambda batch_var, count, carried: carried(
+            batch_var * count / (count - 1)
+        ),
+    ),
+    mistake(
+        "eps-missing",
+        "ε is not added to the variance.",
+        "Where the variance is 1, an ε of 0.00001 cannot be seen.",
+        "A channel that is constant in one batch gives 0/0, and NaN spreads from it.",
+        "ch-transform",
+        "chainer/chainer#2214",
+        shifted=lambda var: var,
+    ),
+    mistake(
+        "eps-stored",
+        "ε is added to the running variance as well, again with every batch.",
+        "var + eps was computed, and given its name.",
+        "In evaluation ε counts twice.",
+        "ch9-biased",
+        "nntrainer/nntrainer#677",
+        stored_var=lambda batch_var, count, eps: batch_var * count / (count - 1) + eps,
+    ),
+]

@@ -1,0 +1,51 @@
+"""The backward pass handed over node by node: the first wrong node is named."""
+
+from batchnorm import graph
+from batchnorm.exercises import diagnosis, messages
+from batchnorm.exercises.diagnosis import Diagnosis
+
+ORDER = graph.Gradients._fields[1:]
+
+# Chapter 5 writes z, v, s, c and μ for nodes that have longer names in code.
+SHORT = {
+    "d_z": "d_scaled",
+    "d_v": "d_inv_std",
+    "d_c_1": "d_centered_from_x_hat",
+    "d_s": "d_squared",
+    "d_c_2": "d_centered_from_squared",
+    "d_c": "d_centered",
+    "d_x_1": "d_x_from_centered",
+    "d_mu": "d_mean",
+    "d_x_2": "d_x_from_mean",
+}
+
+
+def examine(tasks, answers):
+    """Diagnose the gradients at all nodes, in the order of the backward pass.
+
+    Parameters
+    ----------
+    tasks : dict
+        From names to tasks.
+    answers : dict
+        From names of nodes, the long or the short ones, to arrays.
+
+    Returns
+    -------
+    Diagnosis
+        Of the first node that is wrong; its mistake is ``node:id``.
+    """
+    if not isinstance(answers, dict):
+        return Diagnosis(False, None, messages.no_dict(answers))
+    named = {SHORT.get(name, name): value for name, value in answers.items()}
+    unknown = [name for name in answers if SHORT.get(name, name) not in ORDER]
+    if unknown:
+        return Diagnosis(False, None, messages.unknown_node(unknown[0], ORDER))
+    for node in ORDER:
+        if node not in named:
+            return Diagnosis(False, None, messages.missing_node(node))
+        found = diagnosis.examine(tasks[f"graph.{node}"], named[node])
+        if not found.right:
+            mistake = f"{node}:{found.mistake}" if found.mistake else None
+            return Diagnosis(False, mistake, found.message)
+    return Diagnosis(True, None, messages.all_nodes(len(ORDER)))
