@@ -79,6 +79,16 @@ def _vector(d, first, step):
     return first + step * np.arange(d)
 
 
+def _learned(d):
+    """γ and β of d features, far from their defaults."""
+    return {"gamma": _vector(d, 2.0, -0.75), "beta": _vector(d, -1.0, 0.625)}
+
+
+def _stored(d):
+    """Mean and variance of d features; each deviation is an eighth of the last."""
+    return {"mean": _vector(d, 3.0, -0.5), "var": 2.0 ** (2 - 6 * np.arange(d))}
+
+
 def _rows():
     """x, gamma, beta, eps, dy for matrices, from the smallest on."""
     rng = np.random.default_rng(8)
@@ -221,10 +231,8 @@ def populations():
         d = x.shape[1]
         case = {
             "x": x,
-            "gamma": _vector(d, 2.0, -0.75),
-            "beta": _vector(d, -1.0, 0.625),
-            "mean": _vector(d, 3.0, -0.5),
-            "var": 2.0 ** (2 - 6 * np.arange(d)),
+            **_learned(d),
+            **_stored(d),
             "eps": eps,
         }
         probes.append(Probe(case))
@@ -249,10 +257,8 @@ def layers():
         case = {
             "weight": rng.integers(-16, 17, size=(out, inside)) / 8 + 0.0625,
             "bias": _vector(out, 4.0, -1.25),
-            "gamma": _vector(out, 2.0, -0.75),
-            "beta": _vector(out, -1.0, 0.625),
-            "mean": _vector(out, 3.0, -0.5),
-            "var": 2.0 ** (2 - 6 * np.arange(out)),
+            **_learned(out),
+            **_stored(out),
             "eps": eps,
         }
         probes.append(Probe(case))
@@ -302,8 +308,7 @@ def sessions():
             "x": x,
             "then": then,
             "dy": rng.integers(-16, 17, size=x.shape) / 8 + 0.0625,
-            "gamma": _vector(d, 2.0, -0.75),
-            "beta": _vector(d, -1.0, 0.625),
+            **_learned(d),
             "eps": eps,
             "momentum": momentum,
         }
