@@ -392,4 +392,4 @@ def test_a_test_that_accuses_is_told_so():
     assert len(caught.accused) == 4
     assert "refuses 4 of 4 right programs" in caught.message
     assert "no program is good enough" in caught.message
-    assert "of type NoneType" in catching.judge(TASKS["forward"], None).message
+    assert "of type float" in catching.judge(TASKS["forward"], 1.0).message
