@@ -63,8 +63,8 @@ def compared():
     str
     """
     lines = [
-        "| exercise | task here | what its check looks at | finds | lets pass |",
-        "| --- | --- | --- | ---: | --- |",
+        "| exercise | what its check looks at | finds | lets pass |",
+        "| --- | --- | ---: | --- |",
     ]
     for check, caught in results()[2]:
         if caught.accused:
@@ -72,7 +72,7 @@ def compared():
         everything = len(caught.found) + len(caught.missed)
         missed = ", ".join(f"`{id}`" for id in caught.missed)
         lines.append(
-            f"| [{check.course}]({check.source}) | `{check.task}` | {check.says} | "
+            f"| [{check.course}]({check.source}), for `{check.task}` | {check.says} | "
             f"{len(caught.found)} of {everything} | {missed} |"
         )
     return "\n".join(lines)
@@ -85,28 +85,30 @@ def table():
     -------
     str
     """
-    parts, task = [], None
-    for here, mistake, found in results()[0]:
-        if here is not task:
-            task = here
-            parts.append(_head(task))
+    parts, open_head = [], ""
+    for task, mistake, found in results()[0]:
+        if _head(task) != open_head:
+            open_head = _head(task)
+            parts.append(open_head)
+        node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
         verdict = said(found.message).replace("|", "\\|")
         section = f"{{ref}}`{messages.SECTIONS[mistake.section].split(',')[0]} "
         section += f"<{mistake.section}>`"
         parts[-1] += (
-            f"\n| `{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
+            f"\n| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
         )
     return "\n\n".join(parts)
 
 
 def _head(task):
+    """The heading above a task's mistakes; the nodes of the graph share one."""
     columns = "| mistake | verdict | read | thread |\n| --- | --- | --- | --- |"
-    asks = task.asks or task.signature
-    return f"(mistakes-{_slug(task)})=\n### `{task.name}`\n\n`{asks}`\n\n{columns}"
-
-
-def _slug(task):
-    return re.sub(r"[._]", "-", task.name)
+    name = "graph" if task.answer else task.name
+    asks = (
+        "an array at each node" if task.answer else f"`{task.asks or task.signature}`"
+    )
+    slug = name.replace("_", "-")
+    return f"(mistakes-{slug})=\n### `{name}`\n\n{asks}\n\n{columns}"
 
 
 def _thread(mistake):

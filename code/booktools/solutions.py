@@ -203,7 +203,7 @@ def page(path):
     str
     """
     name, label = title(path)
-    parts = [f"(solutions-{label})=\n# {name}", f"The exercises of {{ref}}`{label}`."]
+    parts = [f"(solutions-{label})=\n# Solutions: {name}", f"To {{ref}}`{label}`."]
     for exercise in exercises(path):
         parts.append(f"(solved-{exercise.label})=\n## {exercise.title}")
         parts += exercise.task

@@ -29,9 +29,13 @@ def test_all_are_caught_singles_named_and_no_right_program_accused(counted):
 
 def test_every_mistake_is_a_row_with_what_is_said_of_it():
     table = mistakes.table()
-    rows = re.findall(r"^\| `[\w-]+` \| (.+?) \| \{ref\}`chapter \d+ <", table, re.M)
+    rows = re.findall(
+        r"^\| (?:`\w+`: )?`[\w-]+` \| (.+?) \| \{ref\}`chapter \d+ <", table, re.M
+    )
     planted = [m for task in TASKS.values() for m in task.mistakes]
     assert rows == [mistake.says for mistake in planted]
+    programs = [task for task in TASKS.values() if not task.answer]
+    assert table.count("\n### ") == len(programs) + 1  # the nodes share one
     assert table.count("https://github.com/") == sum(bool(m.source) for m in planted)
 
 
