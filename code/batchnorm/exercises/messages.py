@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-WIDTH = 88
+WIDTH = 72
 LINES = 8
 LISTED = 9  # mistakes that a test lets pass, by name
 
