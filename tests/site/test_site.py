@@ -135,19 +135,6 @@ def test_missing_browser_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == check_site.NO_BROWSER
 
 
-@pytest.fixture(scope="module")
-def browser():
-    executable = check_site.find_browser()
-    if executable is None:
-        pytest.skip(check_site.NO_BROWSER)
-    with check_site.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=check_site.FLAGS
-        )
-        yield browser
-        browser.close()
-
-
 PLANTED = {
     "script": ('<script src="https://example.org/x.js"></script>', "", "another host"),
     "error": ("<script>nothing.here()</script>", "", "script error"),
