@@ -178,8 +178,8 @@ def files(doctree) -> set[str]:
 def setup(app):
     app.connect("doctree-read", wrap)
     app.add_css_file(f"{FOLDER}/explorables.css")
-    for name in ("core", *EXPLORABLES):
-        app.add_js_file(f"{FOLDER}/{name}.js", loading_method="defer")
+    for name in ("core", *EXPLORABLES):  # in this order, at the end of the page
+        app.add_js_file(f"{FOLDER}/{name}.js")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -378,6 +378,7 @@ def keys_that_err(figure, most=99):
     figure.run("figure.change(argument)", figure.python.default)
     usable = [t for t in targets if t[0].is_visible() and t[0].is_enabled()]
     for target, names in usable[:most]:
+        figure.run("figure.change(argument)", figure.python.default)
         for key, name, direction in moves(names[0], names[-1]):
             control = controls[name]
             low, high = control.low, control.high
