@@ -58,6 +58,16 @@ const explorable = (() => {
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   };
 
+  // The path of an arrow, which ends at its tip; one too short has no barbs.
+  const arrow = ([x0, y0], [x1, y1], size = 9) => {
+    const length = Math.hypot(x1 - x0, y1 - y0);
+    const shaft = `M${x0} ${y0}L${x1} ${y1}`;
+    if (length < size) return shaft;
+    const [u, v] = [(x1 - x0) / length * size, (y1 - y0) / length * size];
+    const barb = (side) => `${x1 - u + side * v / 2} ${y1 - v - side * u / 2}`;
+    return `M${barb(1)}L${x1} ${y1}L${barb(-1)}${shaft}`;
+  };
+
   // An SVG over the picture, in its pixels.
   class Stage {
     constructor(figure) {
@@ -352,5 +362,5 @@ const explorable = (() => {
     else if (location.hash.startsWith(`#${name}`)) visit();
     keep();
   };
-  return Object.assign(define, { figures, specs: {}, fixed, clamp, scale, place });
+  return Object.assign(define, { figures, specs: {}, fixed, clamp, scale, place, arrow });
 })();

@@ -78,7 +78,8 @@ def check_links(root: Path, pages: dict[str, Page]):
             if urlsplit(link).scheme or link.startswith("//"):
                 continue
             target = unquote(parts.path).lstrip("/") or "index.html"
-            anchor = unquote(parts.fragment)
+            # What follows a question mark is the state of an explorable.
+            anchor = unquote(parts.fragment).partition("?")[0]
             if not (root / target).is_file():
                 yield name, f"link to {link}, which is not there"
             elif anchor and target in pages and anchor not in pages[target].names:

@@ -75,7 +75,7 @@ def _controls(figure: Explorable) -> str:
     )
     return (
         f'<fieldset class="controls" disabled><legend>{html.escape(figure.label)}'
-        f'</legend>{inside}<p class="visits">Visit {visits}'
+        f'</legend>{inside}<p class="visits">Try {visits}'
         f'<button type="button" class="reset">Reset</button></p></fieldset>'
     )
 
@@ -193,7 +193,7 @@ def vectors(figure: Explorable) -> list[dict]:
     for state in figure.states():
         values = figure.values(state)
         marks = figure.marks(state, values)
-        places = {name: [round(v, 3) for v in place] for name, place in marks.items()}
+        places = {name: [round(v, 2) for v in place] for name, place in marks.items()}
         sentence = figure.sentence(state, values)
         found.append(
             {"state": state, "values": values, "marks": places, "sentence": sentence}

@@ -93,6 +93,7 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     links = (
         '<a href="b.html">x</a><a href="b.html#no">x</a><a href="c.html">x</a>'
         '<a href="https://example.org/">x</a><a href="#main">x</a>'
+        '<a href="#main?m=2">x</a>'
     )
     (tmp_path / "a.html").write_text(PAGE.format(head="", body=links))
     (tmp_path / "b.html").write_text(PAGE.format(head="", body=""))

@@ -7,10 +7,17 @@ it, ``_static/explorables/NAME.js``, is compared with all of them in a browser.
 
 import matplotlib.pyplot as plt
 
+from batchnorm.figures.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.figures.explorables.companions import COMPANIONS
 from batchnorm.figures.explorables.kinds import Explorable, canvas
 
-EXPLORABLES: dict[str, Explorable] = {figure.name: figure for figure in (COMPANIONS,)}
+EXPLORABLES: dict[str, Explorable] = {
+    figure.name: figure
+    for figure in (
+        COMPANIONS,
+        CANNOT_PASS,
+    )
+}
 
 
 def explorable(name: str) -> None:

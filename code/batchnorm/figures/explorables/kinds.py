@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 
 WIDTH = 700  # pixels, as a figure of `style.WIDTH` inches is shown
@@ -153,6 +154,18 @@ def linear(domain, pixels):
     """Return the function that takes an interval of values to one of pixels."""
     (a, b), (p, q) = domain, pixels
     return lambda value: p + (value - a) / (b - a) * (q - p)
+
+
+def arrow(ax: Axes, start, tip, color: str, width: float, size: float = 9) -> None:
+    """Draw an arrow as the script does: a shaft, and barbs unless it is too short."""
+    style = {"color": color, "linewidth": width, "solid_capstyle": "round"}
+    start, tip = np.array(start), np.array(tip)
+    length = np.hypot(*(tip - start))
+    ax.plot(*np.transpose([start, tip]), **style)
+    if length >= size:
+        u, v = (tip - start) / length * size
+        barbs = [tip - (u, v) + (v / 2, -u / 2), tip, tip - (u, v) - (v / 2, -u / 2)]
+        ax.plot(*np.transpose(barbs), solid_joinstyle="round", **style)
 
 
 def canvas(height: int) -> Axes:
