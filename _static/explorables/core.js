@@ -13,6 +13,7 @@
 
 const explorable = (() => {
   const NS = "http://www.w3.org/2000/svg";
+  const PLACE = "try-";  // and the name: the id of a figure, and its address
   const figures = {};
 
   // ------------------------------------------------------------- numbers and scales
@@ -330,11 +331,11 @@ const explorable = (() => {
     waiting = null;
     const text = figure.write();
     if (history.state?.explorables?.[figure.name] === text) return;
-    history.pushState({ explorables: states() }, "", `#${figure.name}${text && `?${text}`}`);
+    history.pushState({ explorables: states() }, "", `#${PLACE}${figure.name}${text && `?${text}`}`);
   };
   const visit = () => {
-    const [name, text] = location.hash.slice(1).split("?");
-    const figure = figures[name];
+    const [place, text] = location.hash.slice(1).split("?");
+    const figure = place.startsWith(PLACE) && figures[place.slice(PLACE.length)];
     if (!figure) return;
     figure.read(text ?? "", true);
     figure.root.scrollIntoView({ block: "nearest" });
@@ -359,7 +360,7 @@ const explorable = (() => {
     const figure = figures[name] = new Figure(root, spec);
     const kept = history.state?.explorables?.[name];
     if (kept !== undefined) figure.read(kept);
-    else if (location.hash.startsWith(`#${name}`)) visit();
+    else if (location.hash.slice(1).split("?")[0] === PLACE + name) visit();
     keep();
   };
   return Object.assign(define, { figures, specs: {}, fixed, clamp, scale, place, arrow });

@@ -232,6 +232,19 @@ class Visit:
         if response.request.resource_type != "image":
             self.weight += int(response.headers.get("content-length", 0))
 
+    def explore(self) -> None:
+        """Take hold of every explorable: commit to a guess, move what can be moved."""
+        for figure in self.page.locator("[data-explorable]").all():
+            figure.scroll_into_view_if_needed()
+            try:
+                figure.locator("form.guess input").first.check(timeout=5000)
+                figure.locator("form.guess button").click(timeout=5000)
+                figure.locator(".controls:not([disabled])").wait_for(timeout=5000)
+                figure.locator("[data-control]:enabled").last.press("ArrowRight")
+            except TimeoutError:
+                name = figure.get_attribute("data-explorable")
+                self.report(f"explorable {name} does not come alive")
+
     def check(self) -> None:
         """No sideways scroll, enough contrast light and dark, nothing else from axe."""
         self.page.evaluate(OPEN_ALL)
@@ -266,6 +279,7 @@ def check_page(browser, address: str, path: Path):
     for width in WIDTHS:
         size = {"width": width, "height": 900}
         with Visit(browser, address, viewport=size) as visit:
+            visit.explore()
             visit.check()
             yield f"at {width}", visit
     with Visit(browser, path.as_uri(), java_script_enabled=False) as visit:

@@ -31,7 +31,8 @@ DATA_KIB = 30
 def around(figure: Explorable) -> tuple[str, str]:
     """HTML before and after the static picture."""
     before = (
-        f'<div class="explorable" id="{figure.name}" data-explorable="{figure.name}">'
+        f'<div class="explorable" id="try-{figure.name}" '
+        f'data-explorable="{figure.name}">'
         f'{_question(figure)}<div class="stage">'
     )
     state = figure.default
@@ -70,7 +71,7 @@ def _controls(figure: Explorable) -> str:
         for name, controls in groups.items()
     )
     visits = " ".join(
-        f'<a href="#{figure.name}?{_query(figure, visit)}">{html.escape(words)}</a>'
+        f'<a href="#try-{figure.name}?{_query(figure, visit)}">{html.escape(words)}</a>'
         for words, visit in figure.visits.items()
     )
     return (

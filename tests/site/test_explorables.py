@@ -37,7 +37,7 @@ PAGE = """<!DOCTYPE html>
 <script defer src="_static/explorables/{name}.js"></script></head>
 <body><div class="page"><nav id="contents" popover></nav><div class="column">
 <main id="main"><section><h1>A page</h1><section><h2 id="s">A section</h2>
-<p>To <a href="#{name}">the figure</a>, to <a href="#s">the section</a>.</p>
+<p>To <a href="#try-{name}">the figure</a>, to <a href="#s">the section</a>.</p>
 <div class="cell"><div class="cell_output"><figure>{before}
 <img src="{name}.png" alt="A picture" width="700" height="{height}" class="drawing">
 {after}<figcaption><p>A caption.</p></figcaption></figure></div></div></section>
@@ -114,6 +114,7 @@ class Figure:
         self.fresh()
         yield
         self.page.unroute(f"**/{path}")
+        self.visit.problems.clear()
 
     def run(self, script, argument=None):
         """Evaluate a script in which `figure` is the explorable."""
@@ -254,7 +255,7 @@ def test_the_script_computes_draws_and_says_what_python_does(figure, capsys):
 #: A fault in the mathematics of each, and an offset of three pixels.
 PLANTED = {
     "cannot-pass": [
-        ("state.eps / (variance +", "state.eps / (variance -", "values"),
+        ("[0, share, 1]", "[0, -share, 1]", "values"),
         ("arrow(foot, end, 11)", "arrow(foot, [end[0] + 3, end[1]], 11)", "mark"),
         ("and ${fixed(across)}", "and ${fixed(-across)}", "sentence"),
     ],
@@ -453,7 +454,7 @@ def test_handles_follow_the_pointer(figure):
 
 def test_guess_comes_first_and_back_undoes(figure):
     control = next(c for c in figure.python.controls if isinstance(c, Range))
-    figure.fresh(f"#{figure.name}?{control.name}={control.high}")
+    figure.fresh(f"#try-{figure.name}?{control.name}={control.high}")
     # Whatever the address says, the picture answers nothing before the guess.
     assert figure.live == figure.says()
     assert figure.locked
@@ -464,7 +465,7 @@ def test_guess_comes_first_and_back_undoes(figure):
     assert figure.live == figure.says(**first)
     assert figure.python.guess.answer in figure.page.locator(".verdict").text_content()
     figure.page.locator(".reset").click()
-    figure.until("location.hash === argument", f"#{figure.name}?guess=0")
+    figure.until("location.hash === argument", f"#try-{figure.name}?guess=0")
     assert figure.live == figure.says()
     figure.page.go_back()
     assert figure.live == figure.says(**first)
@@ -572,7 +573,7 @@ def test_from_a_disk_it_works(browser, figure):
         there.page.locator("[data-alive]").wait_for()
         there.guess()
         there.page.locator(".reset").click()
-        there.until("location.hash === argument", f"#{figure.name}?guess=0")
+        there.until("location.hash === argument", f"#try-{figure.name}?guess=0")
         there.page.go_back()
         assert there.live == there.says(**there.python.guess.reveal)
         assert visit.problems == []

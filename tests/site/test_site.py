@@ -152,6 +152,7 @@ PLANTED = {
         "color-contrast light",
     ),
     "alt": ("", '<img src="drawing.png">', "image-alt"),
+    "explorable": ("", '<div data-explorable="gears">Dead.</div>', "gears does not"),
     "wide": ("", '<div style="width: 3000px">x</div>', "scrolls sideways"),
 }
 
@@ -167,6 +168,7 @@ def test_browser_sees_what_was_planted(browser, tmp_path, drawing, name):
         check_site.serve(tmp_path) as origin,
         check_site.Visit(browser, f"{origin}/a.html", viewport=size) as visit,
     ):
+        visit.explore()
         visit.check()
     if fault is None:
         assert visit.problems == []
