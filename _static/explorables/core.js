@@ -18,7 +18,7 @@ const explorable = (() => {
 
   // ------------------------------------------------------------- numbers and scales
 
-  // As `batchnorm.figures.explorables.kinds.fixed` writes it, ties and all.
+  // As `batchnorm.explorables.kinds.fixed` writes it, ties and all.
   const fixed = (value, digits = 2) => {
     const whole = Math.floor(Math.abs(value) * 10 ** digits + 0.5 + 1e-9);
     const text = String(whole).padStart(digits + 1, "0");

@@ -1,7 +1,7 @@
 """Sphinx extension: figures that come alive, and what their scripts are compared with.
 
 A cell whose metadata say ``"mystnb": {"explorable": NAME}`` draws the static picture of
-`batchnorm.figures.explorables`. Around that picture a page gets the question, native
+`batchnorm.explorables`. Around that picture a page gets the question, native
 inputs and what the script needs, as JSON: all of it hidden where no script runs, so
 that the picture stands alone.
 
@@ -16,8 +16,8 @@ import sys
 
 from docutils import nodes
 
-from batchnorm.figures.explorables import EXPLORABLES
-from batchnorm.figures.explorables.kinds import WIDTH, Choice, Explorable, Range
+from batchnorm.explorables import EXPLORABLES
+from batchnorm.explorables.kinds import WIDTH, Choice, Explorable, Range
 from booktools.notebooks import ROOT
 
 VECTORS = ROOT / "tests" / "site" / "vectors"

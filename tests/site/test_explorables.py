@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from batchnorm import figures
-from batchnorm.figures.explorables import EXPLORABLES
-from batchnorm.figures.explorables.kinds import Choice, Range, canvas, fixed
+from batchnorm.explorables import EXPLORABLES, show
+from batchnorm.explorables.kinds import Choice, Range, canvas, fixed
 from booktools import check_site, explorables
 from booktools.notebooks import ROOT
 
@@ -608,7 +608,7 @@ def test_unseen_it_rests(figure):
 
 def test_unknown_name_is_refused():
     with pytest.raises(ValueError, match="allowed are"):
-        figures.explorable("gears")
+        show("gears")
 
 
 @each

@@ -5,8 +5,7 @@ of fixed size and shows it; none returns anything, so that a cell's only output
 is its figure. Captions and alt texts belong to the cell, titles to no figure.
 
 ``style`` names the colors by what they mean; ``plots`` and ``images`` draw data of
-any kind, as lines and points or as grids; ``drawings`` draws one thing each;
-``explorables`` draws those that come alive on the site.
+any kind, as lines and points or as grids; ``drawings`` draws one thing each.
 """
 
 from batchnorm.figures.drawings import (
@@ -16,7 +15,6 @@ from batchnorm.figures.drawings import (
     tangent_to_circle,
     weight_paths,
 )
-from batchnorm.figures.explorables import explorable
 from batchnorm.figures.images import heat_maps, image_rows, matrices, share_maps
 from batchnorm.figures.plots import (
     arms,
@@ -40,7 +38,6 @@ __all__ = [
     "curves",
     "descent",
     "dots",
-    "explorable",
     "fits",
     "heat_maps",
     "histograms",

@@ -7,9 +7,9 @@ it, ``_static/explorables/NAME.js``, is compared with all of them in a browser.
 
 import matplotlib.pyplot as plt
 
-from batchnorm.figures.explorables.cannot_pass import CANNOT_PASS
-from batchnorm.figures.explorables.companions import COMPANIONS
-from batchnorm.figures.explorables.kinds import Explorable, canvas
+from batchnorm.explorables.cannot_pass import CANNOT_PASS
+from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.kinds import Explorable, canvas
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
@@ -20,8 +20,8 @@ EXPLORABLES: dict[str, Explorable] = {
 }
 
 
-def explorable(name: str) -> None:
-    """Draw the static picture of an explorable, which comes alive on the site.
+def show(name: str) -> None:
+    """Draw the static picture of a figure, which comes alive on the site.
 
     Parameters
     ----------

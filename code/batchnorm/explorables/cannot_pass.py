@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 
 from batchnorm import reference
-from batchnorm.figures.explorables.kinds import (
+from batchnorm.explorables.kinds import (
     Explorable,
     Guess,
     Range,

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 
 from batchnorm import reference
-from batchnorm.figures.explorables.kinds import (
+from batchnorm.explorables.kinds import (
     Choice,
     Explorable,
     Guess,
