@@ -160,6 +160,7 @@ def wrap(app, doctree) -> None:
             continue
         for image in list(cell.findall(nodes.image)):
             before, after = around(EXPLORABLES[name])
+            image["classes"].append("no-scaled-link")  # a link under the drawing
             at = image.parent.index(image)
             image.parent[at : at + 1] = [_raw(before), image, _raw(after)]
             doctree.setdefault("explorables", []).append(name)

@@ -116,6 +116,7 @@ def test_guess_comes_first_and_back_undoes(figure):
     # Whatever the address says, the picture answers nothing before the guess.
     assert figure.live == figure.says()
     assert figure.locked
+    assert not figure.page.locator(".live").is_visible()
     assert figure.page.locator(".handle[tabindex='0']").count() == 0
     figure.guess()
     reveal = figure.python.guess.reveal
