@@ -130,6 +130,11 @@ def inference(shape, dtype, *, relu=False):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     n, channels, s, v = _sizes(shape, dtype)
     operations = (3 if relu else 2) * n + 6 * channels
@@ -166,6 +171,11 @@ def backward(shape, dtype, *, passes=2, relu=False):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     n, channels, s, v = _sizes(shape, dtype)
     _checks.one_of("passes", passes, (1, 2))
@@ -187,6 +197,11 @@ def relu(shape, dtype):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     n, _, s, _ = _sizes(shape, dtype)
     return Cost(n * s, n * s, n)
@@ -205,6 +220,11 @@ def relu_backward(shape, dtype):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     n, _, s, _ = _sizes(shape, dtype)
     return Cost(2 * n * s, n * s, 2 * n)
@@ -229,6 +249,11 @@ def recompute(shape, dtype):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
 
     References
     ----------
@@ -260,6 +285,11 @@ def in_place_backward(shape, dtype):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
 
     References
     ----------
@@ -327,6 +357,11 @@ def fold(shape, dtype):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     s, v = _widths(dtype)
     size, channels = _extents(shape)
@@ -352,6 +387,11 @@ def convolution(shape, dtype, *, out_channels, kernel, stride=1):
     Returns
     -------
     Cost
+
+    Raises
+    ------
+    ValueError
+        As in `forward`.
     """
     n, channels, s, _ = _sizes(shape, dtype)
     for name, value in (("out_channels", out_channels), ("kernel", kernel)):
@@ -370,7 +410,9 @@ def convolution(shape, dtype, *, out_channels, kernel, stride=1):
 def seconds(cost, bandwidth, rate):
     r"""Least time on a machine that moves and computes at the same time.
 
-    .. math:: t = \max(\text{bytes} / \text{bandwidth},\ \text{operations} / \text{rate})
+    .. math::
+
+       t = \max(\text{bytes} / \text{bandwidth},\ \text{operations} / \text{rate})
 
     Parameters
     ----------

@@ -137,8 +137,9 @@ def training(a, passes, relu):
             var = squares / a.m
         else:
             total = squares = 0.0
-            for i, value in a.column(a.x, j, kept):
-                first = value if i == 0 else first
+            first = None
+            for _, value in a.column(a.x, j, kept):
+                first = first or value
                 deviation = value - first
                 total = deviation + total
                 squares = deviation * deviation + squares
@@ -172,8 +173,8 @@ def gradient(a, passes, relu):
         scale = a.gamma[j] * inv_std
         beta = a.beta[j] if relu else None
 
-        def deviations(mean=mean, scale=scale, beta=beta, j=j, k=kept, l=kept_dy):
-            pairs = zip(a.column(a.x, j, k), a.column(a.dy, j, l), strict=True)
+        def deviations(mean=mean, scale=scale, beta=beta, j=j, k=(kept, kept_dy)):
+            pairs = zip(a.column(a.x, j, k[0]), a.column(a.dy, j, k[1]), strict=True)
             for (i, value), (_, dy) in pairs:
                 c = value - mean
                 if relu:
