@@ -105,8 +105,8 @@ def _errors(seed, mean, samples, draws):
 )
 def one_pass_variance_in_pairs(seeds, *, mean, samples, draws):
     """They save a factor and not the method: summed in pairs in single precision,
-    E[x²] − E[x]² is off by about half the distance of neighboring numbers at the
-    squared mean, however many values there are."""
+    E[x²] − E[x]² is off by about the distance of neighboring numbers at the squared
+    mean, however many values there are."""
     predicted = [_spread_in_pairs(mu) for mu in mean]
     measured = [
         [np.sqrt(np.mean(_errors_in_pairs(s, mu, samples, draws) ** 2)) for mu in mean]

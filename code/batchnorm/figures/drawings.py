@@ -337,5 +337,5 @@ def roofline(
     ax.set(xscale="log", yscale="log", xlabel="operations per byte")
     ax.set(ylabel="operations a second", xlim=(0.05, 3000))
     ax.set_ylim(roofs[0].min() * 0.05, roofs[1].max() * 4)
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     plt.show()
