@@ -28,6 +28,7 @@ MODULES = (
     "claims",
     "figures",
     "accuracy",
+    "cost",
     "exercises",
     "experiments.figure1",
 )

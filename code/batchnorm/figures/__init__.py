@@ -11,6 +11,7 @@ any kind, as lines and points or as grids; ``drawings`` draws one thing each.
 from batchnorm.figures.drawings import (
     computational_graph,
     descent,
+    roofline,
     shared_means,
     tangent_to_circle,
     weight_paths,
@@ -44,6 +45,7 @@ __all__ = [
     "image_rows",
     "matrices",
     "percentiles",
+    "roofline",
     "scatter",
     "seeds_against",
     "share_maps",
