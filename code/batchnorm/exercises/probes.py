@@ -307,7 +307,7 @@ def sessions():
         case = {
             "x": x,
             "then": then,
-            "dy": rng.integers(-16, 17, size=x.shape) / 8 + 0.0625,
+            "dy": rng.integers(-8, 9, size=x.shape) / 4 + 0.125,
             **_learned(d),
             "eps": eps,
             "momentum": momentum,
