@@ -222,9 +222,11 @@ LINKED = re.compile(
 
 
 def said_of_claims():
+    texts = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
     for path in CHAPTERS:
-        cells = [c.source for c in read(path).cells if c.cell_type == "markdown"]
-        for value, unit, low, high, id in LINKED.findall("\n".join(cells)):
+        texts += [c.source for c in read(path).cells if c.cell_type == "markdown"]
+    for text in texts:
+        for value, unit, low, high, id in LINKED.findall(text):
             yield pytest.param(id, unit.strip(), (value, low, high), id=id)
 
 
