@@ -173,7 +173,8 @@ class Workers:
         process = self._processes[rank]
         process.join(5)
         log = Path(self._folder.name, f"log{rank}").read_text("utf-8", "replace")
-        last = f"; its last words: {log[-300:].strip()}" if log.strip() else ""
+        words = " ".join(log.strip().splitlines()[-3:])
+        last = f"; its last words: {words}" if words else ""
         return f"died with exit code {process.exitcode}{last}"
 
 
