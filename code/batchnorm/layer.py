@@ -14,7 +14,14 @@ from torch import nn
 
 from batchnorm import _checks
 from batchnorm._checks import real_tensor
-from batchnorm._exact import TILE
+from batchnorm._passes import (
+    by_tiles,
+    column,
+    gradients,
+    moments,
+    parameters,
+    transformed,
+)
 
 SPATIAL = 3  # axes at most, as in torch
 
@@ -41,14 +48,8 @@ class BatchNormalizingTransform(torch.autograd.Function):
 
     @staticmethod
     def forward(x, weight, bias, eps):
-        mean, rest, var = _moments(x)
-        scale, bias = weight.double() * (var + eps).rsqrt(), bias.double()
-
-        def step(x):
-            centered = _centered(x, mean, rest)
-            return torch.addcmul(_column(bias, x), _column(scale, x), centered)
-
-        return _by_tiles(step, x, constants=(scale, bias)), mean, rest, var
+        mean, rest, var = moments(x)
+        return transformed(x, weight, bias, mean, rest, var, eps), mean, rest, var
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -60,42 +61,18 @@ class BatchNormalizingTransform(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy, *_):
-        r"""Gradients with respect to x, weight and bias.
-
-        .. math::
-
-           \frac{\partial\ell}{\partial x_i} = \gamma v \Big(
-             \frac{\partial\ell}{\partial y_i}
-             - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
-             - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
-           \Big)
+        """Gradients with respect to x, weight and bias: `gradients`.
 
         Where this is to be differentiated once more, autograd does that, step by step,
         and so for every further derivative.
         """
         if dy is None:
             return None, None, None, None
-        x, weight, mean, rest, var = ctx.saved_tensors
+        x, weight, *statistics = ctx.saved_tensors
         if torch.is_grad_enabled():
-            mean, rest, var = _moments(x)  # again, for their dependence on x
-        inv_std = (var + ctx.eps).rsqrt()
-        axes, m = _pooled(x), x.numel() // len(weight)
-
-        dbias = dweight = 0
-        for dy_tile, x_tile in _tiles(dy, x):
-            g = dy_tile.double()
-            dbias = dbias + g.sum(axes)
-            dweight = dweight + (g * _centered(x_tile, mean, rest)).sum(axes)
-        dweight = dweight * inv_std
-
-        factor = weight.double() * inv_std
-        shift, slope = -factor * dbias / m, -factor * inv_std * dweight / m
-
-        def step(x, dy):
-            dx = torch.addcmul(_column(shift, x), _column(factor, x), dy.double())
-            return torch.addcmul(dx, _column(slope, x), _centered(x, mean, rest))
-
-        return _by_tiles(step, x, dy, constants=(factor,)), dweight, dbias, None
+            statistics = moments(x)  # again, for their dependence on x
+        m = x.numel() // len(weight)
+        return *gradients(dy, x, weight, *statistics, ctx.eps, m), None
 
 
 def batch_norm(x, weight, bias, eps=1e-5):
@@ -167,7 +144,7 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
     _checks.activations("x", x, real_tensor, spatial=SPATIAL)
-    weight, bias = _parameters(x, weight, bias)
+    weight, bias = parameters(x, weight, bias)
     _checks.channel_vector("mean", mean, x.shape[1], real_tensor)
     # A program that is being traced has shapes but no values to look at.
     traced = torch.compiler.is_compiling()
@@ -177,10 +154,10 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     bias, mean = bias.double(), mean.double()
 
     def step(x):
-        centered = x.double() - _column(mean, x)
-        return torch.addcmul(_column(bias, x), _column(scale, x), centered)
+        centered = x.double() - column(mean, x)
+        return torch.addcmul(column(bias, x), column(scale, x), centered)
 
-    return _by_tiles(step, x, constants=(bias, scale, mean))
+    return by_tiles(step, x, constants=(bias, scale, mean))
 
 
 # ---------------------------------------------------------------------------
@@ -275,131 +252,39 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         ValueError
             As the class describes.
         """
-        momentum = _checks.momentum(self.momentum)
-        _checks.activations("x", x, real_tensor, spatial=SPATIAL)
-        _checks.channels("x", x, self.num_features)
+        self._check(x)
         if not self.training and self.running_mean is not None:
             return inference(
                 x, self.weight, self.bias, self.running_mean, self.running_var, self.eps
             )
         y, mean, var = _normalize_batch(x, self.weight, self.bias, self.eps)
         if self.training and self.track_running_stats:
-            self._update(momentum, mean, var, x.numel() // x.shape[1])
+            self._update(mean, var, x.numel() // x.shape[1])
         return y
 
-    def _update(self, momentum, mean, var, count):
+    def _check(self, x):
+        """Refuse what does not fit the layer."""
+        _checks.momentum(self.momentum)
+        _checks.activations("x", x, real_tensor, spatial=SPATIAL)
+        _checks.channels("x", x, self.num_features)
+
+    def _update(self, mean, var, count):
         """Take the statistics of one batch into the running ones, in place."""
         # mean and var are marked as not differentiable: no graph grows here.
         self.num_batches_tracked.add_(1)
-        w = 1 / self.num_batches_tracked.double() if momentum is None else momentum
+        w = self.momentum
+        if w is None:
+            w = 1 / self.num_batches_tracked.double()
         unbiased = var * (count / (count - 1))
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
             running.copy_((1 - w) * running.double() + w * new)
 
 
-# ---------------------------------------------------------------------------
-# Steps and checks they share
-
-
 def _normalize_batch(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, without a graph."""
     _checks.batch("x", x, real_tensor, spatial=SPATIAL)
-    weight, bias = _parameters(x, weight, bias)
+    weight, bias = parameters(x, weight, bias)
     y, mean, _, var = BatchNormalizingTransform.apply(
         x, weight, bias, _checks.epsilon(eps)
     )
     return y, mean, var
-
-
-def _moments(x):
-    """Mean, what its rounding to float64 took away, and biased variance, all (d,).
-
-    Those of the tiles, merged; each tile is read from memory once.
-    """
-    axes, tiles = _pooled(x), []
-    for (tile,) in _tiles(x):
-        centered = tile.to(torch.float64, copy=True)
-        mean = centered.mean(axes)
-        centered -= _column(mean, x)
-        rest = torch.zeros_like(mean)
-        if x.dtype == torch.float64:
-            rest = centered.mean(axes)
-            centered -= _column(rest, x)
-        squares = centered.square().sum(axes)
-        tiles.append((tile.numel() // len(mean), mean, rest, squares))
-    if len(tiles) == 1:
-        count, mean, rest, squares = tiles[0]
-        return mean, rest, squares / count
-    counts, means, rests, squares = zip(*tiles, strict=True)
-    counts = mean.new_tensor(counts)[:, None]
-    off = torch.stack(means) - mean + torch.stack(rests)  # from the last tile's mean
-    off_mean = (counts * off).sum(0) / counts.sum()
-    var = (torch.stack(squares) + counts * (off - off_mean) ** 2).sum(0) / counts.sum()
-    total_mean = mean + off_mean
-    return total_mean, off_mean - (total_mean - mean), var
-
-
-def _centered(x, mean, rest):
-    """x - mean in float64; where x is itself float64, without the rounding of mean."""
-    if x.dtype == torch.float64:
-        return (x - _column(mean, x)).sub_(_column(rest, x))
-    return x.double().sub_(_column(mean, x))
-
-
-def _by_tiles(step, *tensors, constants):
-    """What the step makes of the tensors, tile by tile, in the dtype of the first."""
-    x = tensors[0]
-    tiles = _tiles(*tensors, constants=constants)
-    if len(tiles) == 1:
-        return step(*tensors).to(x.dtype)
-    result = torch.empty_like(x)
-    for (part,), tile in zip(_tiles(result), tiles, strict=True):
-        part.copy_(step(*tile))
-    return result
-
-
-def _tiles(*tensors, constants=()):
-    """Tensors of one shape, cut alike into tiles that stay in a core's cache.
-
-    In one piece where there is nothing to gain or cuts would be in the way: on an
-    accelerator, in a program that is traced or batched, and where autograd records
-    the steps, as each cut has a gradient of its own.
-    """
-    x = tensors[0]
-    traced = torch.compiler.is_compiling()  # then sizes are symbols
-    if traced or x.numel() <= TILE or not _plain(*tensors, *constants):
-        return [tensors]
-    axis = max(_pooled(x), key=lambda axis: x.shape[axis])
-    size = max(1, TILE * x.shape[axis] // x.numel())
-    return list(zip(*(t.split(size, axis) for t in tensors), strict=True))
-
-
-def _plain(*tensors):
-    """Whether these are eager tensors on the CPU that no gradient is recorded for."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return False
-    try:
-        return all(t.is_cpu and t.data_ptr() for t in tensors)
-    except RuntimeError:  # torch.func's tensors, batched ones among them, have none
-        return False
-
-
-def _pooled(x):
-    """The axes that the statistics are taken over: all but that of the channels."""
-    return [axis for axis in range(x.ndim) if axis != 1]
-
-
-def _column(vector, x):
-    """One value per channel, to be broadcast against x."""
-    return vector.reshape(-1, *[1] * (x.ndim - 2))
-
-
-def _parameters(x, weight, bias):
-    """weight and bias, with 1 and 0 in place of None."""
-    if weight is None:
-        weight = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
-    if bias is None:
-        bias = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
-    _checks.channel_vector("weight", weight, x.shape[1], real_tensor)
-    _checks.channel_vector("bias", bias, x.shape[1], real_tensor)
-    return weight, bias

@@ -19,6 +19,8 @@ MODULES = (
     "statistics",
     "gradcheck",
     "layer",
+    "parallel",
+    "workers",
     "folding",
     "whitening",
     "datasets",

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchnorm import accuracy, reference
-from batchnorm import layer as layer_module
+from batchnorm import _passes, accuracy, reference
 from batchnorm.layer import BatchNorm, batch_norm, inference
 
 EPS = 1e-5
@@ -148,10 +147,10 @@ def test_parameters_may_be_frozen():
     assert not batch_norm(*(t.detach() for t in (x, weight, bias))).requires_grad
 
 
-@pytest.mark.parametrize("tile", [layer_module.TILE, 4], ids=["whole", "in tiles"])
+@pytest.mark.parametrize("tile", [_passes.TILE, 4], ids=["whole", "in tiles"])
 def test_torch_func(tile, monkeypatch):
     """grad and vmap: every model of an ensemble with its own parameters and batch."""
-    monkeypatch.setattr(layer_module, "TILE", tile)
+    monkeypatch.setattr(_passes, "TILE", tile)
 
     def loss(x, weight, bias):
         return batch_norm(x, weight, bias).sin().sum()
@@ -196,8 +195,8 @@ def test_tiles_do_not_show(shape, dtype, layout, monkeypatch):
         return [y.detach(), *gradients, z]
 
     whole = results()
-    monkeypatch.setattr(layer_module, "TILE", 20)
-    tiles = layer_module._tiles(x.detach())
+    monkeypatch.setattr(_passes, "TILE", 20)
+    tiles = _passes._tiles(x.detach())
     assert len(tiles) >= 3
     assert sum(tile.numel() for (tile,) in tiles) == x.numel()
     for a, b in zip(results(), whole, strict=True):
@@ -210,7 +209,7 @@ def test_tiles_do_not_show(shape, dtype, layout, monkeypatch):
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_accuracy_in_tiles(make_input, dtype, monkeypatch):
-    monkeypatch.setattr(layer_module, "TILE", 32)
+    monkeypatch.setattr(_passes, "TILE", 32)
     row = accuracy.measure(
         make_input, dtype, draws=1, implementations={"layer": layer_passes}
     )
@@ -218,7 +217,7 @@ def test_accuracy_in_tiles(make_input, dtype, monkeypatch):
 
 
 def test_derivatives_are_the_same_in_tiles(monkeypatch):
-    monkeypatch.setattr(layer_module, "TILE", 4)
+    monkeypatch.setattr(_passes, "TILE", 4)
     assert torch.autograd.gradcheck(batch_norm, case((4, 3)))
     assert torch.autograd.gradgradcheck(batch_norm, case((4, 3)))
     x, weight, bias = case((6, 2))

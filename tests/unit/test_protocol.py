@@ -18,7 +18,7 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED, above, below
 def registered(monkeypatch):
     """An empty registry, and a function that registers a claim in it."""
     monkeypatch.setattr(registry, "_claims", {})
-    monkeypatch.setattr("batchnorm.claims.types.reached", lambda m, n: {n: n})
+    monkeypatch.setattr("batchnorm.claims.types.reached", lambda m, n, words: {n: n})
 
     def register(id="toy", *, offset=1.0, calls=None, **fields):
         def measure(seeds, *, offset):

@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import workers  # isort: skip
 from batchnorm.claims import machine  # isort: skip
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "training",
     "transform",
     "whitening",
+    "workers",
 ]

@@ -1,0 +1,228 @@
+r"""The two passes of the PyTorch layers, given the statistics of the mini-batch.
+
+`layer` takes the statistics from its own mini-batch, `parallel` from those of all
+processes. `transformed` and `gradients` are the paper's equations; `moments` and
+`merged` are where the statistics come from.
+"""
+
+import torch
+
+from batchnorm import _checks
+from batchnorm._checks import real_tensor
+from batchnorm._exact import TILE
+
+# ---------------------------------------------------------------------------
+# The passes
+
+
+def transformed(x, weight, bias, mean, rest, var, eps):
+    r"""The transform with given statistics of the batch.
+
+    .. math:: y_i = \gamma v\,(x_i - \mu) + \beta, \qquad
+              v = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
+
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, as many as there are, none included.
+    weight, bias : tensor, (d,)
+        gamma and beta.
+    mean, rest, var : tensor, (d,)
+        As `moments` has them.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    tensor
+        y, of the shape, dtype and strides of x.
+    """
+    scale, bias = weight.double() * (var + eps).rsqrt(), bias.double()
+
+    def step(x):
+        centered = _centered(x, mean, rest)
+        return torch.addcmul(column(bias, x), column(scale, x), centered)
+
+    return by_tiles(step, x, constants=(scale, bias))
+
+
+def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda sums: sums):
+    r"""Gradients with respect to x, weight and bias.
+
+    .. math::
+
+       \frac{\partial\ell}{\partial x_i} = \gamma v \Big(
+         \frac{\partial\ell}{\partial y_i}
+         - \frac 1m \sum_j \frac{\partial\ell}{\partial y_j}
+         - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
+       \Big)
+
+    Parameters
+    ----------
+    dy, x : tensor, (m, d) or (N, C, \*spatial)
+        Gradient at the output, and the input.
+    weight : tensor, (d,)
+        gamma.
+    mean, rest, var : tensor, (d,)
+        Statistics of all m values, as `moments` has them.
+    eps : float
+        Added to the variance.
+    m : int
+        Number of values of a channel behind the statistics.
+    total : function
+        Makes of the two sums, (2, d), over the values in x those over all m.
+
+    Returns
+    -------
+    dx, dweight, dbias : tensor
+        The last two are the sums over the values in x, in float64.
+    """
+    inv_std, axes = (var + eps).rsqrt(), _pooled(x)
+    dbias = dweight = 0
+    for dy_tile, x_tile in _tiles(dy, x):
+        g = dy_tile.double()
+        dbias = dbias + g.sum(axes)
+        dweight = dweight + (g * _centered(x_tile, mean, rest)).sum(axes)
+    dweight = dweight * inv_std
+
+    factor = weight.double() * inv_std
+    sum_dy, sum_dy_x_hat = total(torch.stack([dbias, dweight]))
+    shift, slope = -factor * sum_dy / m, -factor * inv_std * sum_dy_x_hat / m
+
+    def step(x, dy):
+        dx = torch.addcmul(column(shift, x), column(factor, x), dy.double())
+        return torch.addcmul(dx, column(slope, x), _centered(x, mean, rest))
+
+    return by_tiles(step, x, dy, constants=(factor,)), dweight, dbias
+
+
+def moments(x):
+    r"""Mean, what its rounding to float64 took away, and biased variance.
+
+    Those of tiles, merged; each tile is read from memory once.
+
+    Parameters
+    ----------
+    x : tensor, (m, d) or (N, C, \*spatial)
+        Activations, at least one value per channel.
+
+    Returns
+    -------
+    mean, rest, var : tensor, (d,)
+        In float64; the mean is mean + rest.
+    """
+    axes, shards = _pooled(x), []
+    for (tile,) in _tiles(x):
+        centered = tile.to(torch.float64, copy=True)
+        mean = centered.mean(axes)
+        centered -= column(mean, x)
+        rest = torch.zeros_like(mean)
+        if x.dtype == torch.float64:
+            rest = centered.mean(axes)
+            centered -= column(rest, x)
+        squares = centered.square().sum(axes)
+        shards.append((tile.numel() // len(mean), mean, rest, squares))
+    if len(shards) == 1:
+        count, mean, rest, squares = shards[0]
+        return mean, rest, squares / count
+    return merged(*zip(*shards, strict=True))
+
+
+def merged(counts, means, rests, squares):
+    r"""Moments of the union of disjoint shards.
+
+    .. math::
+
+       n = \sum_k n_k, \qquad \mu = \frac 1n \sum_k n_k \mu_k, \qquad
+       M_2 = \sum_k \big(M_{2,k} + n_k (\mu_k - \mu)^2\big)
+
+    Parameters
+    ----------
+    counts : sequence of int
+        n_k, values of a channel in a shard; none is 0.
+    means, rests, squares : sequence of tensors, (d,)
+        The mean of each shard, what its rounding took away, and M₂, the sum of squared
+        distances from it.
+
+    Returns
+    -------
+    mean, rest, var : tensor, (d,)
+        As `moments` has them.
+    """
+    near = means[-1]
+    counts = near.new_tensor(counts)[:, None]
+    off = torch.stack(means) - near + torch.stack(rests)
+    off_mean = (counts * off).sum(0) / counts.sum()
+    var = (torch.stack(squares) + counts * (off - off_mean) ** 2).sum(0) / counts.sum()
+    mean = near + off_mean
+    return mean, off_mean - (mean - near), var
+
+
+def parameters(x, weight, bias):
+    """weight and bias, with 1 and 0 in place of None."""
+    if weight is None:
+        weight = torch.ones(x.shape[1], dtype=x.dtype, device=x.device)
+    if bias is None:
+        bias = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+    _checks.channel_vector("weight", weight, x.shape[1], real_tensor)
+    _checks.channel_vector("bias", bias, x.shape[1], real_tensor)
+    return weight, bias
+
+
+# ---------------------------------------------------------------------------
+# Steps they share
+
+
+def _centered(x, mean, rest):
+    """x - mean in float64; where x is itself float64, without the rounding of mean."""
+    if x.dtype == torch.float64:
+        return (x - column(mean, x)).sub_(column(rest, x))
+    return x.double().sub_(column(mean, x))
+
+
+def by_tiles(step, *tensors, constants):
+    """What the step makes of the tensors, tile by tile, in the dtype of the first."""
+    x = tensors[0]
+    tiles = _tiles(*tensors, constants=constants)
+    if len(tiles) == 1:
+        return step(*tensors).to(x.dtype)
+    result = torch.empty_like(x)
+    for (part,), tile in zip(_tiles(result), tiles, strict=True):
+        part.copy_(step(*tile))
+    return result
+
+
+def _tiles(*tensors, constants=()):
+    """Tensors of one shape, cut alike into tiles that stay in a core's cache.
+
+    In one piece where there is nothing to gain or cuts would be in the way: on an
+    accelerator, in a program that is traced or batched, and where autograd records
+    the steps, as each cut has a gradient of its own.
+    """
+    x = tensors[0]
+    traced = torch.compiler.is_compiling()  # then sizes are symbols
+    if traced or x.numel() <= TILE or not _plain(*tensors, *constants):
+        return [tensors]
+    axis = max(_pooled(x), key=lambda axis: x.shape[axis])
+    size = max(1, TILE * x.shape[axis] // x.numel())
+    return list(zip(*(t.split(size, axis) for t in tensors), strict=True))
+
+
+def _plain(*tensors):
+    """Whether these are eager tensors on the CPU that no gradient is recorded for."""
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return False
+    try:
+        return all(t.is_cpu and t.data_ptr() for t in tensors)
+    except RuntimeError:  # torch.func's tensors, batched ones among them, have none
+        return False
+
+
+def _pooled(x):
+    """The axes that the statistics are taken over: all but that of the channels."""
+    return [axis for axis in range(x.ndim) if axis != 1]
+
+
+def column(vector, x):
+    """One value per channel, to be broadcast against x."""
+    return vector.reshape(-1, *[1] * (x.ndim - 2))
