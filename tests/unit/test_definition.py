@@ -173,6 +173,43 @@ def test_what_decides_no_number_is_no_code(package, file, old, new):
     assert planted() == before
 
 
+NEW_NORM = (
+    "NORMS: dict[str, type[Operation]] = {",
+    ('NORMS: dict[str, type[Operation]] = {\n    "planted": PerActivation,'),
+)
+
+
+def test_a_new_entry_of_a_table_is_no_change(package):
+    before = planted()
+    package("ensemble/norms.py", *NEW_NORM)
+    assert planted() == before
+
+
+def test_an_entry_is_reached_by_its_key(package):
+    def with_key():
+        code = fingerprint.reached("batchnorm.claims.planted", "planted", ["planted"])
+        return fingerprint.digest(*sorted(code.values()))
+
+    before = with_key()
+    package("ensemble/norms.py", *NEW_NORM)
+    assert with_key() != before
+
+
+def test_a_changed_entry_that_is_named_is_seen(package):
+    before = planted()
+    package("ensemble/norms.py", '"batch": BatchNorm', '"batch": PerActivation')
+    assert planted() != before
+
+
+def test_a_table_that_is_gone_through_is_reached_as_a_whole(package):
+    package(
+        "ensemble/network.py", "steps, shape, at", "NORMS.values(); steps, shape, at"
+    )
+    before = planted()
+    package("ensemble/norms.py", *NEW_NORM)
+    assert planted() != before
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -27,6 +27,9 @@ BASE = {"lr": 0.1, "steps": 2}
     [
         (lambda: Network((64,), (8,), nonlinearity="gelu"), "nonlinearity"),
         (lambda: Network((64,), (8,), norm="quantile"), "norm is 'quantile'"),
+        (lambda: Network((64,), (8,), norm=("quantile", 4)), "norm is 'quantile'"),
+        (lambda: Network((64,), (8,), norm=("batch", 4)), r"norm is \('batch', 4\)"),
+        (lambda: Network((64,), (8,), norm=()), r"norm is \(\)"),
         (lambda: Network((64,), (8,), order="during"), "order"),
         (lambda: Network((64,), (0,)), "hidden"),
         (lambda: Network((64,), (8.5,)), "hidden"),

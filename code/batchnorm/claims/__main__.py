@@ -124,7 +124,10 @@ def _run_all(todo, jobs, partial):
             kept = json.loads(line)
             done[kept["id"], kept["fingerprint"], tuple(kept["seeds"])] = kept
     keys = [(id, claims.get(id).fingerprint, tuple(seeds)) for id, seeds in todo]
+    # The longest first, so that no process is left with one of them at the end.
+    took = {kept["id"]: kept.get("seconds", 0) for kept in ledger.read()}
     left = [key for key in keys if key not in done]
+    left.sort(key=lambda key: -took.get(key[0], 0))
     runs = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(run_one)(id, seeds) for id, _, seeds in left
     )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.claims.networks import DRAWS, PERFECT, SHARED, Arm, Mlp
+from batchnorm.claims.networks import PERFECT, SHARED, Arm, Mlp
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.shifted import excess_errors, read
 from batchnorm.claims.tuning import SWEEPS, best
@@ -211,7 +211,7 @@ def wandering(seeds, arm, net, steps):
 def drawn(seeds, arm, net):
     """The networks of an arm before training -> `Network`, parameters."""
     network = net.network(arm.norm)
-    theta = init_parameters(network, [s + DRAWS * arm.draw for s in seeds], arm.scale)
+    theta = init_parameters(network, arm.draws(seeds), arm.scale)
     return network, theta
 
 
@@ -364,6 +364,10 @@ class Untrained(NamedTuple):
     norm: str | None = None
     draw: int = 0
 
+    def draws(self, seeds):
+        """The seeds of its weights -> (S,)."""
+        return Arm(self.norm, 0.0, draw=self.draw).draws(seeds)
+
 
 TANHS, TEN_RELUS = Mlp("tanh", 10, 100), Mlp("relu", 10, 100)
 LINEAR = Untrained(Mlp("linear", 10, 100), 1.0)  # passes all on at its size
@@ -438,6 +442,8 @@ def growth(seeds, at):
     if at == PERFECT:
         return np.ones((2, len(seeds)))
     network = at.net.network(at.norm)
-    change, spread = small_change(network, seeds, scale=at.scale, draw=DRAWS * at.draw)
+    change, spread = small_change(
+        network, seeds, scale=at.scale, weights=at.draws(seeds)
+    )
     as_it_is = change[:, -1] / change[:, 0]
     return np.stack([as_it_is, as_it_is * spread[:, 0] / spread[:, -1]])

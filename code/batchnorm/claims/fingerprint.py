@@ -4,6 +4,9 @@
 constants that it uses, those that these use, and so on. Comments, docstrings and the
 layout of lines do not count; a changed digit does. Nothing is imported or run, so the
 hash is the same under every version of Python.
+
+A table, a dictionary with strings for keys, is reached entry by entry: a new norm in
+``NORMS`` is no change for a claim that nowhere says its name.
 """
 
 import ast
@@ -36,8 +39,11 @@ def digest(*parts):
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
-def reached(module, name):
+def reached(module, name, words=()):
     """Source of all that a function of the package uses, by full name.
+
+    Of a table that is only looked up, ``NORMS[norm]``, it uses the entries whose keys
+    stand as strings in the words or in what it uses; of any other table all.
 
     Parameters
     ----------
@@ -45,6 +51,8 @@ def reached(module, name):
         Full name of the module, "batchnorm.claims.saturation".
     name : str
         The function's name in it.
+    words : iterable of str
+        Strings that it is called with.
 
     Returns
     -------
@@ -56,16 +64,26 @@ def reached(module, name):
     start = _defined(module, name)
     if start is None:
         raise ValueError(f"name is {name!r}; allowed is what {module} defines")
-    found, todo = {}, [(module, name)]
+    found, tables, todo = {}, {}, [(module, name)]
+    words, whole = set(words), set()  # what tables are looked up for; what is not only
     while todo:
         place = _defined(*todo.pop())
-        if place is None or place in found or place.module == NEUTRAL:
-            continue
-        decorated = place != start
-        found[place] = "".join(_bare(place.module, n, decorated) for n in place.nodes)
-        for node in place.nodes:
-            todo += _used(place.module, node, decorated)
-    return {f"{p.module}.{p.name}": found[p] for p in sorted(found)}
+        if place is not None and place not in found and place.module != NEUTRAL:
+            tables[place] = _table(place)
+            parts = [] if tables[place] else place.nodes
+            found[place] = [_bare(place.module, n, place != start) for n in parts]
+            for node in parts:
+                nodes = list(_inside(node, place != start))
+                todo += _used(place.module, node, nodes)
+                words |= {n.value for n in nodes if _is_string(n)}
+                whole |= {_defined(place.module, n) for n in _not_looked_up(nodes)}
+        for place, entries in tables.items() if not todo else ():
+            for key in [k for k in entries if k in words or place in whole]:
+                nodes = list(ast.walk(entries.pop(key)))
+                found[place].append(f"{key}:{_segment(place.module, nodes[0])}")
+                todo += _used(place.module, nodes[0], nodes)
+                words |= {n.value for n in nodes if _is_string(n)}
+    return {f"{p.module}.{p.name}": "".join(sorted(found[p])) for p in sorted(found)}
 
 
 class _Place(NamedTuple):
@@ -167,14 +185,24 @@ def _in_package(module):
     return module == PACKAGE or module.startswith(f"{PACKAGE}.")
 
 
-def _used(module, node, decorators):
-    """Names of the package that a statement uses -> [(module, name)]."""
-    used = []
-    inner = {id(n) for d in _decorators(node) for n in ast.walk(d)}
-    local = _imports_inside(node)
-    for n in ast.walk(node):
-        if not decorators and id(n) in inner:
-            continue
+def _inside(node, decorators):
+    """The nodes of a statement, without its docstrings, or its own decorators."""
+    left_out = set() if decorators else set(_decorators(node))
+    left_out |= {
+        n.body[0]
+        for n in ast.walk(node)
+        if isinstance(n, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(n)
+    }
+    todo = [node]
+    while todo:
+        yield (n := todo.pop(0))
+        todo += [inner for inner in ast.iter_child_nodes(n) if inner not in left_out]
+
+
+def _used(module, node, nodes):
+    """Names of the package among the nodes of a statement -> [(module, name)]."""
+    used, local = [], _imports_inside(node)
+    for n in nodes:
         if isinstance(n, ast.Name):
             used.append((module, n.id))
             if n.id in local:
@@ -184,6 +212,39 @@ def _used(module, node, decorators):
             if target is not None:
                 used.append((target, n.attr))
     return [(m, n) for m, n in used if n is not None and _in_package(m)]
+
+
+# ---------------------------------------------------------------------------
+# Tables, of which a claim uses some entries
+
+
+def _table(place):
+    """The entries of a dictionary whose keys are all written as strings, else {}."""
+    value = getattr(place.nodes[-1], "value", None)
+    if len(place.nodes) > 1 or not isinstance(value, ast.Dict):
+        return {}
+    if not all(_is_string(key) for key in value.keys):
+        return {}
+    return {k.value: v for k, v in zip(value.keys, value.values, strict=True)}
+
+
+def _is_string(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _not_looked_up(nodes):
+    """Names that stand elsewhere than in ``TABLE[key]`` and in checks of arguments."""
+    looked_up = set()
+    for n in nodes:
+        if isinstance(n, ast.Subscript):
+            looked_up.add(n.value)
+        elif isinstance(n, ast.Call) and "_checks" in ast.dump(n.func):
+            looked_up |= set(ast.walk(n))
+    return [n.id for n in nodes if isinstance(n, ast.Name) and n not in looked_up]
+
+
+def _segment(module, node):
+    return "".join(ast.get_source_segment(_source(module)[0], node).split())
 
 
 def _imports_inside(node):

@@ -33,11 +33,15 @@ class Arm(NamedTuple):
     are to differ by chance alone.
     """
 
-    norm: str | None
+    norm: str | tuple | None
     rate: float
     scale: float = 2**0.5
     order: str = "before"
     draw: int = 0
+
+    def draws(self, seeds):
+        """The seeds of its initial weights -> (S,)."""
+        return np.asarray(seeds) + DRAWS * self.draw
 
 
 #: Stands for a network that is right from the first step: a competitor that no claim
@@ -101,8 +105,7 @@ def trained(seeds, arm, net, *, data=datasets.digits, **options):
 @lru_cache(maxsize=6)
 def _trained(seeds, arm, net, data, options):
     network = net.network(arm.norm, arm.order)
-    drawn = [seed + DRAWS * arm.draw for seed in seeds]
-    theta = init_parameters(network, drawn, arm.scale)
+    theta = init_parameters(network, arm.draws(seeds), arm.scale)
     return train(network, data, seeds, lr=arm.rate, theta=theta, **dict(options))
 
 

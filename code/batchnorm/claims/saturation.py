@@ -12,7 +12,7 @@ from batchnorm.claims.mean_field import (
     input_spread,
     normalized_growth,
 )
-from batchnorm.claims.networks import DRAWS, PERFECT, SHARED, Arm, one_batch
+from batchnorm.claims.networks import PERFECT, SHARED, Arm, one_batch
 from batchnorm.claims.registry import experiment, identity, prediction
 from batchnorm.claims.types import above, below
 from batchnorm.ensemble import (
@@ -278,16 +278,11 @@ def _accuracy(seeds, nonlinearity, arm, depth, width, steps):
     plain = nonlinearity == "sigmoid" and arm.norm is None
     start = "tanh" if plain else nonlinearity
     network = Network((64,), (width,) * depth, nonlinearity=start, norm=arm.norm)
-    theta = init_parameters(network, drawn(seeds, arm), arm.scale)
+    theta = init_parameters(network, arm.draws(seeds), arm.scale)
     if plain:
         network, theta = as_sigmoid(network, theta)
     options = {"theta": theta, "lr": arm.rate, "steps": steps}
     return train(network, datasets.digits, seeds, **options).accuracy[:, -1]
-
-
-def drawn(seeds, arm):
-    """The seeds of an arm's initial weights."""
-    return [seed + DRAWS * arm.draw for seed in seeds]
 
 
 def as_sigmoid(network, theta):
@@ -400,7 +395,7 @@ def singular_values(seeds, arm, *, depth, width, batch):
     """
     hidden = (width,) * (depth + 1)
     network = Network((64,), hidden, nonlinearity="tanh", norm=arm.norm)
-    theta = init_parameters(network, drawn(seeds, arm), arm.scale)
+    theta = init_parameters(network, arm.draws(seeds), arm.scale)
     trace = forward(network, theta, one_batch(seeds, batch)[0])
     spectra = []
     for layer, act in list(zip(unpack(network, theta), trace, strict=True))[1:-1]:

@@ -4,7 +4,6 @@ import numpy as np
 
 from batchnorm.claims.estimates import ratio
 from batchnorm.claims.networks import (
-    DRAWS,
     PERFECT,
     SHARED,
     Arm,
@@ -230,7 +229,7 @@ def number(seeds, arm, *, rates, factors, least, net, **options):
         return np.full(len(seeds), len(rates) * len(factors))
     each, lr, factor = grid(seeds, rates, factors)
     network = net.network(arm.norm)
-    theta = init_parameters(network, each + DRAWS * arm.draw, arm.scale * factor)
+    theta = init_parameters(network, arm.draws(each), arm.scale * factor)
     run = train(network, digits, each, lr=lr, theta=theta, **options)
     return (run.accuracy[:, -1] >= least).reshape(len(seeds), -1).sum(axis=1)
 
@@ -262,8 +261,7 @@ def enlarged(seeds, arm, factor, net, **options):
     if arm == PERFECT:
         return np.ones(len(seeds))
     network = net.network(arm.norm)
-    drawn = [seed + DRAWS * arm.draw for seed in seeds]
-    theta = init_parameters(network, drawn, arm.scale)
+    theta = init_parameters(network, arm.draws(seeds), arm.scale)
     for layer in unpack(network, theta)[:-1]:
         layer.weight[...] *= factor
     run = train(network, digits, seeds, lr=arm.rate, theta=theta, **options)

@@ -8,6 +8,7 @@
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -388,13 +389,15 @@ def _times(sign, effects):
 
 def _fingerprint(claim, bar):
     function = claim.measure
-    code = reached(function.__module__, function.__qualname__)
+    setting = repr(sorted(claim.setting.items()))
+    words = re.findall(r"'([^']*)'", setting)
+    code = reached(function.__module__, function.__qualname__, words)
     definition = [
         claim.kind,
         " ".join(claim.statement.split()),
         claim.effect,
         repr(bar),
         repr(claim.seeds),
-        repr(sorted(claim.setting.items())),
+        setting,
     ]
     return digest(*definition, *sorted(code.values()))

@@ -91,10 +91,10 @@ class Network:
         How many outputs.
     nonlinearity : {"relu", "sigmoid", "tanh", "linear"}
         g, one for all hidden layers with weights.
-    norm : {None, "batch", "per-activation"}
+    norm : None, str or tuple
         What normalizes every hidden layer with weights, a key of ``NORMS``: "batch" has
         one mean per unit or per feature map, "per-activation" one per unit, also in
-        feature maps.
+        feature maps. A norm that takes more than ε comes with it, ("name", 4).
     order : {"before", "after"}
         The norm before the nonlinearity, g(BN(Wu)), or after it, BN(g(Wu + b)). A layer
         that is followed directly by a norm that would cancel its bias has none.
@@ -112,7 +112,7 @@ class Network:
     hidden: tuple[int | Linear | Conv | Pool, ...]
     classes: int = 10
     nonlinearity: str = "relu"
-    norm: str | None = None
+    norm: str | tuple | None = None
     order: str = "before"
     eps: float = 1e-5
 
@@ -120,7 +120,6 @@ class Network:
         for size in self.shape:
             _checks.count("shape", size)
         _checks.one_of("nonlinearity", self.nonlinearity, NONLINEARITIES)
-        _checks.one_of("norm", self.norm, (None, *NORMS))
         _checks.one_of("order", self.order, ("before", "after"))
         _checks.count("classes", self.classes)
         _checks.not_negative("eps", self.eps)
@@ -136,9 +135,20 @@ class Network:
             shape, at, channel = step.out_shape, step.end, channel + step.statistics
         return tuple(steps)
 
+    def _named_norm(self) -> Operation:
+        """A norm of that name, with what it takes besides ε."""
+        named = (
+            self.norm if isinstance(self.norm, tuple) and self.norm else (self.norm,)
+        )
+        _checks.one_of("norm", named[0], (None, *NORMS))
+        try:
+            return NORMS[named[0]](self.eps, *named[1:])
+        except TypeError as error:
+            raise ValueError(f"norm is {self.norm!r}: {error}") from error
+
     def _operations(self) -> Iterator[tuple[int, Operation]]:
         """All operations, each with the index of its layer."""
-        norm = [NORMS[self.norm](self.eps)] if self.norm is not None else []
+        norm = [] if self.norm is None else [self._named_norm()]
         g = [NONLINEARITIES[self.nonlinearity]]
         behind = norm + g if self.order == "before" else g + norm
         first = True

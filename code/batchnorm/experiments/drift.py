@@ -163,7 +163,7 @@ def input_moments(network, theta, x):
     return np.stack([np.stack(pair, axis=1) for pair in moments], axis=2)
 
 
-def small_change(network, seeds, *, scale, images=IMAGES, size=0.01, draw=0):
+def small_change(network, seeds, *, scale, images=IMAGES, size=0.01, weights=None):
     """How much all layers' inputs change if the first layer's weights do, and vary.
 
     Parameters
@@ -178,8 +178,8 @@ def small_change(network, seeds, *, scale, images=IMAGES, size=0.01, draw=0):
         The number of test images.
     size : float
         The first layer's weights move by this share of an independent draw of them.
-    draw : int
-        Added to the seeds of the weights.
+    weights : sequence of int, optional
+        S other seeds, of the weights.
 
     Returns
     -------
@@ -188,8 +188,9 @@ def small_change(network, seeds, *, scale, images=IMAGES, size=0.01, draw=0):
         normalization, and of its standard deviation over the images.
     """
     x = np.stack([datasets.digits(seed).x_test[:images] for seed in seeds])
-    theta = init_parameters(network, [seed + draw for seed in seeds], scale)
-    other = init_parameters(network, [seed + draw + 2**40 for seed in seeds], scale)
+    weights = np.asarray(seeds if weights is None else weights)
+    theta = init_parameters(network, weights, scale)
+    other = init_parameters(network, weights + 2**40, scale)
     moved = theta.copy()
     unpack(network, moved)[0].weight[...] += size * unpack(network, other)[0].weight
 
