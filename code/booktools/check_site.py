@@ -78,7 +78,8 @@ def check_links(root: Path, pages: dict[str, Page]):
             if urlsplit(link).scheme or link.startswith("//"):
                 continue
             target = unquote(parts.path).lstrip("/") or "index.html"
-            anchor = unquote(parts.fragment)
+            # What follows a question mark is the state of an explorable.
+            anchor = unquote(parts.fragment).partition("?")[0]
             if not (root / target).is_file():
                 yield name, f"link to {link}, which is not there"
             elif anchor and target in pages and anchor not in pages[target].names:
@@ -231,6 +232,19 @@ class Visit:
         if response.request.resource_type != "image":
             self.weight += int(response.headers.get("content-length", 0))
 
+    def explore(self) -> None:
+        """Take hold of every explorable: commit to a guess, move what can be moved."""
+        for figure in self.page.locator("[data-explorable]").all():
+            figure.scroll_into_view_if_needed()
+            try:
+                figure.locator("form.guess input").first.check(timeout=5000)
+                figure.locator("form.guess button").click(timeout=5000)
+                figure.locator(".controls:not([disabled])").wait_for(timeout=5000)
+                figure.locator("[data-control]:enabled").last.press("ArrowRight")
+            except TimeoutError:
+                name = figure.get_attribute("data-explorable")
+                self.report(f"explorable {name} does not come alive")
+
     def check(self) -> None:
         """No sideways scroll, enough contrast light and dark, nothing else from axe."""
         self.page.evaluate(OPEN_ALL)
@@ -265,6 +279,7 @@ def check_page(browser, address: str, path: Path):
     for width in WIDTHS:
         size = {"width": width, "height": 900}
         with Visit(browser, address, viewport=size) as visit:
+            visit.explore()
             visit.check()
             yield f"at {width}", visit
     with Visit(browser, path.as_uri(), java_script_enabled=False) as visit:

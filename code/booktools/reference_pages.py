@@ -31,6 +31,7 @@ MODULES = (
     "figures",
     "accuracy",
     "accuracy_relatives",
+    "cost",
     "exercises",
     "experiments.figure1",
 )

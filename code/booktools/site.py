@@ -16,6 +16,8 @@ from pathlib import Path
 from docutils import nodes
 from PIL import Image
 
+from booktools import explorables
+
 # Fonts of every formula, of every page. They are asked for before the style sheet is
 # read, formulas first: a formula moves when its font comes late, text does not.
 MATH_FONTS = ("Main-Regular", "Math-Italic")
@@ -130,6 +132,7 @@ def use(context, doctree) -> None:
         context["fonts"][:0] = [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
     if doctree is not None and any(doctree.findall(_is_design)):
         used.add("_static/sphinx-design.min.css")
+    used |= explorables.files(doctree)
     for kind in ("css_files", "script_files"):
         files = {str(file.filename): file for file in context[kind]}
         context[kind] = [file for name, file in files.items() if name in used]

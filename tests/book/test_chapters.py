@@ -179,7 +179,9 @@ def test_no_path_is_patched(path):
 
 @each_notebook
 def test_a_cell_that_draws_has_its_figure(path):
-    draws = re.compile(r"figures\.(?!use_style)[a-z]\w*\(|plt\.show\(\)|claims\.show\(")
+    draws = re.compile(
+        r"figures\.(?!use_style)[a-z]\w*\(|plt\.show\(\)|(claims|explorables)\.show\("
+    )
     for cell in code_cells(path):
         assert is_figure(cell) == bool(draws.search(cell.source)), cell.source
 

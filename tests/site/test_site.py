@@ -93,6 +93,7 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     links = (
         '<a href="b.html">x</a><a href="b.html#no">x</a><a href="c.html">x</a>'
         '<a href="https://example.org/">x</a><a href="#main">x</a>'
+        '<a href="#main?m=2">x</a>'
     )
     (tmp_path / "a.html").write_text(PAGE.format(head="", body=links))
     (tmp_path / "b.html").write_text(PAGE.format(head="", body=""))
@@ -135,19 +136,6 @@ def test_missing_browser_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == check_site.NO_BROWSER
 
 
-@pytest.fixture(scope="module")
-def browser():
-    executable = check_site.find_browser()
-    if executable is None:
-        pytest.skip(check_site.NO_BROWSER)
-    with check_site.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=check_site.FLAGS
-        )
-        yield browser
-        browser.close()
-
-
 PLANTED = {
     "script": ('<script src="https://example.org/x.js"></script>', "", "another host"),
     "error": ("<script>nothing.here()</script>", "", "script error"),
@@ -164,6 +152,7 @@ PLANTED = {
         "color-contrast light",
     ),
     "alt": ("", '<img src="drawing.png">', "image-alt"),
+    "explorable": ("", '<div data-explorable="gears">Dead.</div>', "gears does not"),
     "wide": ("", '<div style="width: 3000px">x</div>', "scrolls sideways"),
 }
 
@@ -179,6 +168,7 @@ def test_browser_sees_what_was_planted(browser, tmp_path, drawing, name):
         check_site.serve(tmp_path) as origin,
         check_site.Visit(browser, f"{origin}/a.html", viewport=size) as visit,
     ):
+        visit.explore()
         visit.check()
     if fault is None:
         assert visit.problems == []

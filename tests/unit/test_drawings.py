@@ -161,3 +161,12 @@ def test_every_function_is_drawn_by_a_test():
     tests = "".join("".join(path.read_text("utf-8").split()) for path in files)
     for name in set(figures.__all__) - {"use_style"}:
         assert f"draw(figures.{name}," in tests, name
+
+
+def test_roofline(draw):
+    work = {"low": 0.5, "high": 100.0}
+    (ax,) = draw(figures.roofline, work, {"a": (2.0, 10.0), "b": (1.0, 1e3)})
+    assert written(ax) == ["a", "b"]
+    marks = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert_allclose(marks["low"], [1.0, 0.5])  # both below their ridge, at 5 and 1000
+    assert_allclose(marks["high"], [10.0, 100.0])

@@ -20,6 +20,7 @@ from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
+from batchnorm.claims import machine  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -35,6 +36,7 @@ __all__ = [
     "identities",
     "inference",
     "invariance",
+    "machine",
     "relatives",
     "saturation",
     "short",

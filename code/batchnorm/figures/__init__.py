@@ -12,6 +12,7 @@ from batchnorm.figures.cubes import cubes
 from batchnorm.figures.drawings import (
     computational_graph,
     descent,
+    roofline,
     shared_means,
     tangent_to_circle,
     weight_paths,
@@ -46,6 +47,7 @@ __all__ = [
     "image_rows",
     "matrices",
     "percentiles",
+    "roofline",
     "scatter",
     "seeds_against",
     "share_maps",

@@ -1,0 +1,42 @@
+"""Figures that come alive on the site: what Python knows of each.
+
+A module holds the controls of one, its question, its numbers (computed by `batchnorm`),
+the places of what is drawn, its sentence and its static picture. The script that moves
+it, ``_static/explorables/NAME.js``, is compared with all of them in a browser.
+"""
+
+import matplotlib.pyplot as plt
+
+from batchnorm.explorables.cannot_pass import CANNOT_PASS
+from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.kinds import Explorable, canvas
+
+EXPLORABLES: dict[str, Explorable] = {
+    figure.name: figure
+    for figure in (
+        COMPANIONS,
+        CANNOT_PASS,
+    )
+}
+
+
+def show(name: str) -> None:
+    """Draw the static picture of a figure, which comes alive on the site.
+
+    Parameters
+    ----------
+    name : str
+        One of `EXPLORABLES`. The metadata of the cell name it too:
+        ``"mystnb": {"explorable": name}``.
+
+    Raises
+    ------
+    ValueError
+        If there is no explorable of that name.
+    """
+    if name not in EXPLORABLES:
+        raise ValueError(f"name is {name!r}; allowed are {', '.join(EXPLORABLES)}")
+    figure = EXPLORABLES[name]
+    state = figure.default
+    figure.draw(canvas(figure.height), state, figure.values(state))
+    plt.show()

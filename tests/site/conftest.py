@@ -1,0 +1,39 @@
+"""What the tests of the site share: a browser, and a page for each explorable."""
+
+import pytest
+from explorable_page import NAMES, SCREEN, Figure, build
+
+from booktools import check_site
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = check_site.find_browser()
+    if executable is None:
+        pytest.skip(check_site.NO_BROWSER)
+    with check_site.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=check_site.FLAGS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shared(request, browser, tmp_path_factory):
+    """One page for each explorable, which its tests share."""
+    folder = tmp_path_factory.mktemp(request.param)
+    build(folder, request.param)
+    with (
+        check_site.serve(folder) as origin,
+        check_site.Visit(browser, f"{origin}/index.html", viewport=SCREEN) as visit,
+    ):
+        yield Figure(request.param, visit, f"{origin}/index.html", folder)
+
+
+@pytest.fixture
+def figure(shared):
+    """The page, on which nothing may go wrong during a test."""
+    shared.visit.problems.clear()
+    yield shared
+    assert shared.visit.problems == []
