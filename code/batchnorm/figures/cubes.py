@@ -23,7 +23,7 @@ def cubes(panels: Mapping[str, np.ndarray], columns: int = 3) -> None:
     _, axes = plt.subplots(
         rows,
         columns,
-        figsize=(WIDTH, 2.4 * rows),
+        figsize=(WIDTH, 2.1 * rows),
         subplot_kw={"projection": "3d"},
         squeeze=False,
     )
@@ -33,8 +33,8 @@ def cubes(panels: Mapping[str, np.ndarray], columns: int = 3) -> None:
         ax.voxels(
             np.ones_like(shown),
             facecolors=np.where(shown, WITH, pale),
-            edgecolor="#88888880",
-            linewidth=0.4,
+            edgecolor="#a8a8a8",
+            linewidth=0.5,
             shade=False,
         )
         n, c, pixels = colored.shape
