@@ -16,6 +16,8 @@ from booktools.notebooks import notebooks
 MODULES = (
     "reference",
     "graph",
+    "relatives",
+    "renormalization",
     "statistics",
     "gradcheck",
     "layer",
@@ -30,6 +32,7 @@ MODULES = (
     "claims",
     "figures",
     "accuracy",
+    "accuracy_relatives",
     "cost",
     "exercises",
     "experiments.figure1",
