@@ -138,6 +138,11 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "node-by-node": [
+        ("[-dv / std ** 2]", "[dv / std ** 2]", "values"),
+        ("to(x - gradients.x[i])", "to(x - gradients.x[i]) + 3", "mark"),
+        ("sum to ${this.brief", "sum to −${this.brief", "sentence"),
+    ],
 }
 
 
