@@ -138,6 +138,16 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "effective-rate": [
+        ("(1 - rate * decay) * length", "(1 + rate * decay) * length", "values"),
+        ("cx: x, cy", "cx: x + 3, cy", "mark"),
+        ("= ${fixed(turn, 4)}", "= ${fixed(turn, 3)}", "sentence"),
+    ],
+    "node-by-node": [
+        ("[-dv / std ** 2]", "[dv / std ** 2]", "values"),
+        ("to(x - gradients.x[i])", "to(x - gradients.x[i]) + 3", "mark"),
+        ("sum to ${this.brief", "sum to −${this.brief", "sentence"),
+    ],
 }
 
 

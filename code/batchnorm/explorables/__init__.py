@@ -9,13 +9,17 @@ import matplotlib.pyplot as plt
 
 from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.effective_rate import EFFECTIVE_RATE
 from batchnorm.explorables.kinds import Explorable, canvas
+from batchnorm.explorables.node_by_node import NODE_BY_NODE
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
     for figure in (
         COMPANIONS,
         CANNOT_PASS,
+        NODE_BY_NODE,
+        EFFECTIVE_RATE,
     )
 }
 

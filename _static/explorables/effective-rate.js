@@ -1,0 +1,108 @@
+// Length of the weights and angle of a step, by the recursion of the chapter, with G = 1.
+
+"use strict";
+
+explorable("effective-rate", {
+  // Length before each step, and the angle by which the step turns the weights.
+  course(start, { rate, decay }, steps) {
+    const lengths = [], angles = [];
+    for (let i = 0, length = start; i <= steps; i++) {
+      const kept = (1 - rate * decay) * length, across = rate / length;
+      lengths.push(length);
+      angles.push(Math.atan2(across, kept));
+      length = Math.sqrt(kept * kept + across * across);
+    }
+    return { lengths, angles };
+  },
+
+  arrival(lengths, balance, { near, steps }) {
+    const after = lengths.findLastIndex((length) => Math.abs(length - balance) > near * balance) + 1;
+    return after <= steps ? after : null;
+  },
+
+  values(state, data) {
+    const { rate, decay, step } = state;
+    const both = [state.first, state.second].map((start) => this.course(start, state, data.steps));
+    const balance = decay ? Math.sqrt(Math.sqrt(rate / (2 * decay))) : null;
+    return {
+      balance, turn: decay ? Math.sqrt(2 * rate * decay) : null,
+      lengths: both.map(({ lengths }) => lengths[step]),
+      angles: both.map(({ angles }) => angles[step]),
+      last: both.map(({ lengths, angles }) => [lengths[data.steps], angles[data.steps]]),
+      near: both.map(({ lengths }) => (decay ? this.arrival(lengths, balance, data) : null)),
+    };
+  },
+
+  sentence(state, { balance, turn, angles, last, near }, { steps }) {
+    const { fixed } = explorable;
+    const first = fixed(state.first), second = fixed(state.second, 1);
+    const read = `Step ${state.step} turns them by ${fixed(angles[0], 4)} and ${fixed(angles[1], 4)}.`;
+    if (balance === null) {
+      return `Theory, with G = 1: without decay there is no balance. After ${steps} steps weights from ${first} `
+        + `have the length ${fixed(last[0][0])}, from ${second} ${fixed(last[1][0])}. ${read}`;
+    }
+    const [a, b] = near.map((step) => (step === null ? `not in ${steps} steps` : `after ${step} steps`));
+    return `Theory, with G = 1: balance at the length ${fixed(balance)}, with steps that turn by `
+      + `√(2ηλ) = ${fixed(turn, 4)}. Within 5 % of the length from ${first} ${a}, from ${second} ${b}. ${read}`;
+  },
+
+  draw(stage) {
+    const { clamp, fixed, place, scale } = explorable;
+    const { data } = stage, { pixels: [left, right], steps } = data;
+    const to = scale([0, steps], [left, right]);
+    const panels = Object.entries(data.panels).map(([key, [name, ends, [low, high], ticks]]) => {
+      const log = scale(ends.map(Math.log10), [low, high]);
+      const up = (value) => clamp(log(Math.log10(value)), high, low);
+      stage.add("text", { class: "name", x: 8, y: high - 22 }, `${name}, by theory`);
+      for (const tick of ticks) {
+        stage.add("path", { class: "axis", d: `M${left - 5} ${up(tick)}H${left}` });
+        stage.add("text", { class: "reading", x: left - 9, y: up(tick) }, String(tick));
+      }
+      stage.add("path", { class: "axis", d: `M${left} ${high}V${low}H${right}` });
+      const balance = stage.add("g");
+      const line = stage.add("path", { class: "axis", "data-mark": `balance_${key}` }, null, balance);
+      const text = stage.add("text", { class: "reading", x: right }, key === "length" ? "balance" : "√(2ηλ)", balance);
+      return { key, up, low, high, balance, line, text };
+    });
+    for (let step = 0; step <= steps; step += 1000) stage.add("text", { x: to(step), y: 437 }, String(step));
+    const cursor = stage.add("path", { class: "guide" });
+    const units = [["first", "value", 160], ["second", "gradient", 0]].map(([which, color, back]) => ({
+      which,
+      from: stage.add("text", { class: `reading bold said ${color}`, x: right - back, y: panels[0].high - 22 }, ""),
+      curves: panels.map(({ key }) => stage.add("path", {
+        class: `line ${color}${back ? "" : " dashed"}`, "data-mark": `${which}_${key}`,
+      })),
+      reads: panels.map(({ key }) => stage.add("circle", { class: `point ${color}`, r: 4.5, "data-mark": `read_${which}_${key}` })),
+      near: stage.add("path", { class: `bar ${color}`, "data-mark": `near_${which}` }),
+    }));
+    const handle = stage.handle(["step"], "step that is read", ([x]) => ({ step: to.invert(x) }));
+    handle.dataset.mark = "step";
+    stage.add("circle", { class: "dot plain", r: 11 }, null, handle);
+
+    return (state, values) => {
+      const x = to(state.step);
+      place(handle, { transform: `translate(${x} ${data.handle})` });
+      place(cursor, { d: `M${x} ${data.handle}V${panels[0].high}` });
+      [values.balance, values.turn].forEach((value, i) => {
+        const { balance, line, text, up } = panels[i];
+        balance.toggleAttribute("hidden", value === null);
+        if (value === null) return;
+        place(line, { d: `M${left} ${up(value)}H${right}` });
+        place(text, { y: up(value) - 12 * Math.max(1, stage.k * 0.7) });
+      });
+      units.forEach(({ which, from, curves, reads, near }, unit) => {
+        from.textContent = `from ${fixed(state[which], unit ? 1 : 2)}`;
+        const { lengths, angles } = this.course(state[which], state, steps);
+        [lengths, angles].forEach((curve, i) => {
+          const points = [];
+          for (let step = 0; step <= steps; step += step < 5 ? 1 : 5) points.push(`${to(step)} ${panels[i].up(curve[step])}`);
+          place(curves[i], { d: `M${points.join("L")}` });
+          place(reads[i], { cx: x, cy: panels[i].up(curve[state.step]) });
+        });
+        near.toggleAttribute("hidden", values.near[unit] === null);
+        const foot = panels[0].low;
+        if (values.near[unit] !== null) place(near, { d: `M${to(values.near[unit])} ${foot - 14}V${foot}` });
+      });
+    };
+  },
+});
