@@ -68,6 +68,7 @@ def forward(shape, dtype, *, passes=2, relu=False):
 
     .. math::
 
+       \begin{aligned}
        d_i &= x_i - a, \qquad S = \sum_i d_i, \qquad Q = \sum_i d_i^2
            &&\text{first reading: } 4 n \\
        \mu &= a + S/m, \quad \sigma^2 = Q/m - (S/m)^2, \quad
@@ -75,6 +76,7 @@ def forward(shape, dtype, *, passes=2, relu=False):
        y_i &= (x_i - \mu)\,(\gamma v) + \beta &&\text{second reading: } 3 n \\
        r_\mu &\leftarrow r_\mu + w (\mu - r_\mu), \quad
        r_\sigma \leftarrow r_\sigma + w (\tfrac{m}{m-1} \sigma^2 - r_\sigma) &&7 C
+       \end{aligned}
 
     Reads passes·n activations and 4 C numbers per channel (gamma, beta, two running
     statistics), writes n and 4 C (mean and v for `backward`, two running statistics);
@@ -146,11 +148,13 @@ def backward(shape, dtype, *, passes=2, relu=False):
 
     .. math::
 
+       \begin{aligned}
        c_i &= x_i - \mu, \qquad B = \sum_i dy_i, \qquad P = \sum_i dy_i\,c_i
            &&\text{first reading: } 4 n \\
        d\gamma &= P v, \quad g = \gamma v, \quad k_1 = B/m, \quad
        k_2 = d\gamma\,v/m &&5 C \\
        dx_i &= g\,(dy_i - k_1 - k_2\,c_i) &&\text{second reading: } 5 n
+       \end{aligned}
 
     Reads x and dy, passes·2n activations, and 3 C numbers per channel (gamma, mean and
     v); writes n and 2 C; 9 n + 5 C operations.
@@ -370,7 +374,7 @@ def fold(shape, dtype):
 
 
 def convolution(shape, dtype, *, out_channels, kernel, stride=1):
-    """Cost of a convolution, as a neighbor to compare with.
+    r"""Cost of a convolution, as a neighbor to compare with.
 
     Padded so that the stride divides the extents (rounded up). Reads x and the weight
     once, writes the output; a product and a sum for each weight and output.
@@ -378,7 +382,7 @@ def convolution(shape, dtype, *, out_channels, kernel, stride=1):
     Parameters
     ----------
     shape : tuple of int
-        Of the input, (N, C, *spatial); without spatial axes, of a linear layer.
+        Of the input, (N, C, \*spatial); without spatial axes, of a linear layer.
     dtype
         As in `forward`.
     out_channels, kernel, stride : int

@@ -61,7 +61,7 @@ class BatchNormalizingTransform(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy, *_):
-        """Gradients with respect to x, weight and bias: `gradients`.
+        """Gradients with respect to x, weight and bias: ``_passes.gradients``.
 
         Where this is to be differentiated once more, autograd does that, step by step,
         and so for every further derivative.

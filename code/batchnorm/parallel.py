@@ -51,7 +51,7 @@ class SyncBatchNorm(BatchNorm):
     Parameters
     ----------
     num_features, eps, momentum, affine, track_running_stats
-        As in `BatchNorm`.
+        As in `batchnorm.layer.BatchNorm`.
     process_group : torch.distributed.ProcessGroup or None
         The workers that share a mini-batch; None for all.
     **keywords
@@ -60,7 +60,7 @@ class SyncBatchNorm(BatchNorm):
     Raises
     ------
     ValueError
-        On every worker, if one of them has an input that `BatchNorm` refuses, or one
+        On every worker, if one of them has an input that ``BatchNorm`` refuses, or one
         of another dtype, number of axes or channels, or one that records a gradient
         where others do not; if all shards together have fewer than two values.
     RuntimeError

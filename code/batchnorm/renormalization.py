@@ -54,7 +54,8 @@ def forward(x, gamma, beta, mean, var, *, r_max, d_max, eps=1e-5):
     Raises
     ------
     ValueError
-        As `reference.forward` and `reference.inference` do, and if a bound is too low.
+        As `batchnorm.reference.forward` and `batchnorm.reference.inference` do, and
+        if a bound is too low.
 
     References
     ----------

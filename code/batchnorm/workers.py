@@ -4,7 +4,7 @@
         first, second = two.run(function, 64)  # function(rank, 64) in each process
 
 The processes are fresh interpreters with one thread each and one process group of
-`torch.distributed`, on the CPU. A function may be defined in a notebook. What it
+``torch.distributed``, on the CPU. A function may be defined in a notebook. What it
 returns comes back with tensors as NumPy arrays; an error is raised here, with the rank.
 """
 
@@ -67,7 +67,7 @@ class Workers:
         self._processes, self._pipes, self._folder = [], [], None
 
     def run(self, function, *arguments):
-        """Run function(rank, *arguments) in each worker.
+        """Run ``function(rank, *arguments)`` in each worker.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Workers:
 
 
 def run(function, size, *arguments, timeout=120, patience=60):
-    """Run function(rank, *arguments) in so many new processes, once.
+    """Run ``function(rank, *arguments)`` in so many new processes, once.
 
     Parameters
     ----------
