@@ -138,6 +138,11 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "saturation": [
+        ("(made[i][0] - mean) ** 2", "(made[i][0] + mean) ** 2", "values"),
+        ("cx, cy });", "cx: cx + 3, cy });", "mark"),
+        ("names[state.f]} is flat", "names[state.f]} is steep", "sentence"),
+    ],
 }
 
 

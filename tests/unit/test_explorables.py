@@ -1,0 +1,44 @@
+"""What explorables compute by themselves, against theory and against networks."""
+
+import numpy as np
+import pytest
+import torch
+
+from batchnorm.claims import mean_field
+from batchnorm.explorables import EXPLORABLES, saturation
+
+
+def of(name, **changes):
+    figure = EXPLORABLES[name]
+    return figure.values(figure.default | changes)
+
+
+@pytest.mark.parametrize("name", saturation.NAMES)
+def test_slopes_are_those_of_autograd(name):
+    z = torch.linspace(-40, 40, 322, dtype=torch.float64, requires_grad=True)
+    h = getattr(torch, name)(z)
+    h.sum().backward()
+    found = saturation.function(name, z.detach().numpy())
+    np.testing.assert_allclose(found[0], h.detach().numpy(), rtol=1e-13)
+    np.testing.assert_allclose(found[1], z.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 3, 10])
+def test_deep_sigmoids_come_to_the_fixed_point(scale):
+    found = of("saturation", s=scale, layers=20)
+    assert found["spread"] == pytest.approx(mean_field.input_spread(scale), rel=1e-3)
+    assert found["factor"] == pytest.approx(mean_field.gradient_factor(scale), rel=1e-3)
+
+
+def test_normalized_layers_grow_as_derived_whatever_their_scale_and_bias():
+    for scale, bias in ((0.1, 0), (1, -6), (10, 6)):
+        found = of("saturation", f="relu", norm="on", s=scale, b=bias)
+        growth = np.sqrt(np.pi / (np.pi - 1))
+        assert found["factor"] == pytest.approx(growth, rel=1e-4)
+        assert found["arrives"] == pytest.approx(growth**9, rel=1e-3)
+
+
+def test_a_layer_of_dead_units_passes_nothing_on():
+    found = of("saturation", f="relu", s=0.1, b=-6)
+    assert (found["flat"], found["arrives"]) == (pytest.approx(1), 0)
+    assert found["powers"] == [None] * 9 + [0]
