@@ -138,6 +138,15 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "descent": [
+        ("across = 1 - eta * high", "across = 1 + eta * high", "values"),
+        (
+            "const to = rate(values[name]);",
+            "const to = 3 + rate(values[name]);",
+            "mark",
+        ),
+        ("${fixed(across)} across", "${fixed(-across)} across", "sentence"),
+    ],
     "saturation": [
         ("(made[i][0] - mean) ** 2", "(made[i][0] + mean) ** 2", "values"),
         ("cx, cy });", "cx: cx + 3, cy });", "mark"),

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from batchnorm.claims import mean_field
-from batchnorm.explorables import EXPLORABLES, saturation
+from batchnorm.datasets import used_cars
+from batchnorm.explorables import EXPLORABLES, descent, saturation
+from batchnorm.whitening import covariance
 
 
 def of(name, **changes):
@@ -42,3 +44,30 @@ def test_a_layer_of_dead_units_passes_nothing_on():
     found = of("saturation", f="relu", s=0.1, b=-6)
     assert (found["flat"], found["arrives"]) == (pytest.approx(1), 0)
     assert found["powers"] == [None] * 9 + [0]
+
+
+def test_the_bowl_is_that_of_the_cars():
+    x = used_cars(seed=0).x / [1, 50_000]
+    state = {"unit": 50, "rho": np.corrcoef(x.T)[0, 1]}
+    np.testing.assert_allclose(descent.hessian(state), covariance(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("unit", "rho", "eta"), [(50, 0.65, 0.165), (20, -0.5, 0.05), (100, 0.9, 0.1)]
+)
+def test_steps_are_those_of_a_descent_on_the_weights(unit, rho, eta):
+    state = {"unit": unit, "rho": rho, "eta": eta, "e1": 0.3, "e2": 1}
+    found, h = of("descent", **state), descent.hessian(state)
+    error, count = np.array([0.3, 1.0]), 0
+    goal = 1e-6 * (error @ h @ error)
+    while error @ h @ error > goal:
+        error, count = error - eta * h @ error, count + 1
+    assert found["counted"] == count <= found["predicted"]
+
+
+def test_at_the_limit_the_descent_begins_to_grow():
+    limit = of("descent")["limit"]
+    below, above = of("descent", eta=limit - 1e-3), of("descent", eta=limit + 1e-3)
+    assert below["counted"] > 0
+    assert above["counted"] is None
+    assert abs(below["across"]) < 1 < abs(above["across"])

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 
 from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.descent import DESCENT
 from batchnorm.explorables.kinds import Explorable, canvas
 from batchnorm.explorables.saturation import SATURATION
 
@@ -17,6 +18,7 @@ EXPLORABLES: dict[str, Explorable] = {
     for figure in (
         COMPANIONS,
         CANNOT_PASS,
+        DESCENT,
         SATURATION,
     )
 }
