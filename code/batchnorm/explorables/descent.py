@@ -24,7 +24,7 @@ RATE, FACTOR = linear((0, 0.25), (400, 670)), linear((0, 1.6), (316, 36))
 LEVEL = (0.12, 0.3, 0.48, 0.66, 0.84, 1.02)  # half-widths of the level curves
 
 CONTROLS = [
-    Range("unit", "unit in km", 10, 100, 1, 50, ",000", group="The cars"),
+    Range("unit", "unit in km", 10, 100, 1, 50, "k", group="The cars"),
     Range("rho", "correlation", -0.95, 0.95, 0.05, 0.65, group="The cars"),
     Range("eta", "rate η", 0.01, 0.25, 0.001, 0.165, group="The descent"),
     Range("e1", "error in w₁", -1.2, 1.2, 0.1, 0.3, group="The descent"),
