@@ -148,6 +148,20 @@ PLANTED = {
         ("to(x - gradients.x[i])", "to(x - gradients.x[i]) + 3", "mark"),
         ("sum to ${this.brief", "sum to −${this.brief", "sentence"),
     ],
+    "descent": [
+        ("across = 1 - eta * high", "across = 1 + eta * high", "values"),
+        (
+            "const to = rate(values[name]);",
+            "const to = 3 + rate(values[name]);",
+            "mark",
+        ),
+        ("${fixed(across)} across", "${fixed(-across)} across", "sentence"),
+    ],
+    "saturation": [
+        ("(made[i][0] - mean) ** 2", "(made[i][0] + mean) ** 2", "values"),
+        ("cx, cy });", "cx: cx + 3, cy });", "mark"),
+        ("names[state.f]} is flat", "names[state.f]} is steep", "sentence"),
+    ],
 }
 
 

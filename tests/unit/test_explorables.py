@@ -1,9 +1,76 @@
-"""Numbers that an explorable derives, against the vectors they are about."""
+"""What explorables compute by themselves, against theory and against networks."""
 
 import numpy as np
 import pytest
+import torch
 
-from batchnorm.explorables import effective_rate
+from batchnorm.claims import mean_field
+from batchnorm.datasets import used_cars
+from batchnorm.explorables import EXPLORABLES, descent, effective_rate, saturation
+from batchnorm.whitening import covariance
+
+
+def of(name, **changes):
+    figure = EXPLORABLES[name]
+    return figure.values(figure.default | changes)
+
+
+@pytest.mark.parametrize("name", saturation.NAMES)
+def test_slopes_are_those_of_autograd(name):
+    z = torch.linspace(-40, 40, 322, dtype=torch.float64, requires_grad=True)
+    h = getattr(torch, name)(z)
+    h.sum().backward()
+    found = saturation.function(name, z.detach().numpy())
+    np.testing.assert_allclose(found[0], h.detach().numpy(), rtol=1e-13)
+    np.testing.assert_allclose(found[1], z.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 3, 10])
+def test_deep_sigmoids_come_to_the_fixed_point(scale):
+    found = of("saturation", s=scale, layers=20)
+    assert found["spread"] == pytest.approx(mean_field.input_spread(scale), rel=1e-3)
+    assert found["factor"] == pytest.approx(mean_field.gradient_factor(scale), rel=1e-3)
+
+
+def test_normalized_layers_grow_as_derived_whatever_their_scale_and_bias():
+    for scale, bias in ((0.1, 0), (1, -6), (10, 6)):
+        found = of("saturation", f="relu", norm="on", s=scale, b=bias)
+        growth = np.sqrt(np.pi / (np.pi - 1))
+        assert found["factor"] == pytest.approx(growth, rel=1e-4)
+        assert found["arrives"] == pytest.approx(growth**9, rel=1e-3)
+
+
+def test_a_layer_of_dead_units_passes_nothing_on():
+    found = of("saturation", f="relu", s=0.1, b=-6)
+    assert (found["flat"], found["arrives"]) == (pytest.approx(1), 0)
+    assert found["powers"] == [None] * 9 + [0]
+
+
+def test_the_bowl_is_that_of_the_cars():
+    x = used_cars(seed=0).x / [1, 50_000]
+    state = {"unit": 50, "rho": np.corrcoef(x.T)[0, 1]}
+    np.testing.assert_allclose(descent.hessian(state), covariance(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("unit", "rho", "eta"), [(50, 0.65, 0.165), (20, -0.5, 0.05), (100, 0.9, 0.1)]
+)
+def test_steps_are_those_of_a_descent_on_the_weights(unit, rho, eta):
+    state = {"unit": unit, "rho": rho, "eta": eta, "e1": 0.3, "e2": 1}
+    found, h = of("descent", **state), descent.hessian(state)
+    error, count = np.array([0.3, 1.0]), 0
+    goal = 1e-6 * (error @ h @ error)
+    while error @ h @ error > goal:
+        error, count = error - eta * h @ error, count + 1
+    assert found["counted"] == count <= found["predicted"]
+
+
+def test_at_the_limit_the_descent_begins_to_grow():
+    limit = of("descent")["limit"]
+    below, above = of("descent", eta=limit - 1e-3), of("descent", eta=limit + 1e-3)
+    assert below["counted"] > 0
+    assert above["counted"] is None
+    assert abs(below["across"]) < 1 < abs(above["across"])
 
 
 @pytest.mark.parametrize(("rate", "decay"), [(0.1, 0.0), (0.1, 0.02), (1.0, 0.1)])

@@ -9,9 +9,11 @@ import matplotlib.pyplot as plt
 
 from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.descent import DESCENT
 from batchnorm.explorables.effective_rate import EFFECTIVE_RATE
 from batchnorm.explorables.kinds import Explorable, canvas
 from batchnorm.explorables.node_by_node import NODE_BY_NODE
+from batchnorm.explorables.saturation import SATURATION
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
@@ -20,6 +22,8 @@ EXPLORABLES: dict[str, Explorable] = {
         CANNOT_PASS,
         NODE_BY_NODE,
         EFFECTIVE_RATE,
+        DESCENT,
+        SATURATION,
     )
 }
 
