@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import noise  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -34,6 +35,7 @@ __all__ = [
     "identities",
     "inference",
     "invariance",
+    "noise",
     "saturation",
     "short",
     "show",
