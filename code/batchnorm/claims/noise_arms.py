@@ -28,7 +28,7 @@ from batchnorm.ensemble import (
 
 FILE = Path(__file__).with_name("noise_arms.json")
 NET, BATCH, STEPS, SCALE = Mlp("relu", 3, 64), 64, 240, 2**0.5
-RATES = (0.01, 0.032, 0.1, 0.32, 1.0, 3.2)
+RATES = (0.01, 0.032, 0.1, 0.32, 1.0, 3.2, 10.0)
 STOPS = (30, 60, 120, 240)
 
 
