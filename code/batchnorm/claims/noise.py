@@ -335,7 +335,7 @@ def repair(arm):
         "source": "li2019understanding, section 3",
         "setting": {"arm": arm, "task": MORE},
         "negative": {"arm": tuned(MORE, 64)},
-        "positive": {"arm": arm._replace(p=0.9, rate=0.1)},
+        "positive": {"arm": arm._replace(p=0.7, rate=0.1)},
         "seeds": 29,
     }
 
@@ -367,7 +367,7 @@ def loss_repaired(seeds, *, arm, task):
     source="li2019understanding, section 3",
     setting={"arm": SHIFTED, "task": MORE},
     negative={"arm": tuned(MORE, 64)},
-    positive={"arm": SHIFTED._replace(p=0.95)},
+    positive={"arm": SHIFTED._replace(p=0.8, rate=0.32)},
     seeds=29,
     **ACCURACY,
 )
