@@ -143,9 +143,9 @@ def test_the_law_of_the_deviation_is_that_of_drawn_distributions(kurtosis):
     rng = np.random.default_rng(0)
     z = rng.uniform(size=(4000, 4)) if kurtosis < 3 else rng.normal(size=(4000, 4))
     mean, std = chapter.statistics_of_batches(z, 128, 2000, rng)
-    assert mean.var(axis=0) / z.var(axis=0) == pytest.approx(1 / 128, rel=0.1)
+    assert np.mean(mean.var(axis=0) / z.var(axis=0)) == pytest.approx(1 / 128, rel=0.1)
     law = (kurtosis - 1) / (4 * 128)
-    assert std.var(axis=0) / z.var(axis=0) == pytest.approx(law, rel=0.1)
+    assert np.mean(std.var(axis=0) / z.var(axis=0)) == pytest.approx(law, rel=0.1)
 
 
 def test_laws_with_the_wrong_exponent_are_opposed(monkeypatch):
