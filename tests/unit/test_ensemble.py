@@ -56,7 +56,9 @@ BY_EXAMPLE = {
     "group": lambda shape, eps: nn.GroupNorm(GROUPS[shape[0]], shape[0], eps),
     ("group", 2): lambda shape, eps: nn.GroupNorm(2, shape[0], eps),
     "rms": RMS,
+    "dropout": lambda shape, eps: nn.Identity(),  # with probability 0
 }
+BY_BATCH = ("batch", "per-activation", "ghost", "batch-dropout")
 NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, RMS)
 
 
@@ -77,7 +79,7 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
             shape = (shape[0], shape[1] // layer.size, shape[2] // layer.size)
             continue
         normed = network.norm is not None and not last
-        cancels = network.norm in ("batch", "per-activation")
+        cancels = network.norm in BY_BATCH
         bias = not (normed and network.order == "before" and cancels)
         if isinstance(layer, Conv):
             modules.append(

@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import noise  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import workers  # isort: skip
 from batchnorm.claims import machine  # isort: skip
@@ -39,6 +40,7 @@ __all__ = [
     "invariance",
     "machine",
     "relatives",
+    "noise",
     "saturation",
     "short",
     "show",

@@ -9,6 +9,7 @@ cache, each (K, statistics, 1).
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -169,10 +170,149 @@ class RMSNorm(LayerNorm):
         return super().backward(dy, shape, cache, gamma, None)
 
 
+class Ghosts(NamedTuple):
+    """What `GhostNorm` keeps: statistics of a whole batch, and each ghost's."""
+
+    mean: Tensor
+    var: Tensor
+    each: Normalized
+
+
+class GhostNorm(BatchNorm):
+    """Batch normalization of parts: each ghost of ``size`` examples has its own mean.
+
+    A ghost is so many examples that follow each other in the mini-batch, which is one
+    ghost if ``size`` is None. At inference this is `BatchNorm`. A network's exact
+    population statistics are those that it has with ``"batch"`` in place of this norm,
+    whose θ is the same. Its running ones are averages over the ghosts.
+    """
+
+    def __init__(self, eps: float, size: int | None = None):
+        super().__init__(eps)
+        self.size = None if size is None else _checks.count("size", size, least=2)
+
+    def forward(self, x: Tensor, shape: Shape, gamma: Tensor, beta: Tensor, given=None):
+        if given is not None:
+            return super().forward(x, shape, gamma, beta, given)
+        each = self.split(x)
+        ghosts = len(each) // len(x)
+        given = [p.repeat_interleave(ghosts, 0) for p in (gamma, beta)]
+        y, cache = super().forward(each, shape, *given)
+        mean, var = (
+            s.view(len(x), ghosts, -1, 1).mean(1) for s in (cache.mean, cache.var)
+        )
+        m = cache.centered.shape[-1]
+        # As if of the whole batch, whose own factor then makes it unbiased.
+        var *= m / (m - 1) * (ghosts * m - 1) / (ghosts * m)
+        return self.join(y, x), Ghosts(mean, var, cache)
+
+    def backward(self, dy: Tensor, shape: Shape, cache, gamma: Tensor, beta: Tensor):
+        dx, *found = super().backward(self.split(dy), shape, cache.each, gamma, beta)
+        dgamma, dbeta = (f.view(len(dy), -1, f.shape[1]).sum(1) for f in found)
+        return self.join(dx, dy), dgamma, dbeta
+
+    def split(self, u: Tensor) -> Tensor:
+        """(K, features, m) as (K · ghosts, features, size)."""
+        size = self.size or u.shape[-1]
+        if u.shape[-1] % size:
+            raise ValueError(
+                f"size of a ghost is {size}, of the batch {u.shape[-1]}; allowed are "
+                "divisors of the batch"
+            )
+        return u.unflatten(-1, (-1, size)).transpose(1, 2).flatten(0, 1).contiguous()
+
+    def join(self, each: Tensor, u: Tensor) -> Tensor:
+        """The opposite of `split`."""
+        return each.view(len(u), -1, *each.shape[1:]).transpose(1, 2).reshape(u.shape)
+
+
+class Masks:
+    """Dropout's masks: 0 with probability p, and otherwise 1/(1 − p).
+
+    Network k draws its masks from ``seeds[k]``, so that it is the same network as when
+    it is trained alone. The generators move on with every draw: a `Network` with
+    dropout is for one run.
+    """
+
+    def __init__(self, p: float, seeds):
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {p!r}; allowed are numbers from 0 to below 1")
+        self.p = p
+        self.rngs = [np.random.default_rng([seed, _MASKS]) for seed in seeds]
+
+    def draw(self, u: Tensor) -> Tensor:
+        """A mask for u (K, features, m)."""
+        if self.p == 0:
+            return u.new_ones(())
+        if len(self.rngs) != len(u):
+            raise ValueError(
+                f"seeds of dropout are {len(self.rngs)}; allowed is one for each of "
+                f"{len(u)} networks"
+            )
+        drawn = [rng.random(u.shape[1:], np.float32) >= self.p for rng in self.rngs]
+        return torch.from_numpy(np.stack(drawn)).to(u.dtype).div_(1 - self.p)
+
+
+_MASKS = 3  # the stream of a seed; `batches` has the first two
+
+
+class Dropout(Operation):
+    """Dropout in place of a norm: each value is set to zero with probability p.
+
+    The others are divided by 1 − p. ReLU passes such a mask on, so that here, before
+    it, is as good as behind it. There is no inference mode: that is a network without
+    a norm, whose θ is the same.
+    """
+
+    def __init__(self, eps: float, p: float = 0.0, seeds=()):
+        self.masks = Masks(p, seeds)
+
+    def forward(self, x: Tensor, shape: Shape):
+        mask = self.masks.draw(x)
+        return x * mask, mask
+
+    def backward(self, dy: Tensor, shape: Shape, mask: Tensor):
+        """``dx = mask · dy``."""
+        return (dy * mask,)
+
+
+class Dropped(NamedTuple):
+    """What `BatchDropout` keeps: statistics as of `Normalized`, all of it, the mask."""
+
+    mean: Tensor
+    var: Tensor
+    norm: Normalized
+    mask: Tensor
+
+
+class BatchDropout(BatchNorm):
+    """`BatchNorm` and `Dropout` behind it, which is off at inference.
+
+    The normalization of the next layer sees what dropout left. Population statistics
+    without dropout are those that the network has with ``"batch"``, whose θ is the
+    same.
+    """
+
+    def __init__(self, eps: float, p: float = 0.0, seeds=()):
+        super().__init__(eps)
+        self.masks = Masks(p, seeds)
+
+    def forward(self, x: Tensor, shape: Shape, gamma: Tensor, beta: Tensor, given=None):
+        y, cache = super().forward(x, shape, gamma, beta, given)
+        mask = self.masks.draw(x) if given is None else x.new_ones(())
+        return y * mask, Dropped(cache.mean, cache.var, cache, mask)
+
+    def backward(self, dy: Tensor, shape: Shape, cache, gamma: Tensor, beta: Tensor):
+        return super().backward(dy * cache.mask, shape, cache.norm, gamma, beta)
+
+
 NORMS: dict[str, type[Operation]] = {
     "batch": BatchNorm,
     "per-activation": PerActivation,
     "layer": LayerNorm,
     "group": GroupNorm,
     "rms": RMSNorm,
+    "ghost": GhostNorm,
+    "dropout": Dropout,
+    "batch-dropout": BatchDropout,
 }

@@ -1,0 +1,142 @@
+"""Ghost batches and dropout in an ensemble, against torch and direct computations."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from batchnorm.datasets import digits
+from batchnorm.ensemble import (
+    Network,
+    Recorder,
+    evaluate,
+    forward,
+    gradient,
+    init_parameters,
+    moments_over,
+    train,
+)
+from batchnorm.ensemble.norms import BatchDropout, Dropout, GhostNorm
+
+SEEDS = (3, 8)
+
+
+def drawn(shape, m=12):
+    rng = np.random.default_rng(0)
+    x = torch.as_tensor(rng.normal(size=(2, int(np.prod(shape)), m)))
+    gamma, beta = torch.as_tensor(rng.normal(size=(2, 2, shape[0])))
+    return x, gamma, beta
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 2)])
+def test_a_ghost_is_a_batch_of_its_own(shape):
+    x, gamma, beta = drawn(shape)
+    norm = GhostNorm(1e-3, 4)
+    y, cache = norm.forward(x, shape, gamma, beta)
+    dy = torch.as_tensor(np.random.default_rng(1).normal(size=x.shape))
+    dx, dgamma, dbeta = norm.backward(dy.clone(), shape, cache, gamma, beta)
+    for k in range(2):
+        leaves = [t.clone().requires_grad_() for t in (x[k].T, gamma[k], beta[k])]
+        parts = leaves[0].reshape(3, 4, *shape)
+        out = [
+            nn.functional.batch_norm(p, None, None, *leaves[1:], True, 0, 1e-3)
+            for p in parts
+        ]
+        out = torch.cat(out).reshape(12, -1)
+        wanted = torch.autograd.grad((out * dy[k].T).sum(), leaves)
+        assert torch.allclose(y[k].T, out, rtol=0, atol=1e-12)
+        for found, grad in zip((dx[k].T, dgamma[k], dbeta[k]), wanted, strict=True):
+            assert torch.allclose(found, grad, rtol=0, atol=1e-11)
+        values = x[k].view(shape[0], -1, 3, 4).transpose(1, 2).flatten(2)
+        mean, var = values.mean((1, 2)), values.var(2).mean(1)
+        m = values[0].numel()
+        assert torch.allclose(cache.mean[k, :, 0], mean, rtol=0, atol=1e-12)
+        assert torch.allclose(cache.var[k, :, 0] * m / (m - 1), var, rtol=0, atol=1e-12)
+
+
+def test_one_ghost_is_batch_normalization_and_so_is_inference():
+    runs = [
+        train(Network((64,), (16, 16), norm=norm), digits, SEEDS, lr=0.1, steps=20)
+        for norm in ("batch", "ghost", ("ghost", 60))
+    ]
+    for run in runs[1:]:
+        np.testing.assert_allclose(run.theta, runs[0].theta, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(run.running, runs[0].running, rtol=0, atol=1e-12)
+    smaller = Network((64,), (16, 16), norm=("ghost", 10))
+    run = train(smaller, digits, SEEDS, lr=0.1, steps=20)
+    assert np.abs(run.theta - runs[0].theta).max() > 1e-3
+    twin, split = Network((64,), (16, 16), norm="batch"), digits(0)
+    x, y = split.x_test, split.y_test
+    known = moments_over(twin, run.theta, digits(0).x_train)
+    one, other = (evaluate(n, run.theta, x, y, known) for n in (twin, smaller))
+    np.testing.assert_allclose(one.loss, other.loss, rtol=0, atol=1e-12)
+
+
+def test_a_batch_is_divided_without_a_rest():
+    network = Network((64,), (16,), norm=("ghost", 7))
+    with pytest.raises(ValueError, match="size of a ghost is 7, of the batch 60"):
+        train(network, digits, [0], lr=0.1, steps=1)
+    with pytest.raises(ValueError, match="size is 1; allowed"):
+        Network((64,), (16,), norm=("ghost", 1))
+
+
+@pytest.mark.parametrize("kind", [Dropout, BatchDropout])
+def test_masks_are_zero_or_what_keeps_the_mean(kind):
+    shape, p = (200,), 0.3
+    x, gamma, beta = drawn(shape, m=100)
+    given = (gamma, beta) if kind is BatchDropout else ()
+    clean, _ = kind(0.0).forward(x, shape, *given)
+    y, cache = kind(0.0, p, SEEDS).forward(x, shape, *given)
+    mask = (y / clean).round(decimals=12)
+    assert set(mask.unique().tolist()) == {0.0, round(1 / 0.7, 12)}
+    assert abs((mask == 0).double().mean() - p) < 0.01
+    assert not torch.equal(mask[0], mask[1])
+    dx, *rest = kind(0.0, p, SEEDS).backward(torch.ones_like(x), shape, cache, *given)
+    if kind is Dropout:
+        assert torch.allclose(dx, y / x, rtol=0, atol=1e-12)
+    else:
+        again = BatchDropout(0.0).forward(x, shape, *given)[1]
+        wanted = BatchDropout(0.0).backward(mask, shape, again, *given)
+        for found, one in zip((dx, *rest), wanted, strict=True):
+            assert torch.allclose(found, one, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["dropout", "batch-dropout"])
+def test_a_network_has_the_masks_that_it_has_alone(name):
+    def run(seeds, p):
+        network = Network((64,), (16, 16), norm=(name, p, seeds))
+        return train(network, digits, seeds, lr=0.1, steps=10).theta
+
+    both = run(SEEDS, 0.5)
+    for k, seed in enumerate(SEEDS):
+        np.testing.assert_allclose(both[k], run((seed,), 0.5)[0], rtol=0, atol=1e-10)
+    assert np.abs(both - run(SEEDS, 0.0)).max() > 1e-3
+
+
+def test_dropout_before_relu_is_dropout_behind_it():
+    z, _, _ = drawn((5,))
+    mask = Dropout(0.0, 0.5, SEEDS).masks.draw(z)
+    assert torch.equal(torch.relu(z * mask), torch.relu(z) * mask)
+
+
+def test_batch_dropout_is_off_at_inference():
+    network = Network((64,), (16, 16), norm=("batch-dropout", 0.5, SEEDS))
+    twin = Network((64,), (16, 16), norm="batch")
+    run = train(network, digits, SEEDS, lr=0.1, steps=10, recorder=Recorder(None))
+    for k, seed in enumerate(SEEDS):
+        split, one = digits(seed), slice(k, k + 1)
+        score = evaluate(
+            twin, run.theta[one], split.x_test, split.y_test, run.running[one]
+        )
+        assert abs(score.loss[0] - run.loss[k, -1]) < 1e-12
+
+
+def test_dropout_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match=r"p is 1\.0; allowed"):
+        Network((64,), (16,), norm=("dropout", 1.0, (0,)))
+    network = Network((64,), (16,), norm=("dropout", 0.5, (0,)))
+    theta = init_parameters(network, [0, 1])
+    with pytest.raises(ValueError, match="seeds of dropout are 1"):
+        gradient(network, theta, digits(0).x_test, digits(0).y_test)
+    trace = forward(Network((64,), (16,), norm="dropout"), theta, digits(0).x_test)
+    assert len(trace) == 2
