@@ -18,7 +18,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve check-site test lint unit notebooks run landing lab claims bench matrix lock newest clean
+.PHONY: help setup book serve check-site test lint unit notebooks run landing handout lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ run: $(READY)  ## run every notebook again and store its outputs in normal form
 
 landing: $(READY)  ## take the figure of the first page from its chapter again
 	@$(RUN) booktools.landing
+
+handout: $(READY)  ## for a class: chapters without solutions, an assignment that grades itself
+	@$(RUN) booktools.handout
 
 lab: $(READY)  ## open the chapters in JupyterLab
 	@$(RUN) jupyterlab --notebook-dir=chapters

@@ -8,6 +8,7 @@ import time
 import nbformat
 import numpy as np
 import pytest
+from torch import nn
 
 from batchnorm import exercises, graph
 from batchnorm.exercises import MISTAKES, TASKS, catching, check, diagnose, messages
@@ -141,8 +142,8 @@ def said(mine, task="forward"):
 
 
 def test_bad_answers_get_a_sentence():
-    assert "of type NoneType; asked for is a function forward(x" in said(None)
-    assert "None: is there a return?" in said(lambda *_: None)
+    assert "of type float; asked for is a function forward(x" in said(1.0)
+    assert "None: is there a return?" in said(lambda *_: print(end=""))
     assert "2 results" in said(lambda x, *_: (x, x), "backward")
     assert "returns 2 results; asked for is y." in said(lambda x, *_: (x, "cache"))
     assert "dgamma is None" in said(lambda dy, *_: (dy, None, dy), "backward")
@@ -150,6 +151,61 @@ def test_bad_answers_get_a_sentence():
     assert "cannot be read" in said(lambda *_: [[1.0], [1.0, 2.0]])
     assert "y has another shape" in said(lambda x, *_: x.T)
     assert "not finite" in said(lambda x, *_: x * np.nan)
+
+
+def stub(*arguments):
+    """What is asked for."""
+    ...
+
+
+class Stub(nn.Module):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        super().__init__()
+
+    def forward(self, x): ...
+
+
+@pytest.mark.parametrize("name", [*TASKS, "graph"])
+def test_an_empty_answer_is_told_to_be_filled_in(name):
+    answers = [..., None, *([Stub, nn.Module] if name == "module" else [])]
+    if not name.startswith("graph"):
+        answers += [stub, lambda *arguments: ...]
+    for answer in answers:
+        found = diagnose(name, answer)
+        assert not found.right
+        assert found.mistake is None
+        assert found.message.startswith(f"{name}: not filled in yet; asked for is ")
+
+
+def test_an_answer_that_is_filled_in_by_half_is_told_where():
+    def half(x, gamma, beta, eps):
+        mean = ...
+        return x - mean
+
+    def dots(dy, x, gamma, eps):
+        return dy, ..., dy.sum(0)
+
+    def refuses(x, gamma, beta, eps):
+        raise NotImplementedError
+
+    said = "forward: not filled in yet, not everywhere.\nIt is at your line: "
+    assert diagnose("forward", half).message == said + "return x - mean"
+    assert diagnose("forward", refuses).message == said + "raise NotImplementedError"
+    said = "backward: dgamma is not filled in yet: it is still `...`."
+    assert diagnose("backward", dots).message == said
+    said = "graph.d_scaled: not filled in yet; asked for is an array."
+    assert diagnose("graph", {"d_z": ...}).message == said
+
+
+def test_an_answer_that_returns_nothing_is_not_taken_for_empty():
+    def forgets(x, gamma, beta, eps):
+        y = x  # noqa: F841
+
+    class Inherits(nn.BatchNorm1d): ...
+
+    assert "is there a return?" in diagnose("forward", forgets).message
+    assert "not filled in" not in diagnose("forward", lambda *_: 0.0).message
+    assert diagnose("module", Inherits).right
 
 
 def test_an_unknown_task_is_refused():
@@ -290,6 +346,12 @@ def usual_test(program):
     np.testing.assert_allclose(y.std(0), 1, atol=1e-2)
 
 
+def test_an_empty_test_is_told_to_be_filled_in():
+    for empty in (..., None, stub):
+        found = catching.judge(TASKS["forward"], empty)
+        assert found.message.startswith("forward: not filled in yet; asked for is a ")
+
+
 def test_the_usual_test_misses_most(capsys):
     caught = catching.judge(TASKS["forward"], usual_test)
     assert caught.accused == ()
@@ -330,4 +392,4 @@ def test_a_test_that_accuses_is_told_so():
     assert len(caught.accused) == 4
     assert "refuses 4 of 4 right programs" in caught.message
     assert "no program is good enough" in caught.message
-    assert "of type NoneType" in catching.judge(TASKS["forward"], None).message
+    assert "of type float" in catching.judge(TASKS["forward"], 1.0).message

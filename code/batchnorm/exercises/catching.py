@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from batchnorm.exercises import calls, messages, styles
+from batchnorm.exercises import calls, messages, stubs, styles
 from batchnorm.exercises.calls import Failure
 
 
@@ -40,6 +40,8 @@ def judge(task, test):
     -------
     Caught
     """
+    if stubs.is_empty(test):
+        return Caught((), (), (), messages.no_test(task))
     if not callable(test):
         kind = type(test).__name__
         text = (

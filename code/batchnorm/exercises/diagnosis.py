@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchnorm.exercises import calls, compare, messages
+from batchnorm.exercises import calls, compare, messages, stubs
 from batchnorm.exercises.calls import Failure
 from batchnorm.exercises.mistakes.normalize import WRITES
 
@@ -57,6 +57,8 @@ def examine(task, program):
     -------
     Diagnosis
     """
+    if stubs.is_empty(program):
+        return Diagnosis(False, None, messages.not_filled_in(task))
     if not (callable(program) or task.answer):
         return Diagnosis(False, None, messages.not_callable(task, program))
     program = task.adapt(program)
@@ -109,6 +111,8 @@ def _usable(task, results):
         return Failure("Unusable", messages.wrong_number(task, len(results)))
     arrays = []
     for name, result in zip(asked, results, strict=True):
+        if result is ...:
+            return Failure("Unusable", messages.still_dots(name))
         if result is None:
             return Failure("Unusable", messages.one_is_none(task, name))
         try:

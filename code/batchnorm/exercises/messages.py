@@ -113,6 +113,18 @@ def unnamed(task, broken, where):
 # What cannot be compared
 
 
+def not_filled_in(task):
+    """The answer is still empty."""
+    return _lines(
+        f"{task.name}: not filled in yet; asked for is {task.asks or task.signature}."
+    )
+
+
+def still_dots(name):
+    """One of the results is still an ellipsis."""
+    return f"{name} is not filled in yet: it is still `...`."
+
+
 def not_callable(task, program):
     """What came is not a function."""
     kind = type(program).__name__
@@ -164,7 +176,9 @@ def failed(task, probe, failure):
     at = f" for {shapes}" if shapes else ""
     own = [f"It is at your line: {failure.line}"] if failure.line else []
     if failure.kind == "Unusable":
-        return _lines(f"{task.name}: not right yet. {failure.text}")
+        empty = "is not filled in yet" in failure.text
+        how = "" if empty else "not right yet. "
+        return _lines(f"{task.name}: {how}{failure.text}")
     if failure.kind == "TooLong":
         return _lines(
             f"{task.name}: {failure.text}{at}, and was stopped. "
@@ -172,6 +186,8 @@ def failed(task, probe, failure):
             *own,
         )
     error = f"{failure.kind}: {failure.text}".rstrip(": ")
+    if failure.kind == "NotImplementedError" or "'ellipsis'" in failure.text:
+        return _lines(f"{task.name}: not filled in yet, not everywhere.", *own)
     return _lines(
         f"{task.name}: your function raises an error{at}.",
         error,
@@ -192,6 +208,14 @@ def no_dict(answers):
     return _lines(
         f"graph: what came is of type {kind}; asked for is a dict from names of nodes, "
         "as d_var, to arrays."
+    )
+
+
+def no_nodes():
+    """Nothing came for the graph."""
+    return _lines(
+        "graph: not filled in yet; asked for is a dict from names of nodes, as d_var, "
+        "to arrays."
     )
 
 
@@ -293,6 +317,14 @@ def caught(task, found, missed, accused, right):
         rest = f", and {more} more" if more > 0 else ""
         text.append(f"It lets pass: {', '.join(missed[:LISTED])}{rest}.")
     return _lines(*text)
+
+
+def no_test(task):
+    """The test is still empty."""
+    return _lines(
+        f"{task.name}: not filled in yet; asked for is a test(program) that raises an "
+        "error, or returns False, if it finds the program wrong."
+    )
 
 
 def test_failed(task, failure):

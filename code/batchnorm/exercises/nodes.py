@@ -35,6 +35,8 @@ def examine(tasks, answers):
     Diagnosis
         Of the first node that is wrong; its mistake is ``node:id``.
     """
+    if answers is None or answers is ...:
+        return Diagnosis(False, None, messages.no_nodes())
     if not isinstance(answers, dict):
         return Diagnosis(False, None, messages.no_dict(answers))
     named = {SHORT.get(name, name): value for name, value in answers.items()}

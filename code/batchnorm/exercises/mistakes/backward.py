@@ -75,6 +75,7 @@ PATHS = [
         "The derivative of 1/u is −1/u², and the minus is easily lost.",
         "The part along x̂ is doubled in place of removed, and weights run away.",
         "ch-closed-form",
+        "mlpack/mlpack#1327",
         from_var=lambda normal, along: -normal * along,
     ),
     mistake(
@@ -205,6 +206,7 @@ PARAMETERS = [
         "Both are vectors of one length.",
         "Scale and shift follow each other's gradient; the loss may still fall.",
         "ch-backward",
+        "Oneflow-Inc/oneflow#6149",
         dgamma=lambda for_beta, gathered: gathered(for_beta),
         dbeta=lambda for_gamma, gathered: gathered(for_gamma),
     ),

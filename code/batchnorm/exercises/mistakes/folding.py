@@ -101,6 +101,7 @@ FOLD = [
         "It is the default of PyTorch; elsewhere it is 0.001.",
         "A model from another framework is off where variances are small.",
         "ch9-frameworks",
+        "Xilinx/finn-base#21",
         shifted=lambda var: var + 1e-5,
     ),
     mistake(
@@ -126,6 +127,7 @@ FOLD = [
         "weight * scale broadcasts along the last axis, and runs if d_out is d_in.",
         "Inputs are scaled in place of outputs.",
         "ch9-folding",
+        "chr5tphr/zennit#71",
         along_rows=lambda scale: scale,
     ),
     mistake(

@@ -226,6 +226,7 @@ MODULE_MISTAKES = [
         "An attribute works until the model is saved or moved.",
         "A loaded model evaluates with 0 and 1.",
         "ch9-averaging",
+        "d2l-ai/d2l-zh#1265",
         registered=lambda: False,
     ),
     mistake(

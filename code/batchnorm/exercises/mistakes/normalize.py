@@ -80,6 +80,7 @@ EPSILON = [
         "It is the usual value, so usual tests pass.",
         "A model trained with another ε gives other outputs where variances are small.",
         "ch9-frameworks",
+        "PaddlePaddle/Paddle#5548",
         shifted=lambda var: var + 1e-5,
     ),
     mistake(
@@ -125,6 +126,7 @@ AFFINE = [
         "Both are vectors of one length.",
         "With γ = 1 and β = 0 at the start every output is 1, whatever the input.",
         "ch4-algorithm",
+        "qualcomm/aimet#85",
         scaled=lambda shift, x_hat: shift * x_hat,
         result=lambda scaled, scale: scaled + scale,
     ),
@@ -153,6 +155,7 @@ CENTERING = [
         "Where the standard deviation is near 1, both are the same.",
         "Large channels grow, small ones vanish, and more so with every layer.",
         "ch4-algorithm",
+        "mosaicml/llm-foundry#371",
         x_hat=lambda centered, std: centered * std,
     ),
 ]
@@ -221,6 +224,7 @@ FEATURE_MAPS = [
         "Axis 0 is the batch, as for a matrix.",
         "A shifted image no longer gives a shifted output; each mean sees few values.",
         "ch-convolution",
+        "Nico-Curti/NumPyNet#7",
         axes=lambda: (0,),
     ),
     mistake(
@@ -229,6 +233,7 @@ FEATURE_MAPS = [
         "It is instance normalization, and the output looks normalized.",
         "How bright a map is in one image against others is erased.",
         "ch-convolution",
+        "apache/tvm#18609",
         axes=lambda: (2, 3),
     ),
     mistake(
@@ -239,7 +244,9 @@ FEATURE_MAPS = [
         "ch-convolution",
         axes=lambda: (1, 2, 3),
     ),
-    replace(EVERYTHING, section="ch-convolution"),
+    replace(
+        EVERYTHING, section="ch-convolution", source="ap229997/Conditional-Batch-Norm#5"
+    ),
     mistake(
         "channels-last",
         "The last axis is taken for the channels; here they are on axis 1.",

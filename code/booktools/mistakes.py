@@ -1,0 +1,246 @@
+"""Sphinx extension: the page of planted mistakes, and the outcome of the trial.
+
+The numbers and verdicts come from running every planted mistake, every pair, every
+right program and every public check while the page is read. The comments ``% counts``,
+``% public``, ``% trial``, ``% plan`` and ``% matrix`` say where they go.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+from batchnorm import exercises
+from batchnorm.exercises import matrix, messages, public, trial
+from booktools.notebooks import ROOT
+
+PAGE = "back/mistakes"
+PLAN = ROOT / "docs" / "trial.md"
+
+
+@functools.cache
+def results():
+    """All verdicts, their counts, and what the public checks find.
+
+    Returns
+    -------
+    tuple
+        Verdicts, `Counts`, and pairs of a public check and what it finds.
+    """
+    verdicts = matrix.verdicts()
+    found = [(check, check.judge()) for check in public.CHECKS]
+    return verdicts, matrix.count(verdicts, matrix.pairs()), found
+
+
+def counts():
+    """The numbers of the catalogue as a table in Markdown.
+
+    Returns
+    -------
+    str
+    """
+    c = results()[1]
+    rows = [
+        ("one mistake", c.singles, c.caught, f"{c.named} exactly"),
+        ("two at once", c.pairs, c.pairs_caught, f"{c.half}, one of the two or both"),
+        ("right, in other styles", c.right, c.accused, ""),
+    ]
+    table = [
+        "| programs | tried | called wrong | named |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    table += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return (
+        "\n".join(table) + f"\n\nFor {c.sourced} of the {c.singles} a public thread is "
+        f"linked below; for the other {c.singles - c.sourced} none was found."
+    )
+
+
+def compared():
+    """What the public checks find, as a table in Markdown.
+
+    Returns
+    -------
+    str
+    """
+    lines = [
+        "| exercise | what its check looks at | finds | lets pass |",
+        "| --- | --- | ---: | --- |",
+    ]
+    for check, caught in results()[2]:
+        if caught.accused:
+            raise ValueError(f"{check.course}: accuses {caught.accused}")
+        everything = len(caught.found) + len(caught.missed)
+        missed = ", ".join(f"`{id}`" for id in caught.missed)
+        lines.append(
+            f"| [{check.course}]({check.source}), for `{check.task}` | {check.says} | "
+            f"{len(caught.found)} of {everything} | {missed} |"
+        )
+    return "\n".join(lines)
+
+
+def table():
+    """Every planted mistake with the verdict on it, task by task, as Markdown.
+
+    Returns
+    -------
+    str
+    """
+    parts, open_head = [], ""
+    for task, mistake, found in results()[0]:
+        if _head(task) != open_head:
+            open_head = _head(task)
+            parts.append(open_head)
+        node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
+        verdict = said(found.message).replace("|", "\\|")
+        section = f"{{ref}}`{messages.SECTIONS[mistake.section].split(',')[0]} "
+        section += f"<{mistake.section}>`"
+        parts[-1] += (
+            f"\n| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
+        )
+    return "\n\n".join(parts)
+
+
+def _head(task):
+    """The heading above a task's mistakes; the nodes of the graph share one."""
+    columns = "| mistake | verdict | read | thread |\n| --- | --- | --- | --- |"
+    name = "graph" if task.answer else task.name
+    asks = (
+        "an array at each node" if task.answer else f"`{task.asks or task.signature}`"
+    )
+    slug = name.replace("_", "-")
+    return f"(mistakes-{slug})=\n### `{name}`\n\n{asks}\n\n{columns}"
+
+
+def _thread(mistake):
+    if not mistake.source:
+        return ""
+    repository, number = mistake.source.split("#")
+    address = f"https://github.com/{repository}/issues/{number}"
+    return f"[{repository} {number}]({address})"
+
+
+def said(message):
+    """What is said to be wrong: a message up to its counterexample.
+
+    Parameters
+    ----------
+    message : str
+        Of a verdict.
+
+    Returns
+    -------
+    str
+    """
+    text = " ".join(message.split()).partition(": not right yet. ")[2]
+    parts = re.split(r" (?:At [a-zT]|On the four|After the call,)", text, maxsplit=1)
+    return parts[0]
+
+
+# ---------------------------------------------------------------------------
+# The trial
+
+
+def outcome(record=None):
+    """What came of the trial, in sentences.
+
+    Parameters
+    ----------
+    record : dict, optional
+        The record; the one in the book if it is not given.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    record = record or trial.record()
+    if record is None:
+        return "**It was planned, and not run yet.**"
+    (named, of_named), (wrong, of_wrong) = (record["counts"][a] for a in trial.ARMS)
+    gap, low, high = (f"{100 * x:.0f}".replace("-", "−") for x in record["difference"])
+    return (
+        f"**{record['verdict'].capitalize()}.** Told what `check` says, readers "
+        f"repaired {named} of {of_named} at the first attempt; told “wrong” and a "
+        f"counterexample, {wrong} of {of_wrong}. The difference is {gap} points, with "
+        f"95 % confidence between {low} and {high}; asked was more than "
+        f"{100 * trial.INTEREST:.0f}. Fisher's exact test: p = {record['fisher']:.2g}. "
+        "The repairs were made by language models, one program each, that saw only the "
+        "task, the program and the answer. What this shows is how such readers fare on "
+        "these twenty programs; of people who learn the method it says nothing."
+    )
+
+
+def details(record=None):
+    """The twenty programs, their arms and what became of them, as Markdown.
+
+    Parameters
+    ----------
+    record : dict, optional
+        The record; the one in the book if it is not given.
+
+    Returns
+    -------
+    str
+    """
+    record = record or trial.record()
+    drawn = trial.arms()
+    rows = {row["id"]: row for row in (record or {"rows": []})["rows"]}
+    lines = [
+        "| | task | named by `check` | arm | repaired | from |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for program in trial.programs():
+        row = rows.get(program.id)
+        repaired = "" if row is None else "yes" if row["repaired"] else "no"
+        sources = ", ".join(f"[{_short(a)}]({a})" for a in program.sources)
+        named = program.found.mistake
+        lines.append(
+            f"| {program.id} | `{program.task}` | {f'`{named}`' if named else ''} | "
+            f"{drawn[program.id]} | {repaired} | {sources} |"
+        )
+    return "\n".join(lines)
+
+
+def _short(address):
+    found = re.search(r"github.com/([^/]+/[^/]+)/(?:issues|pull)/(\d+)", address)
+    if found:
+        return f"{found[1]} {found[2]}"
+    found = re.search(r"github.com/([^/]+/[^/]+)/blob", address)
+    return found[1] if found else address.split("/")[2]
+
+
+def plan():
+    """The plan of the trial, a level below the page's sections."""
+    text = PLAN.read_text("utf-8").partition("\n\n")[2]
+    return text.partition("\n\n")[2].rstrip()
+
+
+# ---------------------------------------------------------------------------
+# Sphinx
+
+
+def read_page(app, docname, source):
+    """Put the results where the page's comments stand."""
+    if docname == "back/evidence":
+        source[0] = source[0].replace("\n% trial\n", f"\n{outcome()}\n")
+        app.env.note_dependency(str(trial.RECORD))
+    if docname != PAGE:
+        return
+    parts = {
+        "counts": counts,
+        "public": compared,
+        "trial": outcome,
+        "plan": plan,
+        "programs": details,
+        "matrix": table,
+    }
+    for mark, make in parts.items():
+        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{make()}\n")
+    package = Path(exercises.__file__).parent
+    for path in (PLAN, trial.RECORD, *package.rglob("*.py")):
+        app.env.note_dependency(str(path))
+
+
+def setup(app):
+    app.connect("source-read", read_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

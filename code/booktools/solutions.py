@@ -1,0 +1,260 @@
+"""Sphinx extension: all exercises with their solutions, a page at the back per chapter.
+
+The pages come from the notebooks: an exercise, the code that belongs to it, and its
+solution, unfolded, with the stored outputs. ``% solutions`` says where they go, and
+``% chapters`` where the pages are listed. Below the heading of a chapter's exercises
+stands a link to its page, and on the page a link to each exercise.
+"""
+
+import posixpath
+import re
+from dataclasses import dataclass, field
+
+from docutils import nodes
+from sphinx import addnodes
+
+from booktools.notebooks import CHAPTERS, notebooks, read
+
+PAGES = "back/solutions"
+OPENING = re.compile(r"(`{3,}|:{3,})\{([\w-]+)\} ?(.*)")
+LABEL = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
+EQUATION_LABEL = re.compile(r"^(\$\$) \(eq-[\w-]+\)", re.MULTILINE)
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
+
+
+@dataclass
+class Exercise:
+    """One exercise, as Markdown.
+
+    Parameters
+    ----------
+    title, label : str
+        As its directive says.
+    task, solution : list of str
+        What it asks, and what its solution says: prose, code and outputs in order.
+    """
+
+    title: str
+    label: str
+    task: list = field(default_factory=list)
+    solution: list = field(default_factory=list)
+
+
+def chapters():
+    """The notebooks that have exercises.
+
+    Returns
+    -------
+    list of Path
+    """
+    return [path for path in notebooks() if path.stem != "template" and exercises(path)]
+
+
+def exercises(path):
+    """The exercises of a chapter, in order.
+
+    Parameters
+    ----------
+    path : Path
+        Its notebook.
+
+    Returns
+    -------
+    list of Exercise
+    """
+    found, open_part = [], None
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            if open_part is not None:
+                open_part += _code(cell)
+            continue
+        for kind, argument, text in blocks(cell.source):
+            if kind == "exercise":
+                label = re.search(r":label: (\S+)", text)[1]
+                body = re.sub(r"^:[\w-]+:.*\n?", "", text, flags=re.MULTILINE)
+                found.append(Exercise(argument, label, [body.strip()]))
+                open_part = found[-1].task
+            elif kind == "solution-start":
+                owner = next(e for e in found if e.label == argument)
+                open_part = owner.solution
+            elif kind == "solution-end" or (kind == "" and _leaves(text)):
+                open_part = None
+            elif open_part is not None and not _is_hint(kind, argument):
+                open_part.append(text.strip())
+    return [_placed(exercise) for exercise in found]
+
+
+def blocks(source):
+    """The directives of a piece of Markdown, and the text between them.
+
+    Parameters
+    ----------
+    source : str
+        Markdown.
+
+    Yields
+    ------
+    tuple of str
+        The directive, its argument and its content; for other text, and for
+        directives that are not about exercises, two empty strings and the text.
+    """
+    lines, text = source.split("\n"), []
+    while lines:
+        line = lines.pop(0)
+        opened = OPENING.fullmatch(line)
+        body = []
+        if opened:
+            while lines and lines[0] != opened[1]:
+                body.append(lines.pop(0))
+            lines[:1] = []
+        known = opened and (
+            opened[2] in ("exercise", "solution-start", "solution-end")
+            or _is_hint(opened[2], opened[3])
+        )
+        if known:
+            yield from _between(text)
+            text = []
+            yield opened[2], opened[3], "\n".join(body)
+        elif opened:
+            text += [line, *body, opened[1]]
+        else:
+            heading = re.match(r"#{2,} ", line)
+            if heading:  # what comes before a heading is not below it
+                yield from _between(text)
+                text = []
+            text.append(line)
+    yield from _between(text)
+
+
+def _between(lines):
+    text = "\n".join(lines).strip()
+    if text:
+        yield "", "", text
+
+
+def _is_hint(kind, argument):
+    return kind == "admonition" and argument.startswith("Hint")
+
+
+def _leaves(text):
+    """Whether a text begins another section."""
+    return bool(re.match(r"(\([\w-]+\)=\n)?#{2,} ", text))
+
+
+def _code(cell):
+    """A cell of code and what it printed, as Markdown."""
+    parts = [f"```python\n{cell.source}\n```"]
+    for output in cell.outputs:
+        text = output.get("text") or output.get("data", {}).get("text/plain", "")
+        if "image/png" in output.get("data", {}):
+            parts.append("*It draws the figure that stands in the chapter.*")
+        elif text.strip():
+            parts.append(f"```text\n{text.rstrip()}\n```")
+    return parts
+
+
+def _placed(exercise):
+    """The same without labels, which stay in the chapter, and with links from here."""
+
+    def placed(text):
+        if text.startswith(("```python", "```text")):
+            return text
+        text = EQUATION_LABEL.sub(r"\1", LABEL.sub("", text))
+        up = posixpath.relpath("chapters", PAGES)
+        return LINK.sub(
+            lambda m: f"]({posixpath.normpath(posixpath.join(up, m[1]))})", text
+        )
+
+    task = [placed(text) for text in exercise.task]
+    solution = [placed(text) for text in exercise.solution]
+    return Exercise(exercise.title, exercise.label, task, solution)
+
+
+# ---------------------------------------------------------------------------
+# The pages
+
+
+def title(path):
+    """Title and label of a chapter.
+
+    Parameters
+    ----------
+    path : Path
+        Its notebook.
+
+    Returns
+    -------
+    tuple of str
+    """
+    head = re.match(r"\((ch-[\w-]+)\)=\n# (.+)", read(path).cells[0].source)
+    return head[2], head[1]
+
+
+def page(path):
+    """All exercises of a chapter with their solutions, as Markdown.
+
+    Parameters
+    ----------
+    path : Path
+        Its notebook.
+
+    Returns
+    -------
+    str
+    """
+    name, label = title(path)
+    parts = [f"(solutions-{label})=\n# Solutions: {name}", f"To {{ref}}`{label}`."]
+    for exercise in exercises(path):
+        parts.append(f"(solved-{exercise.label})=\n## {exercise.title}")
+        parts += exercise.task
+        parts.append(f"**Solution** of {{ref}}`this exercise <{exercise.label}>`.")
+        parts += exercise.solution
+    return "\n\n".join(parts) + "\n"
+
+
+def listed():
+    """The chapters with links to their pages, as Markdown."""
+    lines = []
+    for path in chapters():
+        name, label = title(path)
+        count = len(exercises(path))
+        lines.append(f"- {{ref}}`{name} <solutions-{label}>`: {count} exercises")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------
+# Sphinx
+
+
+def read_page(app, docname, source):
+    """Put the exercises where the page's comment stands."""
+    if docname == PAGES:
+        source[0] = source[0].replace("% chapters\n", f"{listed()}\n")
+        for path in notebooks():
+            app.env.note_dependency(str(path))
+    elif docname.startswith(f"{PAGES}/"):
+        path = CHAPTERS / f"{docname.rpartition('/')[2]}.ipynb"
+        source[0] = source[0].replace("% solutions\n", page(path))
+        app.env.note_dependency(str(path))
+
+
+def link_page(app, doctree):
+    """Below the heading of a chapter's exercises, link the page of their solutions."""
+    if not app.env.docname.startswith("chapters/"):
+        return
+    path = CHAPTERS / f"{app.env.docname.rpartition('/')[2]}.ipynb"
+    for section in doctree.findall(nodes.section):
+        heading = isinstance(section[0], nodes.title) and section[0].astext()
+        if heading == "Exercises":
+            name = f"solutions-{title(path)[1]}"
+            options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
+            link = addnodes.pending_xref("", reftarget=name, **options)
+            link += nodes.inline("", "on one page", classes=["std", "std-ref"])
+            text = nodes.Text("The solutions fold below, and stand "), link
+            section.insert(1, nodes.paragraph("", "", *text, nodes.Text(" as well.")))
+
+
+def setup(app):
+    app.connect("source-read", read_page)
+    app.connect("doctree-read", link_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

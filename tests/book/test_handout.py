@@ -1,0 +1,143 @@
+"""What a class gets: chapters without solutions that run, an assignment that grades."""
+
+import ast
+import builtins
+import importlib.util
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from batchnorm.exercises import diagnose
+from booktools import handout
+from booktools.notebooks import notebooks, read
+
+CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+
+each = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+
+
+def markdown(nb):
+    return "\n".join(c.source for c in nb.cells if c.cell_type == "markdown")
+
+
+def code(nb):
+    return [c.source for c in nb.cells if c.cell_type == "code"]
+
+
+@each
+def test_solutions_are_gone_and_tasks_and_hints_are_not(path):
+    whole, given = read(path), handout.without_solutions(read(path))
+    nbformat.validate(given)
+    assert "solution-" not in markdown(given)
+    assert "filled cell" not in markdown(given)
+    assert markdown(given).count("{exercise}") == markdown(whole).count("{exercise}")
+    hints = markdown(whole).count("{admonition} Hint")
+    assert markdown(given).count("{admonition} Hint") == hints
+    assert set(code(given)) < set(code(whole))
+
+
+@each
+def test_what_is_left_needs_no_name_that_a_solution_defines(path):
+    given = code(handout.without_solutions(read(path)))
+    kept = ast.parse("\n".join(given))
+    removed = [cell for cell in code(read(path)) if cell not in given]
+    known = defined(kept) | set(dir(builtins))
+    used = {n.id for n in ast.walk(kept) if isinstance(n, ast.Name)}
+    assert not used & (defined(ast.parse("\n".join(removed))) - known)
+
+
+def defined(tree):
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+    return names
+
+
+def test_a_piece_of_markdown_may_end_one_solution_and_begin_another():
+    cells = [
+        "Text.\n\n```{exercise} A\n:label: ex-a\n\nDo it.\n```\n\n"
+        "```{solution-start} ex-a\n:class: dropdown\n```\n\nThe answer.",
+        "```{solution-end}\n```\n\n```{exercise} B\n:label: ex-b\n\nAgain.\n```\n\n"
+        "```{solution-start} ex-b\n```\nNo.\n```{solution-end}\n```\n\nAfter.",
+    ]
+    cells = [nbformat.v4.new_markdown_cell(text) for text in cells]
+    cells.insert(1, nbformat.v4.new_code_cell("print('the answer')"))
+    given = handout.without_solutions(nbformat.v4.new_notebook(cells=cells))
+    assert code(given) == []
+    said = markdown(given)
+    assert "answer" not in said
+    assert "No." not in said
+    assert all(words in said for words in ("Text.", "Do it.", "Again.", "After."))
+
+
+def test_stubs_have_no_outputs_and_the_argument_keeps_its_own(tmp_path):
+    path = next(p for p in CHAPTERS if p.stem == "06_backward_closed")
+    given = handout.without_solutions(read(path))
+    stubs = [c for c in given.cells if c.cell_type == "code" and "..." in c.source]
+    assert not any(cell.outputs for cell in stubs)
+    assert any(c.outputs for c in given.cells if c.cell_type == "code")
+
+
+def test_the_assignment_runs_empty_and_says_so():
+    nb = handout.assignment()
+    NotebookClient(nb, timeout=100, kernel_name="python3").execute()
+    said = [o.text for c in nb.cells if c.cell_type == "code" for o in c.outputs]
+    assert len(said) == len(handout.ASSIGNED)
+    assert all("not filled in yet" in text for text in said)
+
+
+RIGHT = """def forward(x, gamma, beta, eps):
+    c = x - x.mean(0)
+    return gamma * c / np.sqrt((c**2).mean(0) + eps) + beta"""
+WRONG = """def backward(dy, x, gamma, eps):
+    v = 1 / np.sqrt(x.var(0) + eps)
+    h = (x - x.mean(0)) * v
+    return gamma * v * (dy - dy.mean(0)), (dy * h).sum(0), dy.sum(0)"""
+
+
+def test_otter_grades_a_right_and_a_wrong_answer(tmp_path):
+    if importlib.util.find_spec("otter") is None:
+        pytest.skip("otter-grader is not installed: pip install '.[grader]'")
+    handout.write(tmp_path / "handout")
+    grader = tmp_path / "handout" / "grader"
+    nb = nbformat.read(grader / "assignment.ipynb", as_version=4)
+    for cell in nb.cells:
+        cell.source = {"forward": RIGHT, "backward": WRONG}.get(cell.id, cell.source)
+    nbformat.write(nb, grader / "submission.ipynb")
+    (grader / "results").mkdir()
+    for line in handout.README.split("\n"):
+        if line.startswith("    otter "):
+            otter = [sys.executable, "-m", *line.split()]
+            subprocess.run(otter, cwd=grader, check=True, capture_output=True)
+    results = json.loads((grader / "results" / "results.json").read_text())["tests"]
+    scores = {test["name"]: test for test in results}
+    assert scores["forward"]["score"] == 1
+    assert scores["backward"]["score"] == 0
+    assert "The variance is taken as a constant" in scores["backward"]["output"]
+
+
+def test_the_tests_for_otter_say_what_diagnose_says(monkeypatch):
+    """The same without otter: its decorator only marks a function."""
+    module = type(sys)("otter.test_files")
+    module.test_case = lambda **_: lambda function: function
+    monkeypatch.setitem(sys.modules, "otter", type(sys)("otter"))
+    monkeypatch.setitem(sys.modules, "otter.test_files", module)
+    space = {}
+    exec(handout.TEST.format(name="forward"), space)
+    with pytest.raises(AssertionError, match="not filled in yet"):
+        space["test_forward"](...)
+    names = {}
+    exec("import numpy as np\n" + RIGHT, names)
+    assert diagnose("forward", names["forward"]).right
+    space["test_forward"](names["forward"])
