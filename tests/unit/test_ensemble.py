@@ -77,7 +77,7 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
             shape = (shape[0], shape[1] // layer.size, shape[2] // layer.size)
             continue
         normed = network.norm is not None and not last
-        cancels = network.norm in ("batch", "per-activation")
+        cancels = network.norm in ("batch", "per-activation", "noisy")
         bias = not (normed and network.order == "before" and cancels)
         if isinstance(layer, Conv):
             modules.append(
