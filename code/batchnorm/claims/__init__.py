@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import why  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -40,4 +41,5 @@ __all__ = [
     "training",
     "transform",
     "whitening",
+    "why",
 ]

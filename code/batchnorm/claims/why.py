@@ -1,30 +1,27 @@
 """Claims of the trial: what is said to make batch normalization work."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from batchnorm import datasets
+from batchnorm.claims.descents import steps_of_descent
 from batchnorm.claims.networks import (
     PERFECT,
     SHARED,
     Arm,
     accuracies,
     final_accuracy,
-    mini_batches,
-    trained,
+)
+from batchnorm.claims.random_layers import (
+    backward_squares,
+    expected_gap,
+    gaps,
+    linear_growth,
 )
 from batchnorm.claims.registry import experiment, prediction
+from batchnorm.claims.smooth import sharpness
 from batchnorm.claims.tuning import SWEEPS, best, stored
 from batchnorm.claims.types import above, below
-from batchnorm.ensemble import (
-    Recorder,
-    forward,
-    gradient,
-    init_parameters,
-    train,
-    unpack,
-)
+from batchnorm.ensemble import Recorder, forward, init_parameters, train
 
 POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 FACTOR = 1.25  # the smallest ratio of interest in this book
@@ -158,8 +155,37 @@ def early(seeds, arm, net, steps):
 
 
 @experiment(
+    "share of the lead of batch normalization that is lost at the plain arm's rate",
+    above(0.5),
+    id="rate-carries-the-lead",
+    statement=(
+        "Batch normalization loses more than half of its lead over none, in accuracy "
+        "over the first 60 steps, if it is given the rate that is best without it."
+    ),
+    claimed=(
+        "BN primarily enables training with larger learning rates, which is the cause "
+        "for faster convergence and better generalization"
+    ),
+    claimed_by="bjorck2018understanding, abstract",
+    source="bjorck2018understanding, abstract",
+    setting={
+        "first": NORMALIZED,
+        "second": NORMALIZED._replace(rate=PLAIN.rate),
+        "without": PLAIN,
+        **NOISE,
+    },
+    negative={"second": NORMALIZED._replace(draw=1)},
+    positive={"second": SLOW},
+    oracle={"second": PERFECT},
+)
+@experiment(
     "share of the lead of batch normalization that the noise takes away",
     below(0.25),
+    id="noise-costs-little",
+    statement=(
+        "The noise takes away less than a quarter of the lead that batch normalization "
+        "has over none, in accuracy over the first 60 steps, all three tuned."
+    ),
     claimed=(
         "the performance difference between models with BatchNorm layers, and “noisy” "
         "BatchNorm layers is almost non-existent"
@@ -171,9 +197,8 @@ def early(seeds, arm, net, steps):
     positive={"second": NORMALIZED._replace(draw=1)},
     oracle={"first": PERFECT},
 )
-def noise_costs_little(seeds, *, first, second, without, net, steps):
-    """The noise takes away less than a quarter of the lead that batch normalization
-    has over none, in accuracy over the first 60 steps, all three tuned."""
+def lost(seeds, *, first, second, without, net, steps):
+    """Share of the lead of one arm over ``without`` that another has not."""
     high, middle, low = (
         early(seeds, arm, net, steps) for arm in (first, second, without)
     )
@@ -183,8 +208,6 @@ def noise_costs_little(seeds, *, first, second, without, net, steps):
 # ---------------------------------------------------------------------------
 # Smoothness: how fast the gradient changes along itself, in units that the scale of
 # the weights does not move
-
-FRACTIONS = 0.5, 1.0, 2.0, 4.0  # of a step, from Santurkar et al., appendix A.2.2
 
 
 def smoothness(sweep):
@@ -200,7 +223,9 @@ def smoothness(sweep):
         "setting": {"without": without, "normalized": normalized, "net": sweep},
         "negative": {"normalized": without._replace(draw=1)},
         "positive": {
-            "without": without._replace(scale=1.5 * without.scale),
+            "without": without._replace(
+                scale=1.25 * without.scale, rate=without.rate / 10
+            ),
             "normalized": without,
         },
         "oracle": {"without": PERFECT},
@@ -241,56 +266,6 @@ def smoother(seeds, *, without, normalized, net):
     )
 
 
-@lru_cache(maxsize=8)
-def sharpness(seeds, arm, net, relative=True):
-    """Largest change of the gradient over the distance along it -> (S,).
-
-    The geometric mean over four moments of the first 40 steps. Each layer's weights
-    are measured by their length if ``relative``. A `PERFECT` landscape is a plane.
-    """
-    if arm == PERFECT:
-        return np.full(len(seeds), 1e-9)
-    keep = Recorder(every=(1, 10, 20, 40), quantities={"theta": _theta})
-    run = trained(seeds, arm, net, steps=40, recorder=keep)
-    found = [
-        _sharpness(run.network, theta, arm.rate, batch, relative)
-        for theta, batch in zip(
-            np.moveaxis(run.records["theta"], 1, 0),
-            mini_batches(seeds, 60, 4),
-            strict=True,
-        )
-    ]
-    return np.exp(np.mean(np.log(found), axis=0))
-
-
-def _theta(state):
-    return state.theta
-
-
-def _sharpness(network, theta, rate, batch, relative):
-    """At one place -> (S,)."""
-    _, here = gradient(network, theta, *batch)
-    layers = [layer.weight for layer in unpack(network, theta)]
-    lengths = [
-        np.linalg.norm(w, axis=(1, 2)) if relative else np.ones(len(w)) for w in layers
-    ]
-
-    def norm(vector, power):
-        parts = (layer.weight for layer in unpack(network, vector))
-        squares = [
-            np.sum(part**2, axis=(1, 2)) * length ** (2 * power)
-            for part, length in zip(parts, lengths, strict=True)
-        ]
-        return np.sqrt(np.sum(squares, axis=0))
-
-    changes = []
-    for fraction in FRACTIONS:
-        step = fraction * rate * here
-        _, there = gradient(network, theta - step, *batch)
-        changes.append(norm(there - here, 1) / norm(step, -1))
-    return np.max(changes, axis=0)
-
-
 # ---------------------------------------------------------------------------
 # The size of gradients, at initialization
 
@@ -303,7 +278,7 @@ RANDOM = {"depth": 20, "width": 512}
     tolerance=0.05,  # a factor of 2.5 over nineteen layers
     claimed="batch normalization itself is the cause of gradient explosion",
     claimed_by="yang2019mean, abstract",
-    source="yang2019mean, section 3",
+    source="yang2019mean, abstract",
     setting={"m": (5, 6, 8, 12, 20, 50), **RANDOM},
     seeds=29,
 )
@@ -324,7 +299,7 @@ def linear_gradients_grow(seeds, *, m, depth, width):
     "growth of the squared gradient over 20 blocks",
     over="m",
     tolerance=0.1,
-    source="yang2019mean, section 3; de2020batch, section 3",
+    source="yang2019mean, abstract; de2020batch, section 3",
     setting={"m": (6, 8, 12, 20, 50), **RANDOM},
     seeds=29,
 )
@@ -343,42 +318,6 @@ def skips_stop_the_growth(seeds, *, m, depth, width):
         for seed in seeds
     ]
     return predicted, measured
-
-
-def linear_growth(m):
-    """Factor of the squared gradient at a normalized linear layer: (m − 2)/(m − 3)."""
-    return (m - 2) / (m - 3)
-
-
-def standardized(z):
-    """Rows with mean 0 and variance 1, and their standard deviations."""
-    centered = z - z.mean(axis=1, keepdims=True)
-    std = centered.std(axis=1, keepdims=True)
-    return centered / std, std
-
-
-def backward_squares(seed, sizes, depth, width, *, skips=False):
-    """Squared gradients in front of all layers and behind the last, a list a batch.
-
-    Random linear layers, each normalized, or h + BN(W h) with ``skips``.
-    """
-    rng = np.random.default_rng(seed)
-    weights = rng.normal(size=(depth, width, width)) / np.sqrt(width)
-    inputs, signals = rng.normal(size=(2, width, max(sizes)))
-    for m in sizes:
-        h, kept = standardized(inputs[:, :m])[0], []
-        for w in weights:
-            x_hat, std = standardized(w @ h)
-            kept.append((x_hat, std))
-            h = h + x_hat if skips else x_hat
-        d = signals[:, :m] - signals[:, :m].mean(axis=1, keepdims=True)
-        squares = [np.sum(d**2)]
-        for w, (x_hat, std) in zip(weights[::-1], kept[::-1], strict=True):
-            along = np.mean(d * x_hat, axis=1, keepdims=True)
-            dz = (d - d.mean(axis=1, keepdims=True) - x_hat * along) / std
-            d = d + w.T @ dz if skips else w.T @ dz
-            squares.append(np.sum(d**2))
-        yield squares[::-1]
 
 
 # ---------------------------------------------------------------------------
@@ -413,36 +352,6 @@ def gap_over_width(seeds, *, width, layers, examples):
     return [expected_gap(d, examples) for d in width], measured
 
 
-def expected_gap(width, n):
-    """What is left of the gap, many layers up.
-
-    With k = n − 1, each layer adds (k − 1)/(k d) to the squared distance from the
-    centered Gram matrix, and leaves (k/(k + 2))² of what was there.
-    """
-    k = n - 1
-    rest = (k - 1) / k / width / (1 - (k / (k + 2)) ** 2)
-    return np.sqrt(1 / (n * k) + rest)
-
-
-def gaps(seed, norm, width, layers, examples, spread=0.1):
-    """Orthogonality gap of the examples behind each layer -> (layers,).
-
-    Distance of their Gram matrix, divided by its trace, from the identity over n.
-    """
-    rng = np.random.default_rng(seed)
-    h = rng.normal(size=width) + spread * rng.normal(size=(examples, width))
-    found, axis = [], {"batch": 0, "layer": 1}.get(norm)
-    for _ in range(layers):
-        h = h @ rng.normal(size=(width, width)) / np.sqrt(width)
-        if norm:
-            h = h - h.mean(axis=axis, keepdims=True)
-            h = h / h.std(axis=axis, keepdims=True)
-        gram = h @ h.T
-        distance = gram / np.trace(gram) - np.eye(examples) / examples
-        found.append(np.linalg.norm(distance))
-    return np.array(found)
-
-
 @experiment(
     "orthogonality gap behind the fifth layer, without less with",
     above(0.25),
@@ -464,14 +373,30 @@ def batch_norm_drives_examples_apart(seeds, *, without, normalized, spread):
 # ---------------------------------------------------------------------------
 # Length and direction: least squares, where the best rate is known
 
-RATES = tuple(float(f"{10 ** (k / 4):.3g}") for k in range(-8, 13))
 SQUARES = {"kappa": 100.0, "inputs": 10, "steps": 1000}
 KOHLER = "kohler2019exponential, section 3"
 
 
+FASTER = {
+    "effect": "steps to a millionth of the loss at the best rate, plain over split",
+    "region": above(FACTOR),
+    "source": KOHLER,
+    "negative": {"second": "redrawn"},
+    "positive": {"second": "conditioned"},
+    "oracle": {"first": "conditioned"},
+    "scale": "log",
+}
+WIDER = {
+    "effect": "rates of the grid that arrive, split less plain",
+    "region": above(4),  # a factor of ten in the rate
+    "source": KOHLER,
+    "negative": {"first": "redrawn"},
+    "positive": {"first": "conditioned"},
+}
+
+
 @experiment(
-    "steps to a millionth of the loss at the best rate, plain over normalized",
-    above(FACTOR),
+    **FASTER,
     id="decoupling-is-faster",
     statement=(
         "On least squares with a condition number of 100, gradient descent at its best "
@@ -480,25 +405,34 @@ KOHLER = "kohler2019exponential, section 3"
     ),
     claimed="Batch Normalization can provably accelerate optimization",
     claimed_by="kohler2019exponential, abstract",
-    source=KOHLER,
-    setting={"first": "plain", "second": "normalized", "count": False, **SQUARES},
-    negative={"second": "redrawn"},
-    positive={"second": "conditioned"},
-    oracle={"first": "conditioned"},
-    scale="log",
+    setting={"first": "plain", "second": "one rate", "count": False, **SQUARES},
 )
 @experiment(
-    "rates of the grid that arrive, normalized less plain",
-    above(4),  # a factor of ten in the rate
+    **FASTER,
+    id="solved-length-is-faster",
+    statement=(
+        "There gradient descent needs more steps than with the length solved for at "
+        "each step, and the direction alone learned at its best rate."
+    ),
+    setting={"first": "plain", "second": "solved", "count": False, **SQUARES},
+)
+@experiment(
+    **WIDER,
     id="decoupling-spares-the-rate",
     statement=(
-        "There the split works over a range of rates that is wider, by more than a "
-        "factor of ten."
+        "There the split with one rate for both parts works over a range of rates that "
+        "is wider than gradient descent's by more than a factor of ten."
     ),
-    source=KOHLER,
-    setting={"first": "normalized", "second": "plain", "count": True, **SQUARES},
-    negative={"first": "redrawn"},
-    positive={"first": "conditioned"},
+    setting={"first": "one rate", "second": "plain", "count": True, **SQUARES},
+)
+@experiment(
+    **WIDER,
+    id="solved-length-spares-the-rate",
+    statement=(
+        "With the length solved for, the direction learns over a range of rates that "
+        "is wider than gradient descent's by more than a factor of ten."
+    ),
+    setting={"first": "solved", "second": "plain", "count": True, **SQUARES},
 )
 def descents(seeds, *, first, second, count, **problem):
     """Ratio of the fewest steps of two ways, or difference of the rates that arrive."""
@@ -506,36 +440,6 @@ def descents(seeds, *, first, second, count, **problem):
     if count:
         return np.isfinite(first).sum(axis=1) - np.isfinite(second).sum(axis=1)
     return first.min(axis=1) / second.min(axis=1)
-
-
-def steps_of_descent(seeds, way, *, kappa, inputs, steps):
-    """Steps to 1e-6 of the loss at each rate -> (S, rates), infinite if not reached."""
-    draw = 2**32 if way == "redrawn" else 0
-    drawn = [
-        np.random.default_rng(seed + draw).normal(size=(2, inputs)) for seed in seeds
-    ]
-    target, w = np.stack(drawn, axis=1)[:, :, None]
-    w = np.repeat(w, len(RATES), axis=1)
-    scale = np.geomspace(1, 1 / (2 if way == "conditioned" else kappa), inputs)
-    rates, arrived = np.array(RATES)[:, None], np.full(w.shape[:2], np.inf)
-    gamma, start = np.ones((*w.shape[:2], 1)), None
-    with np.errstate(all="ignore"):
-        for step in range(steps):
-            length = np.sqrt(np.sum(scale * w**2, axis=2, keepdims=True))
-            v = gamma * w / length if way == "normalized" else w
-            slope = scale * (v - target)
-            loss = np.sum(slope * (v - target), axis=2)
-            start = loss if start is None else start
-            done = (loss <= 1e-6 * start) & np.isinf(arrived)
-            arrived[done] = step
-            if way == "normalized":
-                unit = w / length
-                dgamma = np.sum(unit * slope, axis=2, keepdims=True)
-                w = w - rates * gamma / length * (slope - dgamma * scale * unit)
-                gamma = gamma - rates * dgamma
-            else:
-                w = w - rates * slope
-    return arrived
 
 
 # ---------------------------------------------------------------------------
