@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from batchnorm import datasets
 from batchnorm.claims.descents import steps_of_descent
 from batchnorm.claims.networks import (
     PERFECT,
     SHARED,
-    Arm,
-    accuracies,
     final_accuracy,
 )
+from batchnorm.claims.noisy import early, noisy_arm, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
     expected_gap,
@@ -19,9 +17,9 @@ from batchnorm.claims.random_layers import (
 )
 from batchnorm.claims.registry import experiment, prediction
 from batchnorm.claims.smooth import sharpness
-from batchnorm.claims.tuning import SWEEPS, best, stored
+from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above, below
-from batchnorm.ensemble import Recorder, forward, init_parameters, train
+from batchnorm.ensemble import Recorder
 
 POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 FACTOR = 1.25  # the smallest ratio of interest in this book
@@ -32,25 +30,10 @@ FACTOR = 1.25  # the smallest ratio of interest in this book
 SANTURKAR = "santurkar2018how, figure 2; santurkar2018how, algorithm 1"
 
 
-def noisy_arm(strength):
-    """Batch normalization with noise of a strength, tuned."""
-    for kept in stored("noise")["arms"]:
-        if kept["norm"] == ["noisy", strength]:
-            return Arm(("noisy", strength), kept["rate"], kept["scale"])
-    raise ValueError(f"strength is {strength}; no such arm was swept")
-
-
 PLAIN, NORMALIZED = best("noise", None), best("noise", "batch")
 NOISY, NOISIER = noisy_arm(1.0), noisy_arm(4.0)
 SLOW = PLAIN._replace(rate=PLAIN.rate / 100)
 NOISE = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
-
-
-def seeded(arm, seeds):
-    """The arm, its noise drawn from the seeds of its networks."""
-    if isinstance(arm.norm, tuple):
-        return arm._replace(norm=(*arm.norm, tuple(int(seed) for seed in seeds)))
-    return arm
 
 
 @experiment(
@@ -75,34 +58,6 @@ def noise_moves_more(seeds, *, first, second, net, steps):
     return np.min(
         shift(seeds, first, net, steps) / shift(seeds, second, net, steps), axis=0
     )
-
-
-def shift(seeds, arm, net, steps):
-    """Movement of mean inputs in one step, as it is and in spreads -> (2, S)."""
-    arm = seeded(arm, seeds)
-    x = np.stack([datasets.digits(seed).x_test[:100] for seed in seeds])
-    network = net.network(arm.norm)
-
-    def moments(state):
-        z = [layer.preactivation for layer in forward(network, state.theta, x)[:-1]]
-        return np.stack([(h.mean(axis=1), h.std(axis=1)) for h in z], axis=2)
-
-    run = train(
-        network,
-        datasets.digits,
-        seeds,
-        theta=init_parameters(network, arm.draws(seeds), arm.scale),
-        lr=arm.rate,
-        steps=steps,
-        recorder=Recorder(
-            every=1, quantities={"moments": lambda s: np.moveaxis(moments(s), 0, 1)}
-        ),
-    )
-    mean, deviation = np.moveaxis(run.records["moments"], 2, 0)
-    moved = np.abs(np.diff(mean, axis=1))
-    # A unit that is the same for all images has no spread, and moves by none.
-    in_spreads = moved / np.maximum(deviation[:, :-1], 1e-12)
-    return np.stack([moved.mean(axis=(1, 2, 3)), np.median(in_spreads, (1, 2, 3))])
 
 
 AHEAD = {
@@ -145,13 +100,6 @@ AHEAD = {
 def ahead(seeds, *, first, second, net, steps):
     """How much more accurate one arm is than another, mean over the steps."""
     return early(seeds, first, net, steps) - early(seeds, second, net, steps)
-
-
-def early(seeds, arm, net, steps):
-    """Test accuracy, mean over every fifth step -> (S,)."""
-    options = {"steps": steps, "recorder": Recorder(every=5)}
-    found, _ = accuracies(seeds, seeded(arm, seeds), net, **options)
-    return found[:, 1:].mean(axis=1) if arm != PERFECT else found[:, 0]
 
 
 @experiment(
