@@ -8,7 +8,7 @@ from batchnorm.claims.networks import (
     SHARED,
     final_accuracy,
 )
-from batchnorm.claims.noisy import early, noisy_arm, shift
+from batchnorm.claims.noisy import early, early_exact, noisy_arm, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
     expected_gap,
@@ -150,6 +150,34 @@ def lost(seeds, *, first, second, without, net, steps):
     high, middle, low = (
         early(seeds, arm, net, steps) for arm in (first, second, without)
     )
+    return (high - middle) / np.maximum(high - low, 1e-3)
+
+
+@experiment(
+    "share of the lead of batch normalization that is lost at the plain arm's rate, "
+    "with shorter hidden weights",
+    below(0.25),
+    question="Is it the rate that counts, or the rate for the length of the weights?",
+    source="vanlaarhoven2017l2, abstract; bjorck2018understanding, abstract",
+    setting={
+        "first": NORMALIZED,
+        "second": NORMALIZED._replace(rate=PLAIN.rate),
+        "without": PLAIN,
+        "shrink": (PLAIN.rate / NORMALIZED.rate) ** 0.5,
+        **NOISE,
+    },
+    negative={"shrink": 1.0},
+    positive={"second": NORMALIZED._replace(draw=1), "shrink": 1.0},
+    seeds=29,
+)
+def short_weights_win_the_lead_back(
+    seeds, *, first, second, without, shrink, net, steps
+):
+    """At the rate that is best without it, batch normalization keeps more than three
+    quarters of its lead if the hidden weights start shorter by the root of the ratio of
+    the rates: it is no large rate that is needed, but a large turn."""
+    high, low = (early_exact(seeds, arm, net, steps) for arm in (first, without))
+    middle = early_exact(seeds, second, net, steps, shrink)
     return (high - middle) / np.maximum(high - low, 1e-3)
 
 
