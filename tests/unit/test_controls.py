@@ -101,7 +101,8 @@ def test_arms_are_tuned_on_one_grid_with_the_same_budget(name):
         assert (grid[1:] / grid[:-1] <= STEP).all()
     assert stored["steps"] == sweep.steps
     assert tuple(stored["seeds"]) == protocol.TUNING_SEEDS
-    assert [(arm["norm"], arm["order"]) for arm in stored["arms"]] == list(sweep.arms)
+    arms = [[arm["norm"], arm["order"]] for arm in stored["arms"]]
+    assert arms == json.loads(json.dumps(sweep.arms))
     for arm in stored["arms"]:
         assert np.shape(arm["scores"]) == (len(sweep.rates), len(sweep.scales))
 

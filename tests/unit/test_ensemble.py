@@ -58,7 +58,7 @@ BY_EXAMPLE = {
     "rms": RMS,
     "dropout": lambda shape, eps: nn.Identity(),  # with probability 0
 }
-BY_BATCH = ("batch", "per-activation", "ghost", "batch-dropout")
+BY_BATCH = ("batch", "per-activation", "ghost", "batch-dropout", "noisy")
 NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, RMS)
 
 

@@ -20,6 +20,7 @@ from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
 from batchnorm.claims import noise  # isort: skip
+from batchnorm.claims import why  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import workers  # isort: skip
 from batchnorm.claims import machine  # isort: skip
@@ -39,13 +40,14 @@ __all__ = [
     "inference",
     "invariance",
     "machine",
-    "relatives",
     "noise",
+    "relatives",
     "saturation",
     "short",
     "show",
     "training",
     "transform",
     "whitening",
+    "why",
     "workers",
 ]

@@ -20,7 +20,14 @@ from tqdm import tqdm
 from batchnorm import datasets
 from batchnorm.claims.networks import Arm, Cnn, Mlp
 from batchnorm.claims.protocol import TUNING_SEEDS
-from batchnorm.ensemble import Adam, Recorder, grid, init_parameters, train
+from batchnorm.ensemble import (
+    Adam,
+    Only,
+    Recorder,
+    grid,
+    init_parameters,
+    train,
+)
 
 FILE = Path(__file__).with_name("sweeps.json")
 
@@ -63,6 +70,21 @@ class Sweep:
     scales: tuple
     arms: tuple = ((None, "before"), ("batch", "before"))
     options: tuple = ()
+
+
+RANDOM = Mlp("relu", 3, 64)  # of which only a part learns
+
+
+def random_features(optimizer):
+    """The sweep of a normalized network that this optimizer trains, or a part of."""
+    return Sweep(
+        RANDOM,
+        100,
+        rates(-3, 0),
+        (0.125, 0.25, 0.5, 1.0, 2.0, 4.0),
+        arms=(("batch", "before"),),
+        options=(("optimizer", optimizer),),
+    )
 
 
 SWEEPS = {
@@ -112,6 +134,21 @@ SWEEPS = {
         arms=(("batch", "before"), ("layer", "before")),
         options=(("batch", 32),),
     ),
+    "noise": Sweep(
+        Mlp("relu", 6, 50),
+        60,
+        rates(-2, 0.5),
+        scales(-1, 1.5),
+        arms=(
+            (None, "before"),
+            ("batch", "before"),
+            (("noisy", 1.0), "before"),
+            (("noisy", 4.0), "before"),
+        ),
+    ),
+    "random features, all": random_features(Adam()),
+    "random features, norms": random_features(Only("norms", RANDOM.network("batch"))),
+    "random features, output": random_features(Only("output", RANDOM.network("batch"))),
 }
 
 

@@ -32,6 +32,7 @@ from .evaluation import (
 from .layers import NONLINEARITIES, Conv, Linear, Pool
 from .network import Layer, Network, unpack, unpack_statistics
 from .norms import NORMS
+from .partly import Only
 from .training import SGD, Adam, Recorder, Run, State, train
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "LayerTrace",
     "Linear",
     "Network",
+    "Only",
     "Pool",
     "Recorder",
     "Run",

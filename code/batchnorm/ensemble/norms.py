@@ -17,6 +17,8 @@ from batchnorm import _checks
 
 from .layers import Operation, Shape
 
+_NOISE = 3  # the stream of a seed behind those of its weights and its mini-batches
+
 
 class Normalized(NamedTuple):
     """What `BatchNorm` keeps for its backward pass, each (K, D, 1 or values)."""
@@ -89,6 +91,73 @@ class PerActivation(BatchNorm):
 
     def channels(self, shape: Shape) -> int:
         return prod(shape)
+
+
+class Noisy(NamedTuple):
+    """What `NoisyBatchNorm` keeps for its backward pass."""
+
+    mean: Tensor
+    var: Tensor
+    clean: Normalized  # of the normalization under the noise
+    factor: Tensor | float  # s, (K, D, values)
+
+
+class NoisyBatchNorm(BatchNorm):
+    """Batch normalization with noise behind it, of another distribution at each step.
+
+    ``y = s (γ x̂ + β) + m``, where each unit draws ``μ ~ U(−n, n)`` and ``σ ~ U(1, r)``
+    anew in every forward pass, and each of its values ``m ~ U(μ − w, μ + w)`` and
+    ``s ~ N(σ, w²)``. At ``strength`` 1 n is 0.5, r is 1.25 and w is 0.1; the strength
+    multiplies n, r − 1 and w. With given statistics, at inference, m and s are
+    replaced by their means, 0 and (1 + r)/2.
+
+    The noise of network k is drawn from ``seeds[k]``, or from k if there are none, and
+    goes on from one forward pass to the next.
+
+    References
+    ----------
+    Santurkar et al. (2018), algorithm 1.
+    """
+
+    def __init__(self, eps: float, strength: float = 0.0, seeds: tuple | None = None):
+        super().__init__(eps)
+        self.strength = _checks.not_negative("strength", strength)
+        self.seeds = None if seeds is None else _checks.seeds("seeds", seeds)
+        self.generators = []
+
+    def draw(self, networks: int, channels: int, values: int):
+        """Factor s and shift m, each (K, D, values)."""
+        if self.seeds is not None and len(self.seeds) != networks:
+            raise ValueError(
+                f"seeds has {len(self.seeds)} entries; allowed are {networks}, one a "
+                "network"
+            )
+        for k in range(len(self.generators), networks):
+            seed = k if self.seeds is None else int(self.seeds[k])
+            self.generators.append(np.random.default_rng([seed, _NOISE]))
+        n, r, w = 0.5 * self.strength, 1 + 0.25 * self.strength, 0.1 * self.strength
+        pairs = []
+        for rng in self.generators[:networks]:
+            mu, sigma = rng.uniform(-n, n, channels), rng.uniform(1, r, channels)
+            m = mu[:, None] + rng.uniform(-w, w, (channels, values))
+            pairs.append((sigma[:, None] + w * rng.normal(size=m.shape), m))
+        return (torch.tensor(np.stack(each)) for each in zip(*pairs, strict=True))
+
+    def forward(self, x: Tensor, shape: Shape, gamma: Tensor, beta: Tensor, given=None):
+        y, clean = super().forward(x, shape, gamma, beta, given)
+        if not self.strength:
+            return y, Noisy(clean.mean, clean.var, clean, 1.0)
+        if given is not None:
+            factor = 1 + 0.125 * self.strength
+            return y * factor, Noisy(clean.mean, clean.var, clean, factor)
+        factor, shift = (v.to(x.dtype) for v in self.draw(*clean.centered.shape))
+        y = torch.addcmul(shift, y.view_as(factor), factor).view_as(x)
+        return y, Noisy(clean.mean, clean.var, clean, factor)
+
+    def backward(self, dy: Tensor, shape: Shape, cache: Noisy, gamma, beta):
+        """That of batch normalization, of ``s dy``."""
+        inner = (dy.view_as(cache.clean.centered) * cache.factor).view_as(dy)
+        return super().backward(inner, shape, cache.clean, gamma, beta)
 
 
 class GroupNorm(Operation):
@@ -315,4 +384,5 @@ NORMS: dict[str, type[Operation]] = {
     "ghost": GhostNorm,
     "dropout": Dropout,
     "batch-dropout": BatchDropout,
+    "noisy": NoisyBatchNorm,
 }

@@ -1,0 +1,204 @@
+"""The claims of the trial: their helpers, their controls, and what the page says."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from batchnorm import claims, datasets
+from batchnorm.claims import descents, noisy, protocol, random_layers, smooth, why
+from batchnorm.claims.networks import Arm, Mlp
+from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.ensemble import Only, init_parameters, train
+from booktools.notebooks import notebooks, read
+
+OURS = [c for c in claims.claims() if c.measure.__module__ == why.__name__]
+EXPERIMENTS = [c for c in OURS if c.kind == "experiment"]
+SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
+NET = Mlp("tanh", 2, 12)
+
+
+def cells(kind):
+    (path,) = [path for path in notebooks() if path.stem == "12_why"]
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def prose():
+    return "\n\n".join(cell.source for cell in cells("markdown"))
+
+
+# -------------------------------------------------------------------------- controls
+
+
+@pytest.mark.parametrize("claim", EXPERIMENTS, ids=lambda claim: claim.id)
+def test_controls_bear_the_claim(claim):
+    assert protocol.faults_of_controls(claim, SEEDS) == []
+
+
+def test_what_is_called_tuned_is_what_was_tuned():
+    assert best("noise", None) == why.PLAIN
+    assert best("noise", "batch") == why.NORMALIZED
+    assert why.NOISY.norm == ("noisy", 1.0)
+    assert why.NOISIER.norm == ("noisy", 4.0)
+    assert SWEEPS["noise"].net == why.NOISE["net"]
+    with pytest.raises(ValueError, match=r"strength is 2\.0; no such arm was swept"):
+        noisy.noisy_arm(2.0)
+
+
+# ------------------------------------------------------------------------------ noise
+
+
+def test_noise_of_no_strength_moves_and_costs_nothing():
+    norm, still = Arm("batch", 0.5), Arm(("noisy", 0.0), 0.5)
+    for measure in (noisy.shift, noisy.early):
+        found, wanted = (measure((1, 2), arm, NET, 10) for arm in (still, norm))
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_arms_of_which_none_learns_leave_no_lead():
+    dead = {"first": why.NOISY._replace(rate=0.0), "second": why.SLOW}
+    assert claims.get("noisy-still-faster").run(range(8), **dead).verdict != "supported"
+
+
+def test_the_rate_costs_nothing_where_it_is_the_same():
+    claim = claims.get("rate-carries-the-lead")
+    np.testing.assert_allclose(claim.run(range(3), second=why.NORMALIZED).effects, 0)
+
+
+# ------------------------------------------------------------------------- smoothness
+
+
+def test_the_scale_of_the_weights_does_not_move_the_relative_smoothness(monkeypatch):
+    """A function of the weights' direction: its gradient goes with 1/a, β with 1/a²."""
+    network = Mlp("relu", 2, 12).network(None)
+    theta = init_parameters(network, (1, 2), 1.4)
+    found = []
+    for a in (1.0, 30.0):
+        monkeypatch.setattr(
+            smooth, "gradient", lambda net, t, *batch, a=a: (None, 3.0 * t / a**2)
+        )
+        for relative in (True, False):
+            found.append(smooth._sharpness(network, a * theta, 0.1, (), relative))
+    np.testing.assert_allclose(found[2], found[0])
+    np.testing.assert_allclose(found[3], found[1] / 900)
+
+
+def test_the_smoothness_of_a_quadratic_loss_is_its_curvature(monkeypatch):
+    network = Mlp("relu", 1, 5).network(None)
+    theta = init_parameters(network, (1, 2))
+    monkeypatch.setattr(smooth, "gradient", lambda net, t, *batch: (None, 3.0 * t))
+    for fraction in (0.01, 0.1):
+        found = smooth._sharpness(network, theta, fraction, (), False)
+        np.testing.assert_allclose(found, 3.0)
+
+
+# ---------------------------------------------------------------------- random layers
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_backward_squares_are_those_of_autograd(skips):
+    depth, width, m = 3, 6, 5
+    (found,) = random_layers.backward_squares(7, (m,), depth, width, skips=skips)
+    rng = np.random.default_rng(7)
+    weights = torch.tensor(rng.normal(size=(depth, width, width)) / np.sqrt(width))
+    inputs, signals = map(torch.tensor, rng.normal(size=(2, width, m)))
+
+    def standardized(z):
+        std = z.std(1, correction=0, keepdim=True)
+        return (z - z.mean(1, keepdim=True)) / std
+
+    h = standardized(inputs).requires_grad_()
+    y = h
+    for w in weights:
+        y = skips * y + standardized(w @ y)
+    d = signals - signals.mean(1, keepdim=True)
+    (wanted,) = torch.autograd.grad((y * d).sum(), h)
+    assert found[0] == pytest.approx(wanted.square().sum().item(), rel=1e-10)
+    assert found[-1] == pytest.approx(d.square().sum().item())
+
+
+def test_the_gap_of_centered_examples_has_its_floor():
+    n = 8
+    centered = (np.eye(n) - 1 / n) / (n - 1)
+    floor = np.linalg.norm(centered - np.eye(n) / n)
+    assert random_layers.expected_gap(1e12, n) == pytest.approx(floor)
+    same = random_layers.gaps(1, None, 64, 2, n, spread=0.0)
+    np.testing.assert_allclose(same, np.sqrt(1 - 1 / n))
+
+
+# --------------------------------------------------------------------------- descents
+
+
+def test_the_split_descends_along_the_gradient_that_autograd_finds(monkeypatch):
+    """Both arrive after as many steps: w and γ move by the rate times their slopes."""
+    monkeypatch.setattr(descents, "RATES", (0.5,))
+    target, start = np.random.default_rng(3).normal(size=(2, 10))
+    target, scale = torch.tensor(target), torch.tensor(np.geomspace(1, 0.2, 10))
+    w = torch.tensor(start, requires_grad=True)
+    gamma = torch.ones(1, dtype=w.dtype, requires_grad=True)
+    losses = []
+    while not losses or losses[-1] > 1e-6 * losses[0]:
+        v = gamma * w / torch.sqrt((scale * w**2).sum())
+        loss = (scale * (v - target) ** 2).sum() / 2
+        losses.append(loss.item())
+        slopes = torch.autograd.grad(loss, [w, gamma])
+        w, gamma = (
+            (p - 0.5 * s).detach().requires_grad_()
+            for p, s in zip((w, gamma), slopes, strict=True)
+        )
+    found = descents.steps_of_descent([3], "one rate", kappa=5, inputs=10, steps=2000)
+    assert found.tolist() == [[len(losses) - 1]]
+
+
+def test_gradient_descent_takes_the_steps_that_the_condition_number_says():
+    found = descents.steps_of_descent([1], "plain", kappa=4, inputs=2, steps=50)[0]
+    rates = np.array(descents.RATES)
+    assert np.isinf(found[rates > 2]).all()
+    assert np.isfinite(found[rates == 1]).all()
+
+
+# ------------------------------------------------------------------- a part that learns
+
+
+@pytest.mark.parametrize("part", ["norms", "output"])
+def test_only_the_part_that_is_asked_for_learns(part):
+    network = NET.network("batch")
+    theta = init_parameters(network, [1, 2])
+    optimizer = Only(part, network)
+    run = train(
+        network,
+        datasets.digits,
+        [1, 2],
+        lr=0.01,
+        steps=3,
+        theta=theta,
+        optimizer=optimizer,
+    )
+    moved = (run.theta != theta).any(axis=0)
+    assert not moved[optimizer.mask()[0].numpy() == 0].any()
+    learns = {"norms": 2 * 2 * 12, "output": 12 * 10 + 10}[part]
+    assert optimizer.mask().sum() == learns
+    assert moved.sum() > 0.9 * learns
+
+
+def test_a_part_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="part is 'weights'; allowed are"):
+        Only("weights", NET.network("batch"))
+
+
+# ----------------------------------------------------------------------------- the page
+
+
+def test_every_claim_is_on_the_page():
+    sources = "\n".join(cell.source for cell in cells("code"))
+    shown = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources))
+    shown |= set(re.findall(r"<claim-([\w-]+)>", prose()))
+    assert {c.id for c in OURS} <= shown
+
+
+def test_the_page_and_the_package_have_one_noise():
+    source = "\n".join(cell.source for cell in cells("code"))
+    assert "rng.uniform(-0.5, 0.5, units)" in source
+    assert "rng.uniform(1, 1.25, units)" in source
+    assert "rng.normal(sigma, 0.1, (examples, units))" in source
