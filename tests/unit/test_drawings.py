@@ -10,7 +10,7 @@ from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
 from batchnorm import figures, graph
-from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE
+from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE, WITH
 
 
 def written(ax):
@@ -101,6 +101,19 @@ def test_weight_paths(draw):
     assert_array_equal(np.transpose(free.lines[6].get_data()), paths[0])
     assert_allclose(np.hypot(*held.lines[7].get_data()), 2)
     assert np.abs(paths).max() < held.get_xlim()[1] == free.get_ylim()[1]
+
+
+def test_cubes(draw):
+    layer, batch = np.zeros((2, 3, 2, 4), bool)
+    layer[0], batch[:, 0] = True, True
+    axes = draw(figures.cubes, {"layer": layer, "batch": batch})
+    assert [ax.get_title() for ax in axes] == ["layer", "batch"]
+    assert {ax.get_zlabel() for ax in axes} == {"N"}
+    for ax, colored in zip(axes, (layer, batch), strict=True):
+        # Only what can be seen from outside is drawn: 3 × 2 × 4 has no inside.
+        assert len(ax.collections) == colored.size
+        colors = [to_hex(c.get_facecolor()[0]).upper() for c in ax.collections]
+        assert colors.count(WITH.upper()) == colored.sum()
 
 
 def test_shared_means(draw):

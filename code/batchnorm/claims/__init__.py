@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import machine  # isort: skip
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "inference",
     "invariance",
     "machine",
+    "relatives",
     "saturation",
     "short",
     "show",

@@ -8,6 +8,7 @@ is its figure. Captions and alt texts belong to the cell, titles to no figure.
 any kind, as lines and points or as grids; ``drawings`` draws one thing each.
 """
 
+from batchnorm.figures.cubes import cubes
 from batchnorm.figures.drawings import (
     computational_graph,
     descent,
@@ -35,6 +36,7 @@ from batchnorm.figures.style import use_style
 __all__ = [
     "arms",
     "computational_graph",
+    "cubes",
     "curve_panels",
     "curves",
     "descent",
