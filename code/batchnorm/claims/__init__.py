@@ -19,6 +19,7 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import failures  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import machine  # isort: skip
 
@@ -31,6 +32,7 @@ __all__ = [
     "claims",
     "confirmation_seeds",
     "covariate_shift",
+    "failures",
     "feature_maps",
     "get",
     "identities",
