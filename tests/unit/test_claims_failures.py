@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from batchnorm import claims
+from batchnorm import claims, datasets
 from batchnorm.claims import failures as chapter
 from batchnorm.claims import networks
 from batchnorm.claims.networks import trained
@@ -93,3 +93,34 @@ def test_the_other_way_round_is_opposed(id):
     claim = claims.get(id)
     first, second = claim.setting["first"], claim.setting["second"]
     assert claim.run(range(10), first=second, second=first).verdict == claims.OPPOSED
+
+
+GRID = [float(f"{10 ** (k / 2):.2g}") for k in range(-10, 3)]
+
+
+def around(rate):
+    """The rate and its neighbors on the grid."""
+    at = GRID.index(rate)
+    return GRID[at - 1 : at + 2]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(("kind", "batch"), [("as they are", 2), ("inverted", 32)])
+def test_the_rates_of_fine_tuning_are_the_best_of_their_grid(kind, batch, frozen):
+    given = {**chapter.TUNE, "kind": kind, "batch": batch}
+    given["data"] = datasets.digits_to_tune
+    scores = [
+        chapter.tuned_on(claims.TUNING_SEEDS, rate, frozen, **given).mean()
+        for rate in around(chapter.CELLS[kind, batch, frozen])
+    ]
+    assert np.argmax(scores) == 1
+
+
+@pytest.mark.parametrize("way", [chapter.AVERAGED, chapter.LOCAL])
+def test_the_rates_of_the_clients_are_the_best_of_their_grid(way):
+    given = {**chapter.CLIENTS, "data": datasets.digits_to_tune}
+    scores = [
+        chapter.federated(claims.TUNING_SEEDS, way._replace(rate=rate), **given).mean()
+        for rate in around(way.rate)
+    ]
+    assert np.argmax(scores) == 1

@@ -350,7 +350,7 @@ def logits(parts, stored, h, training, eps):
 #: among steps of √10. No optimum lies on an edge.
 CELLS = {
     ("as they are", 2, True): 0.0032,
-    ("as they are", 2, False): 0.0001,
+    ("as they are", 2, False): 0.000032,
     ("as they are", 8, True): 0.032,
     ("as they are", 8, False): 0.032,
     ("as they are", 32, True): 0.1,
