@@ -21,6 +21,7 @@ from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
 from batchnorm.claims import noise  # isort: skip
 from batchnorm.claims import why  # isort: skip
+from batchnorm.claims import failures  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import workers  # isort: skip
 from batchnorm.claims import machine  # isort: skip
@@ -34,6 +35,7 @@ __all__ = [
     "claims",
     "confirmation_seeds",
     "covariate_shift",
+    "failures",
     "feature_maps",
     "get",
     "identities",
