@@ -138,6 +138,11 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "running-averages": [
+        ("w * m / (m - 1) *", "w *", "values"),
+        ("cx: at, cy: up(values.batch)", "cx: at + 3, cy: up(values.batch)", "mark"),
+        ("± ${fixed(noise, 3)}", "± ${fixed(-noise, 3)}", "sentence"),
+    ],
 }
 
 

@@ -10,12 +10,14 @@ import matplotlib.pyplot as plt
 from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
 from batchnorm.explorables.kinds import Explorable, canvas
+from batchnorm.explorables.running_averages import RUNNING_AVERAGES
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
     for figure in (
         COMPANIONS,
         CANNOT_PASS,
+        RUNNING_AVERAGES,
     )
 }
 
