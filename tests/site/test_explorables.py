@@ -138,6 +138,11 @@ PLANTED = {
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
     ],
+    "figure-one": [
+        ("(v - without[i]) / 100", "(v + without[i]) / 100", "values"),
+        ("cx: across(values.there)", "cx: across(values.there) + 3", "mark"),
+        ("from ${low} to", "from ${high} to", "sentence"),
+    ],
     "running-averages": [
         ("w * m / (m - 1) *", "w *", "values"),
         ("cx: at, cy: up(values.batch)", "cx: at + 3, cy: up(values.batch)", "mark"),

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 
 from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
+from batchnorm.explorables.figure_one import FIGURE_ONE
 from batchnorm.explorables.kinds import Explorable, canvas
 from batchnorm.explorables.running_averages import RUNNING_AVERAGES
 
@@ -18,6 +19,7 @@ EXPLORABLES: dict[str, Explorable] = {
         COMPANIONS,
         CANNOT_PASS,
         RUNNING_AVERAGES,
+        FIGURE_ONE,
     )
 }
 
