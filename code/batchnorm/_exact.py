@@ -161,6 +161,18 @@ def mean_and_var(x, near=None):
     return mean, var
 
 
+def mean_square(x):
+    """A `Mean` of zero and the mean of the squares, `Wide`, of each channel of x."""
+    maps, exponent = as_maps(x), 0
+    square = _mean_squares(maps)
+    if maps.dtype == np.float64 and not _within(square, 2.0**-800, np.inf):
+        exponent = _range_exponent(maps, square)
+        square = _mean_squares(_shifted(maps, exponent))
+    zero = np.zeros(maps.shape[1])
+    mean = Mean(zero, zero, np.sqrt(square), exponent)
+    return mean, Wide(square, -2 * exponent)
+
+
 def given(mean, var, dtype):
     """`Mean` and `Wide` variance that are known, for activations of the dtype."""
     mean, var = mean.astype(np.float64), var.astype(np.float64)
@@ -223,6 +235,14 @@ def _moments(maps, near, exponent=0, again=True):
     offset = np.where(np.isfinite(origin), (near - origin) + off, 0.0)
     var = np.maximum(var, 0.0)
     return Mean(origin, offset, np.sqrt(var), exponent), Wide(var, -2 * exponent)
+
+
+def _mean_squares(maps):
+    result = np.empty(maps.shape[1])
+    for block in blocks(maps.shape):
+        squares = (np.square(maps[tile], dtype=np.float64) for tile in block.tiles)
+        result[block.channels] = row_total(np.array([_total(s) for s in squares]))
+    return result / (maps.shape[0] * maps.shape[2])
 
 
 def _estimate(maps):

@@ -48,46 +48,49 @@ class Exact(NamedTuple):
     dx_scale: Fraction
 
 
-def exact(x, gamma, beta, dy, eps=EPS):
-    """Batch normalization of one channel and its gradient, in rational numbers.
+def exact(x, gamma, beta, dy, eps=EPS, *, center=True):
+    """Normalization of one group of values and its gradient, in rational numbers.
+
+    A group is a channel of a mini-batch, or what a relative normalizes together.
 
     Parameters
     ----------
     x : sequence of floats, (m,)
         Activations, finite.
-    gamma, beta : float
-        Scale and shift.
+    gamma, beta : float, or sequence of floats, (m,)
+        Scale and shift, of the group or of each entry.
     dy : sequence of floats, (m,)
         Gradient with respect to y, finite.
     eps : float
         Added to the variance.
+    center : bool
+        Whether the mean is subtracted; RMS normalization does not.
 
     Returns
     -------
     Exact
         Its square root, and so all else, is right to 200 bits.
     """
-    x, dy = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in dy]
-    gamma, beta = Fraction(float(gamma)), Fraction(float(beta))
     m = len(x)
-    mean = sum(x) / m
+    x, dy, gamma, beta = (_fractions(values, m) for values in (x, dy, gamma, beta))
+    mean = sum(x) / m if center else Fraction(0)
     centered = [v - mean for v in x]
     var = sum(c * c for c in centered) / m
     inv_std = 1 / square_root(var + Fraction(eps))
     x_hat = [_shortened(c * inv_std) for c in centered]
-    y = [gamma * v + beta for v in x_hat]
-    mean_dy = sum(dy) / m
-    mean_dy_x_hat = sum(g * v for g, v in zip(dy, x_hat, strict=True)) / m
-    factor = gamma * inv_std
-    dx = [
-        factor * (g - mean_dy - v * mean_dy_x_hat)
-        for g, v in zip(dy, x_hat, strict=True)
-    ]
-    terms = [
-        abs(factor) * (abs(g) + abs(mean_dy) + abs(v * mean_dy_x_hat))
-        for g, v in zip(dy, x_hat, strict=True)
-    ]
+    y = [a * v + b for a, v, b in zip(gamma, x_hat, beta, strict=True)]
+    g = [a * v for a, v in zip(gamma, dy, strict=True)]
+    pairs = list(zip(g, x_hat, strict=True))
+    mean_g = sum(g) / m if center else Fraction(0)
+    along = sum(a * v for a, v in pairs) / m
+    dx = [inv_std * (a - mean_g - v * along) for a, v in pairs]
+    terms = [inv_std * (abs(a) + abs(mean_g) + abs(v * along)) for a, v in pairs]
     return Exact(y, dx, max(map(abs, y)), max(terms))
+
+
+def _fractions(values, m):
+    """A number, or m of them, as m fractions."""
+    return [Fraction(float(v)) for v in np.broadcast_to(values, (m,)).tolist()]
 
 
 def square_root(value, bits=200):
@@ -413,11 +416,23 @@ def table(dtypes=(np.float16, np.float32, np.float64), *, seed=0, draws=2):
 
 def main():
     """Print the table."""
-    names = list(IMPLEMENTATIONS)
-    print("Worst error in unit roundoffs, of y and of dx (inf: NaN or out of range)")
+    print_rows(table(), "batch normalization")
+
+
+def print_rows(rows, what):
+    """Print a table, an input a line.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    what : str
+        What was measured.
+    """
+    names = list(rows[0].y)
+    print(f"Worst error of {what} in unit roundoffs (inf: NaN or out of range)")
     header = "".join(f"{name:>10}" for name in names)
     print(f"{'dtype':9}{'input':20}{'y:':>4}{header}{'dx:':>6}{header}")
-    for row in table():
+    for row in rows:
         y = "".join(_cell(row.y[name]) for name in names)
         dx = "".join(_cell(row.dx[name]) for name in names)
         print(f"{row.dtype:9}{row.input:20}{'':4}{y}{'':6}{dx}")

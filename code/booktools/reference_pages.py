@@ -16,6 +16,8 @@ from booktools.notebooks import notebooks
 MODULES = (
     "reference",
     "graph",
+    "relatives",
+    "renormalization",
     "statistics",
     "gradcheck",
     "layer",
@@ -28,6 +30,8 @@ MODULES = (
     "claims",
     "figures",
     "accuracy",
+    "accuracy_relatives",
+    "cost",
     "exercises",
     "experiments.figure1",
 )

@@ -7,11 +7,15 @@ import textwrap
 
 import pytest
 
-from batchnorm import accuracy
+from batchnorm import accuracy, accuracy_relatives
 from booktools.reference_pages import MODULES, members
 
 # Rows of tables, whose arguments the table describes.
-ROWS = {*accuracy.INPUTS, *accuracy.IMPLEMENTATIONS.values()}
+ROWS = {
+    *accuracy.INPUTS,
+    *accuracy.IMPLEMENTATIONS.values(),
+    *accuracy_relatives.IMPLEMENTATIONS.values(),
+}
 
 
 def functions():

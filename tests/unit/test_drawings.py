@@ -10,7 +10,7 @@ from matplotlib.text import Annotation
 from numpy.testing import assert_allclose, assert_array_equal
 
 from batchnorm import figures, graph
-from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE
+from batchnorm.figures.style import GRADIENT, PALETTE, RIGHT, VALUE, WITH
 
 
 def written(ax):
@@ -103,6 +103,19 @@ def test_weight_paths(draw):
     assert np.abs(paths).max() < held.get_xlim()[1] == free.get_ylim()[1]
 
 
+def test_cubes(draw):
+    layer, batch = np.zeros((2, 3, 2, 4), bool)
+    layer[0], batch[:, 0] = True, True
+    axes = draw(figures.cubes, {"layer": layer, "batch": batch})
+    assert [ax.get_title() for ax in axes] == ["layer", "batch"]
+    assert {ax.get_zlabel() for ax in axes} == {"N"}
+    for ax, colored in zip(axes, (layer, batch), strict=True):
+        # Only what can be seen from outside is drawn: 3 × 2 × 4 has no inside.
+        assert len(ax.collections) == colored.size
+        colors = [to_hex(c.get_facecolor()[0]).upper() for c in ax.collections]
+        assert colors.count(WITH.upper()) == colored.sum()
+
+
 def test_shared_means(draw):
     shape = (3, 2, 2, 2)
     maps = np.broadcast_to(np.arange(2)[:, None, None], shape)
@@ -148,3 +161,12 @@ def test_every_function_is_drawn_by_a_test():
     tests = "".join("".join(path.read_text("utf-8").split()) for path in files)
     for name in set(figures.__all__) - {"use_style"}:
         assert f"draw(figures.{name}," in tests, name
+
+
+def test_roofline(draw):
+    work = {"low": 0.5, "high": 100.0}
+    (ax,) = draw(figures.roofline, work, {"a": (2.0, 10.0), "b": (1.0, 1e3)})
+    assert written(ax) == ["a", "b"]
+    marks = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert_allclose(marks["low"], [1.0, 0.5])  # both below their ridge, at 5 and 1000
+    assert_allclose(marks["high"], [10.0, 100.0])

@@ -9,6 +9,7 @@ from torch import nn
 
 from batchnorm.datasets import digits
 from batchnorm.ensemble import (
+    NORMS,
     SGD,
     Adam,
     Conv,
@@ -36,6 +37,29 @@ MODULES = {
 }
 
 
+class RMS(nn.RMSNorm):
+    """torch's, with one weight a channel."""
+
+    def __init__(self, shape, eps):
+        super().__init__(shape[0], eps)
+        self.shape = shape
+
+    def forward(self, x):
+        weight = self.weight.view(-1, *[1] * (len(self.shape) - 1))
+        return nn.functional.rms_norm(x, self.shape, None, self.eps) * weight
+
+
+#: How many groups layers of so many channels have, counted by hand.
+GROUPS = {24: 8, 16: 8, 12: 6, 10: 5, 8: 4, 7: 1, 6: 3, 4: 2, 3: 1}
+BY_EXAMPLE = {
+    "layer": lambda shape, eps: nn.GroupNorm(1, shape[0], eps),
+    "group": lambda shape, eps: nn.GroupNorm(GROUPS[shape[0]], shape[0], eps),
+    ("group", 2): lambda shape, eps: nn.GroupNorm(2, shape[0], eps),
+    "rms": RMS,
+}
+NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, RMS)
+
+
 @pytest.fixture(autouse=True)
 def restored_threads():
     threads = torch.get_num_threads()
@@ -53,7 +77,8 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
             shape = (shape[0], shape[1] // layer.size, shape[2] // layer.size)
             continue
         normed = network.norm is not None and not last
-        bias = not (normed and network.order == "before")
+        cancels = network.norm in ("batch", "per-activation")
+        bias = not (normed and network.order == "before" and cancels)
         if isinstance(layer, Conv):
             modules.append(
                 nn.Conv2d(
@@ -76,7 +101,9 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
             norm = nn.BatchNorm1d(layer, eps=network.eps)
         if last:
             break
-        if normed and network.norm == "per-activation":
+        if normed and network.norm in BY_EXAMPLE:
+            norm = BY_EXAMPLE[network.norm](shape, network.eps)
+        elif normed and network.norm == "per-activation":
             features = int(np.prod(shape))
             norm = nn.Sequential(
                 nn.Flatten(), nn.BatchNorm1d(features), nn.Unflatten(1, shape)
@@ -89,15 +116,14 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
     net = nn.Sequential(*modules).double()
     with torch.no_grad():
         weighted = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-        norms = [
-            m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
-        ]
+        norms = [m for m in net.modules() if isinstance(m, NORM_MODULES)]
         for i, layer in enumerate(unpack(network, theta[None])):
             weighted[i].weight.copy_(torch.as_tensor(layer.weight[0].copy()))
             if layer.bias is not None:
                 weighted[i].bias.copy_(torch.as_tensor(layer.bias[0].copy()))
             if layer.gamma is not None:
                 norms[i].weight.copy_(torch.as_tensor(layer.gamma[0].copy()))
+            if layer.beta is not None:
                 norms[i].bias.copy_(torch.as_tensor(layer.beta[0].copy()))
     return net
 
@@ -105,12 +131,12 @@ def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
 def parameters(network: Network, net: nn.Sequential, what=lambda p: p) -> np.ndarray:
     """The parameters of a plain network, or ``what`` of them, in the order of θ."""
     weighted = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in net.modules() if isinstance(m, NORM_MODULES)]
     pieces = []
     for i, module in enumerate(weighted):
         pieces += [module.weight, module.bias]
         if i < len(norms):
-            pieces += [norms[i].weight, norms[i].bias]
+            pieces += [norms[i].weight, getattr(norms[i], "bias", None)]
     return np.concatenate(
         [what(p).detach().numpy().ravel() for p in pieces if p is not None]
     )
@@ -171,6 +197,9 @@ CASES = [
     pytest.param(CNN, {"norm": "batch"}, "sgd", id="conv-bn"),
     pytest.param(CNN, SMOOTH_AFTER, "sgd", id="conv-bn-after"),
     pytest.param(CNN, {"norm": "per-activation"}, "sgd", id="conv-per-activation"),
+    pytest.param(MLP, {"norm": "layer"}, "sgd", id="layer"),
+    pytest.param(MLP, {"norm": "rms"}, "momentum", id="rms"),
+    pytest.param(CNN, {"norm": ("group", 2)}, "sgd", id="conv-group"),
 ]
 
 
@@ -246,7 +275,7 @@ def test_weight_decay_is_torchs(optimizer):
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-@pytest.mark.parametrize("norm", [None, "batch", "per-activation"])
+@pytest.mark.parametrize("norm", [None, *NORMS])
 @pytest.mark.parametrize("nonlinearity", MODULES)
 @pytest.mark.parametrize("shape", [MLP, CNN], ids=["mlp", "cnn"])
 def test_derived_gradient_equals_autograd(shape, nonlinearity, norm, order):

@@ -14,6 +14,7 @@ from batchnorm.ensemble import (
     Recorder,
     evaluate,
     evaluation,
+    forward,
     gradient,
     init_parameters,
     moments_over,
@@ -312,6 +313,27 @@ def test_an_integer_is_short_for_linear_and_a_bias_may_be_left_out():
         assert np.array_equal(a.weight, b.weight)
 
 
+@pytest.mark.parametrize("norm", ["layer", "group", "rms"])
+def test_a_relative_normalizes_a_batch_of_one_as_any_other(norm):
+    network = Network((64,), (16, 16), norm=norm)
+    assert network.channels == 0
+    run = train(network, digits, [0], lr=0.1, steps=3, batch=1)
+    assert np.isfinite(run.loss).all()
+    x = digits(0).x_test[:20]
+    logits = forward(network, run.theta, x)[-1].output
+    one = forward(network, run.theta, x[:1])[-1].output
+    assert np.allclose(logits[:, :1], one, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(64, 8), (50, 5), (32, 8), (16, 8), (8, 4), (7, 1), (2, 1)]
+)
+def test_groups_are_of_equal_size_and_of_two_channels_at_least(channels, groups):
+    assert NORMS["group"](1e-5).groups((channels,)) == groups
+    assert NORMS["group"](1e-5, 1).groups((channels,)) == 1
+    assert NORMS["layer"](1e-5).groups((channels,)) == 1
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
@@ -322,9 +344,9 @@ def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
     # Whether it would be: a constant on the layer's outputs, through the norm.
     x = torch.as_tensor(np.random.default_rng(0).standard_normal((1, 6, 9)))
     operation, shape = NORMS[norm](1e-5), (6,)
-    gamma, beta = torch.ones(1, 6).double(), torch.zeros(1, 6).double()
+    given = [torch.ones(1, *s).double() for s in operation.parameters(shape).values()]
     constant = torch.arange(6.0).double().view(1, 6, 1)
-    y, moved = (operation.forward(v, shape, gamma, beta)[0] for v in (x, x + constant))
+    y, moved = (operation.forward(v, shape, *given)[0] for v in (x, x + constant))
     assert torch.allclose(y, moved, rtol=0, atol=1e-12) == NORMS[norm].cancels_bias
 
 

@@ -158,6 +158,7 @@ def judged(entry, changed):
         ("one-pass-variance", lambda p: p**1.1),
         ("one-pass-variance-negative", lambda p: 0 * p + 0.5),
         ("variance-outside-the-step", lambda p: p**1.05),
+        ("one-pass-variance-in-pairs", lambda p: p**1.1),
         ("weight-grows-behind-gamma-and-beta", lambda p: p**1.2),
     ],
 )

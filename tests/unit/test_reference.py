@@ -44,7 +44,11 @@ def assert_same(ours, theirs, **tolerance):
 
 
 @pytest.mark.parametrize(
-    "module", ["reference", "graph", "statistics", "gradcheck", "folding", "whitening"]
+    "module",
+    [
+        *("reference", "graph", "statistics", "gradcheck", "folding", "whitening"),
+        *("relatives", "renormalization"),
+    ],
 )
 def test_imports_numpy_alone(module):
     """In a fresh process, for what this one has imported hides what the module does."""

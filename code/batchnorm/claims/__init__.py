@@ -19,6 +19,8 @@ from batchnorm.claims import invariance  # isort: skip
 from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
+from batchnorm.claims import relatives  # isort: skip
+from batchnorm.claims import machine  # isort: skip
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -34,6 +36,8 @@ __all__ = [
     "identities",
     "inference",
     "invariance",
+    "machine",
+    "relatives",
     "saturation",
     "short",
     "show",

@@ -96,6 +96,22 @@ SWEEPS = {
         ),
         options=(("batch", 32),),
     ),
+    "batches of 2": Sweep(
+        Mlp("relu", 2, 32),
+        300,
+        rates(-3, 0),
+        scales(-4, 2),
+        arms=(("batch", "before"), ("layer", "before")),
+        options=(("batch", 2),),
+    ),
+    "batches of 32": Sweep(
+        Mlp("relu", 2, 32),
+        100,
+        rates(-2, 0.5),
+        scales(-2, 2),
+        arms=(("batch", "before"), ("layer", "before")),
+        options=(("batch", 32),),
+    ),
 }
 
 

@@ -94,7 +94,8 @@ class Network:
     norm : None, str or tuple
         What normalizes every hidden layer with weights, a key of ``NORMS``: "batch" has
         one mean per unit or per feature map, "per-activation" one per unit, also in
-        feature maps. A norm that takes more than ε comes with it, ("name", 4).
+        feature maps; "layer", "group" and "rms" normalize each example by itself. A
+        norm that takes more than ε comes with it: ("group", 4) has four groups.
     order : {"before", "after"}
         The norm before the nonlinearity, g(BN(Wu)), or after it, BN(g(Wu + b)). A layer
         that is followed directly by a norm that would cancel its bias has none.

@@ -8,9 +8,11 @@ is its figure. Captions and alt texts belong to the cell, titles to no figure.
 any kind, as lines and points or as grids; ``drawings`` draws one thing each.
 """
 
+from batchnorm.figures.cubes import cubes
 from batchnorm.figures.drawings import (
     computational_graph,
     descent,
+    roofline,
     shared_means,
     tangent_to_circle,
     weight_paths,
@@ -34,6 +36,7 @@ from batchnorm.figures.style import use_style
 __all__ = [
     "arms",
     "computational_graph",
+    "cubes",
     "curve_panels",
     "curves",
     "descent",
@@ -44,6 +47,7 @@ __all__ = [
     "image_rows",
     "matrices",
     "percentiles",
+    "roofline",
     "scatter",
     "seeds_against",
     "share_maps",

@@ -1,4 +1,4 @@
-"""Drawings of one thing each: the graph, the circle, shared means, a descent."""
+"""Drawings of one thing each: graph, circle, shared means, descent, roofline."""
 
 from collections.abc import Mapping
 
@@ -297,4 +297,45 @@ def weight_paths(panels: Mapping[str, tuple[np.ndarray, float | None]]) -> None:
         ax.set_aspect("equal")
         ax.grid(False)
     axes[0, 0].set_ylabel("second weight")
+    plt.show()
+
+
+# ---------------------------------------------------------------------------
+# What a machine can do
+
+
+def roofline(
+    work: Mapping[str, float], machines: Mapping[str, tuple[float, float]]
+) -> None:
+    """Draw the operations a second that machines reach, over operations per byte.
+
+    Each machine is a roof, the smaller of bandwidth times intensity and its rate; each
+    piece of work is a mark on every roof.
+
+    Parameters
+    ----------
+    work : mapping of str to float
+        Name to arithmetic intensity, operations per byte.
+    machines : mapping of str to pair of float
+        Name to bandwidth, bytes a second, and rate, operations a second.
+    """
+    _, ax = plt.subplots(figsize=(WIDTH, 4.0))
+    reach = np.geomspace(0.05, 3000, 200)
+    for name, (bandwidth, rate) in machines.items():
+        ax.plot(reach, np.minimum(bandwidth * reach, rate), color=REFERENCE, zorder=1)
+        ax.annotate(
+            name, (reach[-1], rate), (-4, 4), textcoords="offset points", ha="right"
+        )
+        ax.plot(rate / bandwidth, rate, "|", color=REFERENCE, markersize=14)
+    roofs = np.array(list(machines.values())).T
+    for color, marker, (name, intensity) in zip(
+        PALETTE * 2, "osD^v<>PX*", work.items(), strict=False
+    ):
+        reached = np.minimum(roofs[0] * intensity, roofs[1])
+        at = np.full(len(reached), intensity)
+        ax.plot(at, reached, marker, color=color, label=name, markersize=8)
+    ax.set(xscale="log", yscale="log", xlabel="operations per byte")
+    ax.set(ylabel="operations a second", xlim=(0.05, 3000))
+    ax.set_ylim(roofs[0].min() * 0.05, roofs[1].max() * 4)
+    ax.legend(loc="upper left")
     plt.show()

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-NAMES = ("reference", "layer", "ensemble")
+NAMES = ("reference", "layer", "ensemble", "machine")
 
 chosen = sys.argv[1:] or NAMES
 unknown = sorted(set(chosen) - set(NAMES))

@@ -5,6 +5,7 @@ from itertools import product
 import torch
 from torch import nn
 
+from batchnorm import cost
 from batchnorm.layer import BatchNorm
 from booktools.bench.timing import ROUNDS, SHAPES, in_turn, median, threads
 
@@ -25,8 +26,17 @@ def evaluation(layer, x, dy):
         layer.eval()(x)
 
 
-# Least number of times that a value has to be moved: x and y; then dy, x and dx.
-ACTIONS = {forward: 2, forward_and_backward: 5, evaluation: 2}
+def least_bytes(action, shape, dtype):
+    """The fewest bytes that have to be moved: all that fits in a cache stays there."""
+    if action is evaluation:
+        return cost.inference(shape, dtype).bytes
+    moved = cost.forward(shape, dtype, passes=1)
+    if action is forward_and_backward:
+        moved += cost.backward(shape, dtype, passes=1)
+    return moved.bytes
+
+
+ACTIONS = forward, forward_and_backward, evaluation
 
 
 def compare(action, shape, dtype):
@@ -65,7 +75,7 @@ def main():
         byte = seconds_per_byte()
         for shape, dtype, action in product(SHAPES, DTYPES, ACTIONS):
             theirs, ours, ratio = compare(action, shape, dtype)
-            moved = ACTIONS[action] * torch.Size(shape).numel() * dtype.itemsize
+            moved = least_bytes(action, shape, dtype)
             print(
                 f"{count:7} {'×'.join(map(str, shape)):18}"
                 f"{str(dtype).removeprefix('torch.'):9}"

@@ -2,8 +2,8 @@
 
 Each round times all of them one after the other; what is printed are medians, over
 the rounds, of the ratios within a round. The floor is the time to move the fewest
-possible bytes (forward: read x, write y; backward: read x and dy, write dx) at the
-bandwidth of a copy of the same array, measured in the same round. NumPy computes on
+possible bytes, as `batchnorm.cost` counts them for tensors that stay in a cache, at
+the bandwidth of a copy of the same array, measured in the same round. NumPy computes on
 one thread here: no step of either version calls BLAS.
 """
 
@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from batchnorm import reference
+from batchnorm import cost, reference
 from booktools.bench.timing import ROUNDS, SHAPES, in_turn, median, threads
 
 DTYPES = [np.float32, np.float64]
@@ -82,8 +82,8 @@ def main():
         for direction, named_calls in calls(shape, dtype).items():
             for count in threads():
                 rounds = in_turn(named_calls)
-                # A copy moves two arrays, forward two and backward three.
-                floor = {"forward": 1, "backward": 3 / 2}[direction]
+                least = getattr(cost, direction)(shape, dtype, passes=1).bytes
+                floor = least / cost.relu(shape, dtype).bytes  # as a copy moves
                 print(
                     f"{shape!s:18}{np.dtype(dtype).name:9}{direction:10}{count:8}"
                     f"{median(rounds, 'ours') * 1e3:10.3f}"

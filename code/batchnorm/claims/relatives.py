@@ -1,0 +1,162 @@
+"""Claims of the chapter on the relatives: batch sizes, and where a norm stands."""
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy, layer_norm
+
+from batchnorm.claims.networks import DRAWS, PERFECT, SHARED, final_accuracy
+from batchnorm.claims.registry import experiment, identity
+from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.types import above
+from batchnorm.ensemble import Recorder
+
+# ---------------------------------------------------------------------------
+# What follows from the axes
+
+TESTS = "tests/unit/test_identities_relatives.py::"
+
+identity(
+    "one-line-for-all-relatives",
+    "The gradient of a normalization is v (Pg − x̂ mean(g x̂)) with g = γ dy for every "
+    "group of entries and every symmetric projection P that leaves x̂ as it is.",
+    source="ba2016layer, section 3; zhang2019root, section 4",
+    test=f"{TESTS}test_one_line_serves_every_projection",
+)
+identity(
+    "invariances-of-the-relatives",
+    "For ε = 0 weights times a > 0 change no output of batch, layer, group, instance "
+    "or RMS normalization; one row times a > 0 changes none of the last four's; and a "
+    "constant added to a row none of the three that center a row.",
+    source="ba2016layer, section 5.1, table 1",
+    test=f"{TESTS}test_invariances",
+)
+identity(
+    "batch-norm-sees-the-future",
+    "Normalized over examples and positions, an output depends on inputs at later "
+    "positions; normalized over features, it does not.",
+    source="wu2021rethinking, section 6",
+    test=f"{TESTS}test_causality",
+)
+
+# ---------------------------------------------------------------------------
+# The crossover with the batch size
+
+POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
+
+
+def versus(sweep, first, second):
+    """Fields of a claim that one tuned arm of a sweep is more accurate than another."""
+    first, second = best(sweep, first), best(sweep, second)
+    chosen = SWEEPS[sweep]
+    return {
+        "setting": {
+            "first": first,
+            "second": second,
+            "net": chosen.net,
+            "steps": chosen.steps,
+            **dict(chosen.options),
+        },
+        # The same arm twice, but for the draw of weights; a rival that is slowed down
+        # a hundredfold; and one that is always right.
+        "negative": {"second": first._replace(draw=1)},
+        "positive": {"second": second._replace(rate=second.rate / 100)},
+        "oracle": {"second": PERFECT},
+        "estimator": "mean",
+        "shared": SHARED,
+    }
+
+
+@experiment(
+    "accuracy after 100 steps with batches of 32, batch less layer normalization",
+    above(POINTS),
+    id="batch-norm-at-batches-of-32",
+    statement=(
+        "With mini-batches of 32, a network is more accurate after 100 steps with "
+        "batch normalization than with layer normalization, learning rate and initial "
+        "scale tuned for both."
+    ),
+    source="wu2018group, section 4.1",
+    question="Does batch normalization keep a lead where its batches are large?",
+    **versus("batches of 32", "batch", "layer"),
+)
+@experiment(
+    "accuracy after 300 steps with batches of 2, layer less batch normalization",
+    above(POINTS),
+    id="layer-norm-at-batches-of-2",
+    statement=(
+        "With mini-batches of two, a network is more accurate after 300 steps with "
+        "layer normalization than with batch normalization, learning rate and initial "
+        "scale tuned for both."
+    ),
+    source="wu2018group, section 4.1",
+    question="Does layer normalization win where a mini-batch has two examples?",
+    **versus("batches of 2", "layer", "batch"),
+)
+def difference(seeds, *, first, second, net, steps, **options):
+    """How much more accurate one arm is than another after the last step."""
+    options |= {"steps": steps, "recorder": Recorder(every=steps)}
+    return final_accuracy(seeds, first, net, **options) - final_accuracy(
+        seeds, second, net, **options
+    )
+
+
+# ---------------------------------------------------------------------------
+# Where the norm stands in a transformer
+
+
+@experiment(
+    "gradient of the last block's last weights, norm behind over norm before",
+    above(1.5),
+    source="xiong2020layer, section 3.3, theorem 1",
+    setting={"first": "post", "second": "pre", "depth": 6, "draw": 0},
+    # The same place twice, but for the draw of weights; a deeper network, in which
+    # theory has the effect grow like the root of the depth.
+    negative={"second": "post", "draw": 1},
+    positive={"depth": 16},
+    seeds=59,
+    question="Do gradients near the output depend on where the norm stands?",
+)
+def post_norm_has_larger_last_gradients(seeds, *, first, second, depth, draw):
+    """In an untrained transformer of six blocks the last block's gradient is larger
+    with layer normalization behind each residual sum than at the start of each branch.
+    """
+    effects = [
+        gradients(seed, first, depth)[-1]
+        / gradients(seed + DRAWS * draw, second, depth)[-1]
+        for seed in seeds
+    ]
+    return np.array(effects)
+
+
+def attention(x, query, key, value, out):
+    """Causal self-attention of one head, (N, L, d) -> (N, L, d)."""
+    length, width = x.shape[1:]
+    scores = (x @ query) @ (x @ key).mT / width**0.5
+    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+    weights = torch.softmax(scores.masked_fill(future, -torch.inf), -1)
+    return weights @ (x @ value) @ out
+
+
+def gradients(seed, place, depth, width=24):
+    """Length of the gradient of each block's last weights, at initialization."""
+    rng = np.random.default_rng(seed)
+    shapes = [(width, width)] * 4 + [(width, 4 * width), (4 * width, width)]
+    shapes = [*shapes * depth, (width, 10)]
+    weights = [rng.normal(size=s) / s[0] ** 0.5 for s in shapes]
+    weights = [torch.tensor(w, requires_grad=True) for w in weights]
+    x = torch.tensor(rng.normal(size=(4, 8, width)))
+    for i in range(depth):
+        *heads, wide, narrow = weights[6 * i : 6 * i + 6]
+        for branch in (
+            lambda h, heads=heads: attention(h, *heads),
+            lambda h, a=wide, b=narrow: torch.relu(h @ a) @ b,
+        ):
+            if place == "post":
+                x = layer_norm(x + branch(x), x.shape[-1:])
+            else:
+                x = x + branch(layer_norm(x, x.shape[-1:]))
+    x = x if place == "post" else layer_norm(x, x.shape[-1:])
+    labels = torch.tensor(rng.integers(10, size=x.shape[0] * x.shape[1]))
+    loss = cross_entropy((x @ weights[-1]).flatten(0, 1), labels)
+    found = torch.autograd.grad(loss, weights[5:-1:6])
+    return [float(gradient.norm()) for gradient in found]
