@@ -148,6 +148,11 @@ PLANTED = {
         ("cx: at, cy: up(values.batch)", "cx: at + 3, cy: up(values.batch)", "mark"),
         ("± ${fixed(noise, 3)}", "± ${fixed(-noise, 3)}", "sentence"),
     ],
+    "shared-means": [
+        ("entry(data.gamma) * hat +", "entry(data.gamma) * hat -", "values"),
+        ("translate(${x} ${y})", "translate(${x + 3} ${y})", "mark"),
+        ("${explorable.fixed(gap)}", "${explorable.fixed(2 * gap)}", "sentence"),
+    ],
 }
 
 

@@ -12,6 +12,7 @@ from batchnorm.explorables.companions import COMPANIONS
 from batchnorm.explorables.figure_one import FIGURE_ONE
 from batchnorm.explorables.kinds import Explorable, canvas
 from batchnorm.explorables.running_averages import RUNNING_AVERAGES
+from batchnorm.explorables.shared_means import SHARED_MEANS
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
@@ -20,6 +21,7 @@ EXPLORABLES: dict[str, Explorable] = {
         CANNOT_PASS,
         RUNNING_AVERAGES,
         FIGURE_ONE,
+        SHARED_MEANS,
     )
 }
 
