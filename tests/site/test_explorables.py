@@ -162,6 +162,21 @@ PLANTED = {
         ("cx, cy });", "cx: cx + 3, cy });", "mark"),
         ("names[state.f]} is flat", "names[state.f]} is steep", "sentence"),
     ],
+    "figure-one": [
+        ("(v - without[i]) / 100", "(v + without[i]) / 100", "values"),
+        ("cx: across(values.there)", "cx: across(values.there) + 3", "mark"),
+        ("from ${low} to", "from ${high} to", "sentence"),
+    ],
+    "running-averages": [
+        ("w * m / (m - 1) *", "w *", "values"),
+        ("cx: at, cy: up(values.batch)", "cx: at + 3, cy: up(values.batch)", "mark"),
+        ("± ${fixed(noise, 3)}", "± ${fixed(-noise, 3)}", "sentence"),
+    ],
+    "shared-means": [
+        ("entry(data.gamma) * hat +", "entry(data.gamma) * hat -", "values"),
+        ("translate(${x} ${y})", "translate(${x + 3} ${y})", "mark"),
+        ("${explorable.fixed(gap)}", "${explorable.fixed(2 * gap)}", "sentence"),
+    ],
 }
 
 

@@ -35,7 +35,12 @@ class Only:
         _checks.one_of("part", self.part, ("norms", "output"))
 
     def mask(self) -> Tensor:
-        """1 where a parameter learns, 0 where it does not -> (1, P)."""
+        """1 where a parameter learns, 0 where it does not.
+
+        Returns
+        -------
+        Tensor, (1, P)
+        """
         mask = torch.zeros(1, self.network.parameters, dtype=torch.float64)
         for step in self.network.steps:
             output = step.layer == len(self.network.hidden)
@@ -45,7 +50,20 @@ class Only:
         return mask
 
     def start(self, theta: Tensor, gradient: Tensor, lr: Tensor):
-        """As in `Adam`, whose step is zero where no gradient has ever been."""
+        """As in `Adam`, whose step is zero where no gradient has ever been.
+
+        Parameters
+        ----------
+        theta, gradient : Tensor, (K, P)
+            Parameters and their gradient, which the step masks in place.
+        lr : Tensor, (K, 1)
+            Learning rates.
+
+        Returns
+        -------
+        function
+            What makes a step.
+        """
         mask, step = self.mask().to(theta.dtype), Adam().start(theta, gradient, lr)
 
         def masked():

@@ -11,9 +11,12 @@ from batchnorm.explorables.cannot_pass import CANNOT_PASS
 from batchnorm.explorables.companions import COMPANIONS
 from batchnorm.explorables.descent import DESCENT
 from batchnorm.explorables.effective_rate import EFFECTIVE_RATE
+from batchnorm.explorables.figure_one import FIGURE_ONE
 from batchnorm.explorables.kinds import Explorable, canvas
 from batchnorm.explorables.node_by_node import NODE_BY_NODE
+from batchnorm.explorables.running_averages import RUNNING_AVERAGES
 from batchnorm.explorables.saturation import SATURATION
+from batchnorm.explorables.shared_means import SHARED_MEANS
 
 EXPLORABLES: dict[str, Explorable] = {
     figure.name: figure
@@ -24,6 +27,9 @@ EXPLORABLES: dict[str, Explorable] = {
         EFFECTIVE_RATE,
         DESCENT,
         SATURATION,
+        RUNNING_AVERAGES,
+        FIGURE_ONE,
+        SHARED_MEANS,
     )
 }
 

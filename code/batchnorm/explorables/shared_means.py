@@ -1,0 +1,259 @@
+"""Who shares a mean: which elements of a tensor, and whether the layer follows a shift.
+
+On the left a small tensor, three examples of four channels of 3×3 pixels, and the
+elements whose statistics a chosen one shares. On the right the example it is of:
+shifted before the layer, shifted after it, and the difference.
+"""
+
+import itertools
+from functools import lru_cache
+
+import numpy as np
+
+from batchnorm import reference, relatives
+from batchnorm.explorables.kinds import Choice, Explorable, Guess, Range, fixed
+from batchnorm.figures.style import FAULT, GRADIENT, REFERENCE, VALUE
+
+SHAPE = N, C, H, W = 3, 4, 3, 3
+GROUPS = 2
+
+
+def _hundredths(seed: int, shape, mean: float, std: float) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(100 * mean, 100 * std, size=shape)
+    return np.rint(drawn).astype(int)
+
+
+#: None is 0, which would hide that it has a share in a mean square.
+X = _hundredths(5, SHAPE, 1, 1.5)
+#: One entry an element of an example; a layer with one a channel has the first of it.
+GAMMA, BETA = _hundredths(1, SHAPE[1:], 1, 0.3), _hundredths(2, SHAPE[1:], 0, 0.4)
+EPS = 1e-5
+
+HEIGHT, PITCH, TILE = 316, 22, 78
+SHEETS, TOPS = {"tensor": 24, "layer": 376}, (52, 146, 240)
+RESULTS = ("shift, then layer", "layer, then shift", "difference")
+FULL = 2.5  # the size of a value that is drawn in full color
+
+NAMES = {
+    "batch": "batch",
+    "activation": "batch, per activation",
+    "instance": "instance",
+    "layer": "layer",
+    "group": "group, two groups",
+    "rms": "RMS",
+}
+CONTROLS = [
+    Choice("norm", "Normalization", NAMES, "batch", "The layer"),
+    Choice(
+        "affine",
+        "γ and β",
+        {"own": "as the layer has them", "none": "1 and 0"},
+        "own",
+        "The layer",
+    ),
+    Range("n", "example", 1, N, 1, 2, group="The element"),
+    Range("c", "channel", 1, C, 1, 2, group="The element"),
+    Range("h", "row", 1, H, 1, 2, group="The element"),
+    Range("w", "column", 1, W, 1, 2, group="The element"),
+    Range("shift", "shift", 0, W - 1, 1, 1, " px", group="Its example"),
+]
+GUESS = Guess(
+    "Layer normalization takes one mean over all channels and pixels of an image. Its "
+    "γ and β have an entry for each of them, as PyTorch's LayerNorm has it. The image "
+    "is shifted by a pixel; what goes out on the right comes in on the left. Does what "
+    "leaves the layer shift along?",
+    [
+        "yes",
+        "no, for its mean and its variance change",
+        "no, for γ and β stay at their places",
+    ],
+    2,
+    "A shift only reorders the values under the mean, so that mean and variance stay. "
+    "But each pixel now meets the γ and β of its neighbor.",
+    {"norm": "layer", "affine": "own", "shift": 1},
+)
+VISITS = {
+    "layer, γ = 1 and β = 0": {"norm": "layer", "affine": "none"},
+    "one mean per activation": {"norm": "activation", "affine": "none"},
+    "groups": {"norm": "group", "c": 3},
+    "RMS": {"norm": "rms"},
+}
+SHARED = {
+    "batch": "its channel in all examples",
+    "activation": "its channel and pixel in all examples",
+    "instance": "its channel of its example",
+    "layer": "its whole example",
+    "group": "two channels of its example",
+    "rms": "its whole example",
+}
+STAYS = {
+    "activation": "each place keeps statistics of its own",
+    "layer": "γ and β stay at their places",
+    "rms": "γ stays at its place",
+}
+
+
+def forward(x, norm: str, affine: str):
+    """One of the layers, (N, C, H, W), and its cache."""
+    gamma, beta = (None, None) if affine == "none" else (GAMMA / 100, BETA / 100)
+    if norm == "rms":
+        return relatives.rms_norm(x, gamma, trailing=3, eps=EPS)
+    if norm == "layer":
+        return relatives.layer_norm(x, gamma, beta, trailing=3, eps=EPS)
+    if norm == "activation":
+        flat = (None if p is None else p.ravel() for p in (gamma, beta))
+        y, cache = reference.forward(x.reshape(len(x), -1), *flat, eps=EPS)
+        return y.reshape(x.shape), cache
+    columns = [None if p is None else p[:, 0, 0] for p in (gamma, beta)]
+    if norm == "batch":
+        return reference.forward(x, *columns, eps=EPS)
+    if norm == "instance":
+        return relatives.instance_norm(x, *columns, eps=EPS)
+    return relatives.group_norm(x, GROUPS, *columns, eps=EPS)
+
+
+def chosen(state) -> tuple[int, int, int, int]:
+    """The place of the element in the tensor."""
+    return tuple(state[name] - 1 for name in ("n", "c", "h", "w"))
+
+
+@lru_cache
+def members(norm: str, place) -> list[int]:
+    """Elements on which the output there depends, as its gradient has it."""
+    _, cache = forward(X / 100, norm, "none")
+    dy = np.zeros(SHAPE)
+    dy[place] = 1
+    dy = dy.reshape(N, -1) if norm == "activation" else dy
+    through = reference if norm in ("batch", "activation") else relatives
+    dx, _, _ = through.backward(dy, cache)
+    return np.flatnonzero(dx).tolist()
+
+
+@lru_cache
+def results(norm: str, affine: str, n: int, shift: int) -> np.ndarray:
+    """Example n, shifted before the layer and after it, (2, C, H, W)."""
+    before = X / 100
+    before[n] = np.roll(before[n], shift, axis=-1)
+    after, _ = forward(X / 100, norm, affine)
+    first, _ = forward(before, norm, affine)
+    return np.stack([first[n], np.roll(after[n], shift, axis=-1)])
+
+
+def values(state) -> dict:
+    """Who shares the statistics, what leaves, and how far the two orders differ."""
+    place = chosen(state)
+    first, last = results(state["norm"], state["affine"], place[0], state["shift"])
+    return {
+        "members": members(state["norm"], place),
+        "shifted": first.ravel().tolist(),
+        "gap": float(np.abs(first - last).max()),
+    }
+
+
+def center(sheet: str, row: int, c: int, h: int, w: int) -> tuple[float, float]:
+    """Pixel of an element, in a row of tiles counted from above."""
+    x = SHEETS[sheet] + c * TILE + w * PITCH + PITCH / 2
+    return x, TOPS[row] + h * PITCH + PITCH / 2
+
+
+def in_tensor(place) -> tuple[float, float]:
+    """Pixel of an element of the tensor, whose first example is the lowest."""
+    n, c, h, w = place
+    return center("tensor", N - 1 - n, c, h, w)
+
+
+def marks(state, values) -> dict:
+    """The chosen element, and all that share its statistics."""
+    places = {
+        f"cell_{i}": in_tensor(np.unravel_index(i, SHAPE)) for i in values["members"]
+    }
+    places["chosen"] = in_tensor(chosen(state))
+    return {name: (float(x), float(y)) for name, (x, y) in places.items()}
+
+
+def verdict(state, values) -> str:
+    """Whether the two orders agree, and why not."""
+    if state["shift"] == 0:
+        return "agree: nothing has moved"
+    if values["gap"] < 1e-9:
+        return "agree: the layer follows the shift"
+    return f"differ by up to {fixed(values['gap'])}: {STAYS[state['norm']]}"
+
+
+def shared(state) -> str:
+    """What it is that the elements share."""
+    return "mean square" if state["norm"] == "rms" else "mean"
+
+
+def sentence(state, values) -> str:
+    """What the picture shows."""
+    count = len(values["members"])
+    return (
+        f"{count} elements share one {shared(state)}: {SHARED[state['norm']]}. Example "
+        f"{state['n']} is shifted by {state['shift']} px, before the layer and after "
+        f"it. The results {verdict(state, values)}."
+    )
+
+
+def draw(ax, state, values) -> None:
+    """The static picture."""
+    at = marks(state, values)
+    bold = {"size": 11.5, "va": "center", "weight": "bold"}
+    count = f"{len(values['members'])} elements share one {shared(state)}"
+    ax.text(SHEETS["tensor"], 14, count, **bold)
+    ax.text(SHEETS["layer"], 14, f"example {state['n']} leaves", **bold)
+    for row, top in enumerate(TOPS):
+        small = {"size": 10.5, "va": "center"}
+        ax.text(SHEETS["tensor"], top - 12, f"example {N - row}", **small)
+        ax.text(SHEETS["layer"], top - 12, RESULTS[row], **small)
+    square = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
+    for place in np.ndindex(SHAPE):
+        ax.plot(*in_tensor(place), color=REFERENCE, alpha=0.13, **square)
+    for i in values["members"]:
+        ax.plot(*at[f"cell_{i}"], color=VALUE, **square)
+    ax.plot(*at["chosen"], "o", color=GRADIENT, markersize=10)
+    where = chosen(state)[0], state["shift"]
+    first, last = results(state["norm"], state["affine"], *where)
+    for row, shown in enumerate((first, last, first - last)):
+        for c, h, w in np.ndindex(shown.shape):
+            v = shown[c, h, w]
+            color, alpha = (VALUE if v > 0 else FAULT), min(abs(v) / FULL, 1)
+            spot = center("layer", row, c, h, w)
+            ax.plot(*spot, color=REFERENCE, alpha=0.13, **square)
+            ax.plot(*spot, color=color, alpha=alpha, **square)
+
+
+def states():
+    """Every layer at the corners of the tensor and in the middle, and draws."""
+    usual = {control.name: control.default for control in CONTROLS}
+    yield from (usual | visit for visit in ({}, GUESS.reveal, *VISITS.values()))
+    ends = [(1, 1, 1, 1, 0), (N, C, H, W, 2), (2, 3, 1, 3, 1)]
+    names = ("n", "c", "h", "w", "shift")
+    for norm, affine, end in itertools.product(NAMES, ("own", "none"), ends):
+        yield {"norm": norm, "affine": affine} | dict(zip(names, end, strict=True))
+    rng = np.random.default_rng(0)
+    for _ in range(160):
+        state = {"norm": str(rng.choice([*NAMES]))}
+        state["affine"] = str(rng.choice(["own", "none"]))
+        for control in CONTROLS[2:]:
+            state[control.name] = int(rng.integers(control.low, control.high + 1))
+        yield state
+
+
+SHARED_MEANS = Explorable(
+    name="shared-means",
+    label="Which elements share a mean, and an example shifted before and after",
+    height=HEIGHT,
+    controls=CONTROLS,
+    guess=GUESS,
+    visits=VISITS,
+    values=values,
+    marks=marks,
+    sentence=sentence,
+    draw=draw,
+    states=states,
+    data={"shape": SHAPE, "groups": GROUPS, "eps": EPS, "full": FULL}
+    | {"x": X.tolist(), "gamma": GAMMA.tolist(), "beta": BETA.tolist()}
+    | {"sheets": SHEETS, "tops": TOPS, "pitch": PITCH, "tile": TILE}
+    | {"results": RESULTS, "shared": SHARED, "stays": STAYS},
+)
