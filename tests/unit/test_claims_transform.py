@@ -17,7 +17,7 @@ while not (ROOT / "references.bib").exists():
     ROOT = ROOT.parent
 PAGES = [*sorted((ROOT / "chapters").glob("0[4567]_*.ipynb")), ROOT / "README.md"]
 PAGES += [ROOT / "back" / name for name in ("errata.md", "glossary.md")]
-OURS = "transform", "invariance"
+OURS = "transform", "invariance", "machine"
 
 
 def prose(path):
