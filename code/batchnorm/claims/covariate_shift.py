@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.claims.networks import PERFECT, SHARED, Arm, Mlp
+from batchnorm.claims.networks import PERFECT, POINTS, SHARED, Arm, Mlp
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.shifted import excess_errors, read
 from batchnorm.claims.tuning import SWEEPS, best
@@ -35,7 +35,6 @@ identity(
     "::test_exchanged_labels_cost_what_was_right_less_what_was_confused",
 )
 
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 READER = {"arm": Arm(None, 0.1), "net": Mlp("relu", 2, 64), "steps": 200}
 # Test and target are a third of the test images, and the training part is a third of
 # the training images, so SHARED is their ratio as well.

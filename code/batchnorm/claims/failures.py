@@ -9,8 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from batchnorm import datasets
 from batchnorm.claims.networks import (
+    ACCURACY,
     PERFECT,
-    SHARED,
+    POINTS,
     Arm,
     Mlp,
     testing_part,
@@ -29,9 +30,7 @@ from batchnorm.ensemble import (
     unpack_statistics,
 )
 
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 READER = {"arm": Arm("batch", 0.1), "net": Mlp("relu", 3, 64), "steps": 150}
-ACCURACY = {"estimator": "mean", "shared": SHARED}
 
 # ---------------------------------------------------------------------------
 # Accumulation

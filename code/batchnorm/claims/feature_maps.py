@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from batchnorm.claims.networks import PERFECT, SHARED, accuracies, testing_part, trained
+from batchnorm.claims.networks import (
+    PERFECT,
+    POINTS,
+    SHARED,
+    accuracies,
+    testing_part,
+    trained,
+)
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above
@@ -39,7 +46,6 @@ identity(
 # ---------------------------------------------------------------------------
 # A small convolutional network, trained
 
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 
 SWEEP = SWEEPS["cnn"]
 PLAIN, PER_MAP = best("cnn", None), best("cnn", "batch")

@@ -10,8 +10,9 @@ from batchnorm.claims.batches import (
 )
 from batchnorm.claims.frozen import go_on, go_on_frozen
 from batchnorm.claims.networks import (
+    ACCURACY,
     PERFECT,
-    SHARED,
+    POINTS,
     Arm,
     Cnn,
     Mlp,
@@ -35,10 +36,8 @@ from batchnorm.ensemble import evaluate, forward, moments_over, unpack
 PAPER = "ioffe2015batch, section 3.1"
 TESTS = "tests/unit/test_identities_inference.py::"
 
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 TENTH = 0.1  # of the errors: less than that is no difference
 READER = {"arm": Arm("batch", 0.1), "net": Mlp("relu", 3, 64), "steps": 150}
-ACCURACY = {"estimator": "mean", "shared": SHARED}
 
 # ---------------------------------------------------------------------------
 # Population statistics and their estimates

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, layer_norm
 
-from batchnorm.claims.networks import DRAWS, PERFECT, SHARED, final_accuracy
+from batchnorm.claims.networks import DRAWS, PERFECT, POINTS, SHARED, final_accuracy
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above
@@ -40,8 +40,6 @@ identity(
 
 # ---------------------------------------------------------------------------
 # The crossover with the batch size
-
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
 
 
 def versus(sweep, first, second):

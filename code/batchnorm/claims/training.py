@@ -4,8 +4,9 @@ import numpy as np
 
 from batchnorm.claims.estimates import ratio
 from batchnorm.claims.networks import (
+    ACCURACY,
     PERFECT,
-    SHARED,
+    POINTS,
     Arm,
     final_accuracy,
     steps_to,
@@ -15,9 +16,6 @@ from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above, within
 from batchnorm.datasets import digits
 from batchnorm.ensemble import grid, init_parameters, train, unpack
-
-POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
-ACCURACY = {"estimator": "mean", "shared": SHARED}
 
 # ---------------------------------------------------------------------------
 # Figure 1 (a) of the paper, on the small digits

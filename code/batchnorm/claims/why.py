@@ -3,7 +3,7 @@
 import numpy as np
 
 from batchnorm.claims.descents import steps_of_descent
-from batchnorm.claims.networks import PERFECT, SHARED, final_accuracy
+from batchnorm.claims.networks import PERFECT, POINTS, SHARED, final_accuracy
 from batchnorm.claims.noisy import early, early_exact, noisy_arm, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
@@ -17,7 +17,7 @@ from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import above, below
 from batchnorm.ensemble import Recorder
 
-POINTS, FACTOR = 0.02, 1.25  # smallest difference of accuracy, smallest ratio
+FACTOR = 1.25  # the smallest ratio of interest in this book
 
 # ---------------------------------------------------------------------------
 # Shift: noise behind the normalization, of another distribution at each step
