@@ -21,7 +21,8 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
-from booktools.notebooks import notebooks, read
+from booktools.notebooks import chapters as numbered
+from booktools.notebooks import read
 
 PAGE = "back/evidence"
 UNCONFIRMED = "unconfirmed"  # in place of a verdict
@@ -57,9 +58,9 @@ def page(records):
 
 def chapters():
     """Title of every chapter and the module of its claims, in order."""
-    for path in notebooks():
+    for path in numbered():
         head = re.match(r"\(ch-[\w-]+\)=\n# (.+)", read(path).cells[0].source)
-        if head and path.stem != "template":
+        if head:
             yield head[1], re.sub(r"^\d+_", "", path.stem)
 
 

@@ -28,6 +28,11 @@ def notebooks() -> list[Path]:
     return sorted(CHAPTERS.glob("*.ipynb"))
 
 
+def chapters() -> list[Path]:
+    """The chapters in reading order: the notebooks whose name starts with a number."""
+    return [path for path in notebooks() if path.stem[0].isdigit()]
+
+
 def normalize(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook in the one form in which it is stored.
 

@@ -12,9 +12,10 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims.registry import references
 from booktools import reference_pages as pages
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT, chapters, read
 
-CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+CHAPTERS = chapters()
+FIRST_AID = ROOT / "chapters" / "misbehaves.ipynb"
 PACKAGE = ROOT / "code" / "batchnorm"
 BACK = sorted((ROOT / "back").glob("*.md"))
 
@@ -49,7 +50,8 @@ def test_every_module_has_a_page_and_every_page_is_in_the_contents():
     back = contents["parts"][-1]["chapters"]
     (api,) = [entry for entry in back if entry["file"] == "back/api"]
     assert [s["file"] for s in api["sections"]] == [f"back/api/{s}" for s in stems]
-    assert sorted(entry["file"] for entry in back) == [f"back/{p.stem}" for p in BACK]
+    pages_of_the_back = [*(f"back/{p.stem}" for p in BACK), "chapters/misbehaves"]
+    assert sorted(entry["file"] for entry in back) == pages_of_the_back
     for module, stem in zip(pages.MODULES, stems, strict=True):
         page = prose(ROOT / "back" / "api" / f"{stem}.md")
         assert f".. automodule:: batchnorm.{module}\n   :members:" in page
@@ -100,13 +102,15 @@ def test_a_word_is_found_across_a_title_and_under_the_text_of_its_link():
 
 
 def test_the_symptoms_lead_to_sections_of_chapters():
-    text = prose(ROOT / "back" / "subjects.md")
-    (table,) = re.findall(r"\(symptoms\)=.*?```\{list-table\}(.*?)```", text, re.DOTALL)
-    rows = re.findall(r"^\* - (.*)\n  - ((?:.|\n )*)", table, re.MULTILINE)[1:]
-    assert len(rows) >= 16
-    known = re.findall(r"^\((ch\d?-[\w-]+)\)=$", "\n".join(map(prose, CHAPTERS)), re.M)
-    for symptom, places in rows:
-        labels = re.findall(r"\{ref\}`(?:[^`<]*<)?([\w-]+)>?`", places)
+    text = prose(FIRST_AID)
+    rows = re.findall(
+        r"^\| (\{ref.*) \| .* \| .* \|$", text.split("(symptoms)=")[1], re.M
+    )
+    assert len(rows) >= 40
+    pages = "\n".join(map(prose, [*CHAPTERS, FIRST_AID]))
+    known = re.findall(r"^\((ch\d?-[\w-]+)\)=$", pages, re.MULTILINE)
+    for symptom in rows:
+        labels = re.findall(r"\{ref\}`[^`<]*<([\w-]+)>`", symptom)
         assert labels, symptom
         assert set(labels) <= set(known), symptom
 

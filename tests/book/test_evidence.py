@@ -13,10 +13,10 @@ from batchnorm.claims import ledger, moved, types
 from batchnorm.claims.registry import references
 from batchnorm.datasets import REPORTED_SHEETS, SHEETS, TUNING_SHEETS
 from booktools import evidence
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT, chapters, read
 
 PAGE = (ROOT / "back" / "evidence.md").read_text(encoding="utf-8")
-CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+CHAPTERS = chapters()
 
 
 def part(page, id):

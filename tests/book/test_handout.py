@@ -13,9 +13,9 @@ from nbclient import NotebookClient
 
 from batchnorm.exercises import diagnose
 from booktools import handout
-from booktools.notebooks import notebooks, read
+from booktools.notebooks import chapters, read
 
-CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+CHAPTERS = chapters()
 
 each = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 

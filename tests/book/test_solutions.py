@@ -8,9 +8,9 @@ import yaml
 from docutils import nodes
 
 from booktools import solutions
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT, chapters, read
 
-CHAPTERS = [path for path in notebooks() if path.stem != "template"]
+CHAPTERS = chapters()
 
 each = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 
