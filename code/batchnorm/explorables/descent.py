@@ -41,14 +41,14 @@ GUESS = Guess(
     ],
     2,
     "The numbers in the column are now larger, and so is λmax. The rate lies above "
-    "2/λmax, and the error across the valley grows with each step.",
+    "2/\u2060λmax, and the error across the valley grows with each step.",
     {"unit": 25},
 )
 VISITS = {
-    "half the rate": {"eta": 0.082},
+    "50,000 km, half the rate": {"eta": 0.082},
     "25,000 km at its best rate": {"unit": 25, "eta": 0.11},
     "no correlation": {"rho": 0, "unit": 23, "eta": 0.1},
-    "10,000 km": {"unit": 10, "eta": 0.033},
+    "10,000 km at its best rate": {"unit": 10, "eta": 0.033},
 }
 
 
@@ -97,8 +97,8 @@ def steps(h, error, eta) -> int:
 
 
 def at(point) -> tuple[float, float]:
-    """Pixel of an error; what lies outside is shown at the frame."""
-    x, y = np.clip(point, -VIEW, VIEW)
+    """Pixel of an error, also outside the frame, where nothing is drawn."""
+    x, y = point
     return float(W1(x)), float(W2(y))
 
 
@@ -114,12 +114,13 @@ def marks(state, values) -> dict:
     rate = RATE(state["eta"])
     found = {
         "start": at(values["path"][0]),
-        "first": at(values["path"][1]),
         "path": at(values["path"][-1]),
         "rate": (rate, FACTOR(0)),
         "best": (RATE(values["best"]), FACTOR(0) - 20),
         "limit": (RATE(values["limit"]), FACTOR(1) - 12),
     }
+    if np.abs(values["path"][1]).max() <= VIEW:
+        found["first"] = at(values["path"][1])
     for name, eigenvalue in (("along", values["low"]), ("across", values["high"])):
         found[name] = (rate, FACTOR(min(abs(values[name]), 1.6)))
         found[f"{name}_line"] = factors(eigenvalue)[-1]
@@ -137,10 +138,13 @@ def sentence(state, values) -> str:
         return f"{bowl} The descent starts at the minimum."
     rate, limit = fixed(state["eta"], 3), fixed(values["limit"], 3)
     if values["counted"] is None:
-        return f"{bowl} It never arrives: the rate {rate} is above 2/λmax = {limit}."
+        return (
+            f"{bowl} It never arrives: the rate {rate} is above 2/\u2060λmax = {limit}."
+        )
+    drawn = f", of which {MOST} are drawn" if values["counted"] > MOST else ""
     return (
-        f"{bowl} The loss falls to a millionth in {values['counted']} steps; "
-        f"predicted are at most {values['predicted']}. "
+        f"{bowl} The loss falls to a millionth in {values['counted']} steps{drawn}; "
+        f"at most {values['predicted']} are predicted. "
         f"The rate must stay below {limit}."
     )
 
@@ -164,7 +168,8 @@ def draw(ax, state, values) -> None:
         (curve,) = ax.plot(*ellipse(hessian(state), half), color=LEVELS, linewidth=1)
         curve.set_clip_path(frame)
     path = np.transpose([at(point) for point in values["path"]])
-    ax.plot(*path, ".-", color=GRADIENT, linewidth=1.6, markersize=6)
+    (line,) = ax.plot(*path, ".-", color=GRADIENT, linewidth=1.6, markersize=6)
+    line.set_clip_path(frame)
     ax.plot(*found["start"], "o", color=GRADIENT, markersize=11)
     ax.plot(W1(0), W2(0), "+", color=REFERENCE, markersize=10, markeredgewidth=2)
     bold = {"size": 11.5, "va": "center", "weight": "bold"}
