@@ -44,7 +44,7 @@ explorable("descent", {
   },
 
   draw(stage) {
-    const { place, scale } = explorable;
+    const { arrow, place, scale } = explorable;
     const w1 = scale([-1.25, 1.25], [26, 316]), w2 = scale([-1.25, 1.25], [316, 26]);
     const rate = scale([0, 0.25], [400, 670]), factor = scale([0, 1.6], [316, 36]);
     const at = ([x, y]) => [w1(x), w2(y)];
@@ -53,12 +53,11 @@ explorable("descent", {
     const text = (kind, x, y, words) => stage.add("text", { class: kind, x, y }, words);
     const axis = (d) => stage.add("path", { class: "axis", d });
 
-    const clip = stage.add("clipPath", { id: "descent-frame" });
-    stage.add("rect", { x: 26, y: 26, width: 290, height: 290 }, null, clip);
-    const inside = stage.add("g", { "clip-path": "url(#descent-frame)" });
+    const inside = stage.frame([26, 26, 316, 316]);
     const levels = stage.data.levels.map(() => stage.add("path", { class: "level" }, null, inside));
     axis("M26 26H316V316H26Z");
     const path = stage.add("path", { class: "line gradient", "data-mark": "path" }, null, inside);
+    const leaves = stage.add("path", { class: "line gradient", "data-mark": "leaves" }, null, inside);
     const dots = Array.from({ length: 40 }, () => stage.add("circle", { class: "step", r: 3 }));
     dots[0].dataset.mark = "first";
     stage.add("path", { class: "mean", d: `M${w1(0) - 6} ${w2(0)}h12m-6 -6v12` });
@@ -110,6 +109,13 @@ explorable("descent", {
       });
       const points = values.path.map(at);
       place(path, { d: through(points) });
+      const [from, end] = values.path.slice(-2);
+      leaves.toggleAttribute("hidden", seen(end));
+      if (!seen(end)) {
+        const step = end.map((v, i) => v - from[i]);
+        const share = Math.min(...step.map((v, i) => (v ? (1.25 * Math.sign(v) - from[i]) / v : Infinity)));
+        place(leaves, { d: arrow(at(from), at(from.map((v, i) => v + share * step[i])), 11) });
+      }
       dots.forEach((dot, i) => {
         const next = values.path[i + 1];
         dot.toggleAttribute("hidden", !next || !seen(next));

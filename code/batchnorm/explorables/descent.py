@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from batchnorm.datasets import used_cars
-from batchnorm.explorables.kinds import Explorable, Guess, Range, fixed, linear
+from batchnorm.explorables.kinds import Explorable, Guess, Range, arrow, fixed, linear
 from batchnorm.figures.style import GRADIENT, LEVELS, REFERENCE, VALUE
 from batchnorm.whitening import condition_number, covariance
 
@@ -43,6 +43,11 @@ GUESS = Guess(
     "The numbers in the column are now larger, and so is λmax. The rate lies above "
     "2/\u2060λmax, and the error across the valley grows with each step.",
     {"unit": 25},
+    [
+        "half as many it would be at the best rate of the new unit.",
+        "a step multiplies an error by 1 − ηλ, and λ is not the same.",
+        "",
+    ],
 )
 VISITS = {
     "50,000 km, half the rate": {"eta": 0.082},
@@ -102,6 +107,17 @@ def at(point) -> tuple[float, float]:
     return float(W1(x)), float(W2(y))
 
 
+def leaves(path) -> tuple[float, float] | None:
+    """Where the last step crosses the frame, if it does."""
+    start, end = np.array(path[-2:])
+    if np.abs(end).max() <= VIEW:
+        return None
+    with np.errstate(divide="ignore"):
+        share = np.where(end == start, np.inf, (np.copysign(VIEW, end - start) - start))
+        share = np.min(share / np.where(end == start, 1, end - start))
+    return at(start + share * (end - start))
+
+
 def factors(eigenvalue: float) -> list[tuple[float, float]]:
     """Pixels of |1 − ηλ| over the rate η, as far as it is shown."""
     last = min(0.25, 2.6 / eigenvalue)
@@ -121,6 +137,8 @@ def marks(state, values) -> dict:
     }
     if np.abs(values["path"][1]).max() <= VIEW:
         found["first"] = at(values["path"][1])
+    if leaves(values["path"]):
+        found["leaves"] = leaves(values["path"])
     for name, eigenvalue in (("along", values["low"]), ("across", values["high"])):
         found[name] = (rate, FACTOR(min(abs(values[name]), 1.6)))
         found[f"{name}_line"] = factors(eigenvalue)[-1]
@@ -170,6 +188,8 @@ def draw(ax, state, values) -> None:
     path = np.transpose([at(point) for point in values["path"]])
     (line,) = ax.plot(*path, ".-", color=GRADIENT, linewidth=1.6, markersize=6)
     line.set_clip_path(frame)
+    if "leaves" in found:
+        arrow(ax, path[:, -2], found["leaves"], GRADIENT, 1.6, 11)
     ax.plot(*found["start"], "o", color=GRADIENT, markersize=11)
     ax.plot(W1(0), W2(0), "+", color=REFERENCE, markersize=10, markeredgewidth=2)
     bold = {"size": 11.5, "va": "center", "weight": "bold"}
