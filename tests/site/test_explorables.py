@@ -131,13 +131,13 @@ PLANTED = {
     "cannot-pass": [
         ("[0, share, 1]", "[0, -share, 1]", "values"),
         ("arrow(foot, end, 11)", "arrow(foot, [end[0] + 3, end[1]], 11)", "mark"),
-        ("and ${fixed(across)}", "and ${fixed(-across)}", "sentence"),
+        ("x̂, ${fixed(across)}, are", "x̂, ${fixed(-across)}, are", "sentence"),
     ],
     "companions": [
         ("(v - mean) / Math.sqrt", "(v + mean) / Math.sqrt", "values"),
         (
-            "const y = at(values.y[i - 1]);",
-            "const y = 3 + at(values.y[i - 1]);",
+            "const y = to(values.y[i - 1]);",
+            "const y = 3 + to(values.y[i - 1]);",
             "mark",
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
