@@ -36,7 +36,7 @@ explorable("companions", {
     const used = said(values.mean, values.std);
     const whose = {
       training: `In training the batch has ${used}`,
-      inference: `In inference training has left ${used}`,
+      inference: `In inference the statistics are training’s: ${used}`,
     }[state.mode];
     return `${whose}. What leaves has ${said(values.mean_out, values.std_out)}. `
       + `Example 1 enters at ${fixed(state.x1, 1)} and leaves at ${fixed(values.y[0])}.`;

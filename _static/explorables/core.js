@@ -245,7 +245,8 @@ const explorable = (() => {
     // A link that is followed before the guess waits for it; it says so beside the button,
     // and stands there when the guess was made.
     visit(text) {
-      this.asked = !this.open && text ? `#${PLACE}${this.name}?${text}` : null;
+      const told = this.open || new URLSearchParams(text).has("guess");
+      this.asked = text && !told ? `#${PLACE}${this.name}?${text}` : null;
       if (this.waits.contains(document.activeElement)) this.enter();
       this.read(text, true);
       (this.open ? this.root : this.form).scrollIntoView({ block: "nearest" });

@@ -45,7 +45,7 @@ explorable("effective-rate", {
     const [a, b] = near.map((step) => (step === null ? `not in ${steps} steps` : `after ${step} steps`));
     return `Theory, with G = 1: balance at the length ${fixed(balance)}, with steps that turn by `
       + `√(2ηλ) = ${fixed(turn, 4)}. The start ${first} is at ${fixed(one[0])} after one step, `
-      + `and to stay within 5 % of balance ${a}; the start ${second} ${b}. ${read}`;
+      + `and within 5 % of balance ${a}; the start ${second} ${b}. ${read}`;
   },
 
   draw(stage) {

@@ -54,7 +54,7 @@ GUESS = Guess(
     "left lies on a piece of the line along the tangent, and the rank is 1.",
     {},
     [
-        "nothing is taken off a ball’s third direction, and here two of three are.",
+        "they would fill a ball only if something of all three directions passed.",
         "that would be so if only the mean went off.",
         "",
     ],

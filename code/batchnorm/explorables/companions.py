@@ -139,7 +139,7 @@ def sentence(state, values) -> str:
     }
     whose = {
         "training": f"In training the batch has {moments['in']}",
-        "inference": f"In inference training has left {moments['in']}",
+        "inference": f"In inference the statistics are training’s: {moments['in']}",
     }[state["mode"]]
     first = f"Example 1 enters at {fixed(state['x1'], 1)} and leaves at"
     return (

@@ -104,7 +104,7 @@ def sentence(state, values) -> str:
     return (
         f"Theory, with G = 1: balance at the length {fixed(values['balance'])}, with "
         f"steps that turn by √(2ηλ) = {fixed(values['turn'], 4)}. The start {first} is "
-        f"at {over} after one step, and to stay within 5 % of balance {a}; the start "
+        f"at {over} after one step, and within 5 % of balance {a}; the start "
         f"{second} {b}. {read}"
     )
 

@@ -97,7 +97,7 @@ GUESS = Guess(
     "In the graph the wrong ones are underlined.",
     {"step": 13},
     [
-        "γ dz is 2 dy, and so it is.",
+        "γ dz is 2 dy, and that is what P has.",
         "",
         "it is a quarter of dσ², which was wrong before it.",
         "dc⁽²⁾, a part of it, was wrong before it.",
