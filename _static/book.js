@@ -85,6 +85,11 @@ for (const a of all('main a.internal[href^="#"]')) {
   addEventListener("scroll", hide, { passive: true });
 }
 
+// The search quotes the pages that it finds, which a browser does not read from a disk.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+
 // Paper can not be clicked.
 addEventListener("beforeprint", () => all("details").forEach((d) => { d.open = true; }));
 

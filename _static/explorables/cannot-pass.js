@@ -28,13 +28,13 @@ explorable("cannot-pass", {
 
   sentence({ eps }, { dy_along: [one, across], share, length, rank }, { norm }) {
     const { fixed } = explorable;
-    const left = `Left: ${fixed(length)} of a length of ${fixed(norm)}`;
+    const left = `dy is ${fixed(norm)} long, and what is left ${fixed(length)}`;
     if (eps === 0) {
-      return `Taken off: ${fixed(one)} along 1 and ${fixed(across)} along x̂. ${left}. `
+      return `The parts of dy along 1, ${fixed(one)}, and along x̂, ${fixed(across)}, are taken off. ${left}. `
         + `Two of three directions are lost: the rank is ${rank}.`;
     }
-    return `Taken off: ${fixed(one)} along 1 and ${fixed(across * (1 - share))} of ${fixed(across)} along x̂; the `
-      + `share ε/(σ² + ε) = ${fixed(share)} of it passes. ${left}. One of three directions is lost: the rank is ${rank}.`;
+    return `The part of dy along 1, ${fixed(one)}, is taken off. Of that along x̂, ${fixed(across)}, the share `
+      + `ε/(σ² + ε) = ${fixed(share)} passes. ${left}. One of three directions is lost: the rank is ${rank}.`;
   },
 
   // The turn and lift, near those that are, whose tip is nearest to a point.
@@ -84,7 +84,7 @@ explorable("cannot-pass", {
     const corner = stage.add("path", { class: "line", "data-mark": "corner" });
     const given = stage.add("path", { class: "line gradient", "data-mark": "dy_tip" });
     const left = stage.add("path", { class: "line value thick", "data-mark": "left" });
-    const names = ["along 1", "along x̂"].map((name) => stage.add("text", { class: "name said gradient" }, name));
+    const names = ["along 1", "along x̂"].map((name) => stage.add("text", { class: "name halo said gradient" }, name));
 
     const bar = scale([-norm, norm], data.bar), zero = bar(0);
     for (const [title, y] of [["By direction", 26], ["By example", 186]]) {
@@ -105,6 +105,7 @@ explorable("cannot-pass", {
     }
     const to = (point) => this.nearest(point, stage.figure.state, data, project);
     const handle = stage.handle(["phi", "theta"], "tip of dy", to);
+    stage.svg.append(...names);  // above the handle
     handle.classList.add("gradient");
     handle.dataset.mark = "dy";
     stage.add("circle", { class: "dot", r: 8 }, null, handle);

@@ -31,15 +31,15 @@ explorable("companions", {
 
   sentence(state, values, { refusal }) {
     const { fixed } = explorable;
-    if (!values.y) return `Refused: ${refusal}.`;
+    if (!values.y) return `Refused: ${refusal}. The one value is its own mean, and would leave as β, whatever it is.`;
     const said = (mean, std) => `mean ${fixed(mean)}, standard deviation ${fixed(std)}`;
     const used = said(values.mean, values.std);
     const whose = {
       training: `In training the batch has ${used}`,
-      inference: `In inference the running statistics are ${used}`,
+      inference: `In inference the statistics are training’s: ${used}`,
     }[state.mode];
     return `${whose}. What leaves has ${said(values.mean_out, values.std_out)}. `
-      + `Example 1 enters at ${fixed(state.x1, 1)}, leaves at ${fixed(values.y[0])}.`;
+      + `Example 1 enters at ${fixed(state.x1, 1)} and leaves at ${fixed(values.y[0])}.`;
   },
 
   shown(control, state) {
@@ -48,13 +48,13 @@ explorable("companions", {
   },
 
   draw(stage) {
-    const { clamp, place, scale } = explorable;
-    const { span, pixels: [left, right], above, below } = stage.data;
+    const { beyond, place, scale } = explorable;
+    const { span, pixels: [left, right], above, below, box } = stage.data;
     const to = scale(span, [left, right]);
-    const at = (value) => clamp(to(value), left, right);
+    const inside = stage.frame([box[0], 0, box[2], stage.data.height]);
 
     const lines = [[above, -1, "x comes in"], [below, 1, "y leaves"]].map(([y, side, name]) => {
-      const band = stage.add("path", { class: "band", "stroke-width": 25 });
+      const band = stage.add("path", { class: "band", "stroke-width": 25 }, null, inside);
       stage.add("path", { class: "axis", d: `M${left} ${y}H${right}` });
       for (let tick = -5; tick <= 5; tick++) {
         stage.add("path", { class: "axis", d: `M${to(tick)} ${y}v${side * 6}` });
@@ -62,7 +62,7 @@ explorable("companions", {
       }
       stage.add("text", { class: "name", x: left, y: y + side * 64 }, name);
       const moments = stage.add("text", { class: "reading", x: right, y: y + side * 64 });
-      return { y, band, moments, mean: stage.add("path", { class: "mean" }) };
+      return { y, band, moments, mean: stage.add("path", { class: "mean" }, null, inside) };
     });
 
     const example = (i, y, made) => {
@@ -71,12 +71,13 @@ explorable("companions", {
       stage.add("text", { class: "in-dot" }, i, made);
       return made;
     };
-    const links = [], outs = [], ins = [];
-    for (let i = 6; i >= 1; i--) {
+    const links = [], outs = [], offs = [], ins = [], six = [1, 2, 3, 4, 5, 6];
+    for (const i of six) {
       const color = i === 1 ? "gradient" : "value";
-      links[i] = stage.add("path", { class: `line ${color}` });
+      links[i] = stage.add("path", { class: `line ${color}` }, null, inside);
+      offs[i] = stage.add("path", { class: `beyond ${color}`, "data-mark": `off${i}` });
     }
-    for (let i = 6; i >= 1; i--) {
+    for (const i of six) {
       const color = i === 1 ? "gradient" : "value";
       outs[i] = example(i, below, stage.add("g", { class: color }));
       const group = stage.add("g", { class: color });
@@ -92,19 +93,20 @@ explorable("companions", {
         const [center, spread] = pairs[line];
         for (const part of [band, mean]) part.toggleAttribute("hidden", refused);
         if (refused) return;
-        const end = at(center + spread), middle = at(center);
+        const end = to(center + spread), middle = to(center);
         place(band, { d: `M${2 * middle - end} ${y}H${end}`, "data-mark": line ? "band_out" : "band" });
         place(mean, { d: `M${middle} ${y - 17}V${y + 17}`, "data-mark": line ? "mean_out" : "mean" });
         band.classList.toggle("running", !line && state.mode === "inference");
       });
       for (let i = 1; i <= 6; i++) {
-        const inside = i <= state.m;
-        ins[i].toggleAttribute("hidden", !inside);
-        for (const part of [outs[i], links[i]]) part.toggleAttribute("hidden", !inside || refused);
-        const x = at(state[`x${i}`]);
+        const here = i <= state.m;
+        ins[i].toggleAttribute("hidden", !here);
+        for (const part of [outs[i], offs[i], links[i]]) part.toggleAttribute("hidden", !here || refused);
+        const x = to(state[`x${i}`]);
         place(ins[i], { transform: `translate(${x} ${above})` });
-        if (!inside || refused) continue;
-        const y = at(values.y[i - 1]);
+        if (!here || refused) continue;
+        const y = to(values.y[i - 1]);
+        outs[i].toggleAttribute("hidden", beyond(offs[i], [y, below], box));
         place(outs[i], { transform: `translate(${y} ${below})` });
         place(links[i], { d: `M${x} ${above}L${y} ${below}` });
       }

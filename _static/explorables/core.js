@@ -69,6 +69,18 @@ const explorable = (() => {
     return `M${barb(1)}L${x1} ${y1}L${barb(-1)}${shaft}`;
   };
 
+  // What lies beyond a box, [left, top, right, bottom], is no point on its edge, but an
+  // arrowhead there, which points to where it is. Says whether it lies beyond.
+  const beyond = (made, [x, y], [left, top, right, bottom], size = 13) => {
+    const [cx, cy] = [clamp(x, left, right), clamp(y, top, bottom)];
+    const far = Math.hypot(x - cx, y - cy);
+    made.toggleAttribute("hidden", far < 0.01);
+    if (far < 0.01) return false;
+    const [u, v] = [(x - cx) / far * size, (y - cy) / far * size];
+    place(made, { d: `M${cx} ${cy}L${cx - u + v / 2} ${cy - v - u / 2}L${cx - u - v / 2} ${cy - v + u / 2}Z` });
+    return true;
+  };
+
   // An SVG over the picture, in its pixels.
   class Stage {
     constructor(figure) {
@@ -82,6 +94,14 @@ const explorable = (() => {
 
     add(tag, attributes, text, parent = this.svg) {
       return parent.appendChild(element(tag, attributes, text));
+    }
+
+    // A group in which nothing is drawn beyond a box: a line that leaves it ends there.
+    frame([left, top, right, bottom]) {
+      const id = `${this.figure.name}-frame-${this.svg.querySelectorAll("clipPath").length}`;
+      const clip = this.add("clipPath", { id });
+      this.add("rect", { x: left, y: top, width: right - left, height: bottom - top }, null, clip);
+      return this.add("g", { "clip-path": `url(#${id})` });
     }
 
     // What is dragged, and obeys the keys: `controls` are the names of those it moves,
@@ -178,6 +198,7 @@ const explorable = (() => {
       this.guess = null;
       this.live = root.querySelector(".live");
       this.verdict = root.querySelector(".verdict");
+      this.waits = root.querySelector(".waits");
       this.form = root.querySelector("form.guess");
       this.panel = root.querySelector("fieldset.controls");
       this._listen();
@@ -207,13 +228,30 @@ const explorable = (() => {
         const chosen = this.form.querySelector("input:checked");
         if (!chosen) return;
         this.guess = Number(chosen.value);
-        this.change(this.data.guess.reveal);
-        this.panel.querySelector("input:not([disabled])")?.focus({ preventScroll: true });
+        this.change({ ...this.defaults(), ...this.data.guess.reveal });
+        this.enter();
       });
     }
 
     // Escape goes back to what was there when a control was taken up.
     remember() { this.before = { ...this.state }; }
+
+    // The first control, and of a choice what is chosen: the keys go on from there.
+    enter() {
+      const first = "input:is([type='range'], :checked):not([disabled])";
+      this.panel.querySelector(first)?.focus({ preventScroll: true });
+    }
+
+    // A link that is followed before the guess waits for it; it says so beside the button,
+    // and stands there when the guess was made.
+    visit(text) {
+      const told = this.open || new URLSearchParams(text).has("guess");
+      this.asked = text && !told ? `#${PLACE}${this.name}?${text}` : null;
+      if (this.waits.contains(document.activeElement)) this.enter();
+      this.read(text, true);
+      (this.open ? this.root : this.form).scrollIntoView({ block: "nearest" });
+    }
+
     busy(is) { this.live.setAttribute("aria-busy", is); }
 
     change(changes) {
@@ -276,6 +314,7 @@ const explorable = (() => {
       this.stage.announce(state, this.open);
       this._inputs(state);
       this._guessed();
+      this._waiting();
       const said = this.spec.sentence(state, values, this.data);
       if (this.live.textContent !== said) this.live.textContent = said;
     }
@@ -298,16 +337,27 @@ const explorable = (() => {
       }
     }
 
+    _waiting() {
+      const kind = !this.asked ? "" : this.open ? "link" : "guess";
+      if (this.waits.dataset.kind === kind) return;
+      this.waits.dataset.kind = kind;
+      this.waits.textContent = kind === "guess" ? "Guess first; then the link works." : "";
+      if (kind !== "link") return;
+      const link = this.waits.appendChild(document.createElement("a"));
+      link.href = this.asked;
+      link.textContent = "Now what the link shows";
+    }
+
     _guessed() {
-      const { options, right, answer } = this.data.guess;
+      const { options, right, why, answer } = this.data.guess;
       for (const input of this.form.querySelectorAll("input")) {
         if (this.open) input.checked = Number(input.value) === this.guess;
         input.disabled = this.open;
         input.parentNode.toggleAttribute("data-right", this.open && Number(input.value) === right);
       }
       this.form.querySelector("button").disabled = this.open;
-      const start = this.guess === right ? "Right." : `Not “${options[this.guess]}”.`;
-      const said = this.open ? `${start} ${answer}` : "";
+      const wrong = [`Not “${options[this.guess]}”${why[this.guess] ? `: ${why[this.guess]}` : "."}`, answer].join(" ");
+      const said = !this.open ? "" : this.guess === right ? `Right. ${answer}` : wrong;
       if (this.verdict.textContent !== said) this.verdict.textContent = said;
     }
   }
@@ -337,8 +387,7 @@ const explorable = (() => {
     const [place, text] = location.hash.slice(1).split("?");
     const figure = place.startsWith(PLACE) && figures[place.slice(PLACE.length)];
     if (!figure) return;
-    figure.read(text ?? "", true);
-    figure.root.scrollIntoView({ block: "nearest" });
+    figure.visit(text ?? "");
   };
   addEventListener("popstate", ({ state }) => {
     const kept = state?.explorables ?? {};
@@ -363,5 +412,5 @@ const explorable = (() => {
     else if (location.hash.slice(1).split("?")[0] === PLACE + name) visit();
     keep();
   };
-  return Object.assign(define, { figures, specs: {}, fixed, clamp, scale, place, arrow });
+  return Object.assign(define, { figures, specs: {}, fixed, clamp, scale, place, arrow, beyond });
 })();

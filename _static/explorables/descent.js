@@ -37,29 +37,27 @@ explorable("descent", {
     const bowl = `κ is ${fixed(kappa)}. A step multiplies the error by ${fixed(along)} along the valley and by `
       + `${fixed(across)} across it.`;
     if (!path[0][0] && !path[0][1]) return `${bowl} The descent starts at the minimum.`;
-    if (counted === null) return `${bowl} It never arrives: the rate ${fixed(eta, 3)} is above 2/λmax = ${fixed(limit, 3)}.`;
-    return `${bowl} The loss falls to a millionth in ${counted} steps; predicted are at most ${predicted}. `
+    if (counted === null) return `${bowl} It never arrives: the rate ${fixed(eta, 3)} is above 2/\u2060λmax = ${fixed(limit, 3)}.`;
+    const drawn = counted > 40 ? ", of which 40 are drawn" : "";
+    return `${bowl} The loss falls to a millionth in ${counted} steps${drawn}; at most ${predicted} are predicted. `
       + `The rate must stay below ${fixed(limit, 3)}.`;
   },
 
   draw(stage) {
-    const { clamp, place, scale } = explorable;
+    const { arrow, place, scale } = explorable;
     const w1 = scale([-1.25, 1.25], [26, 316]), w2 = scale([-1.25, 1.25], [316, 26]);
     const rate = scale([0, 0.25], [400, 670]), factor = scale([0, 1.6], [316, 36]);
-    const at = (point) => {
-      const [x, y] = point.map((v) => clamp(v, -1.25, 1.25));
-      return [w1(x), w2(y)];
-    };
+    const at = ([x, y]) => [w1(x), w2(y)];
+    const seen = (point) => point.every((v) => Math.abs(v) <= 1.25);
     const through = (points) => `M${points.map((point) => point.join(" ")).join("L")}`;
     const text = (kind, x, y, words) => stage.add("text", { class: kind, x, y }, words);
     const axis = (d) => stage.add("path", { class: "axis", d });
 
-    const clip = stage.add("clipPath", { id: "descent-frame" });
-    stage.add("rect", { x: 26, y: 26, width: 290, height: 290 }, null, clip);
-    const inside = stage.add("g", { "clip-path": "url(#descent-frame)" });
+    const inside = stage.frame([26, 26, 316, 316]);
     const levels = stage.data.levels.map(() => stage.add("path", { class: "level" }, null, inside));
     axis("M26 26H316V316H26Z");
-    const path = stage.add("path", { class: "line gradient", "data-mark": "path" });
+    const path = stage.add("path", { class: "line gradient", "data-mark": "path" }, null, inside);
+    const leaves = stage.add("path", { class: "line gradient", "data-mark": "leaves" }, null, inside);
     const dots = Array.from({ length: 40 }, () => stage.add("circle", { class: "step", r: 3 }));
     dots[0].dataset.mark = "first";
     stage.add("path", { class: "mean", d: `M${w1(0) - 6} ${w2(0)}h12m-6 -6v12` });
@@ -85,7 +83,7 @@ explorable("descent", {
     const ticks = [["best", 0], ["limit", 1]].map(([name, height]) => ({
       name, y: factor(height),
       tick: stage.add("path", { class: "mean", "data-mark": name }),
-      said: text("reading", 0, factor(height) - (height ? 12 : 20), name),
+      said: text("reading halo", 0, factor(height) - (height ? 12 : 20), name),
     }));
 
     const handle = (controls, label, mark, color, to) => {
@@ -111,9 +109,17 @@ explorable("descent", {
       });
       const points = values.path.map(at);
       place(path, { d: through(points) });
+      const [from, end] = values.path.slice(-2);
+      leaves.toggleAttribute("hidden", seen(end));
+      if (!seen(end)) {
+        const step = end.map((v, i) => v - from[i]);
+        const share = Math.min(...step.map((v, i) => (v ? (1.25 * Math.sign(v) - from[i]) / v : Infinity)));
+        place(leaves, { d: arrow(at(from), at(from.map((v, i) => v + share * step[i])), 11) });
+      }
       dots.forEach((dot, i) => {
-        dot.toggleAttribute("hidden", i + 1 >= points.length);
-        if (i + 1 < points.length) place(dot, { cx: points[i + 1][0], cy: points[i + 1][1] });
+        const next = values.path[i + 1];
+        dot.toggleAttribute("hidden", !next || !seen(next));
+        if (next) place(dot, { cx: points[i + 1][0], cy: points[i + 1][1] });
       });
       place(start, { transform: `translate(${points[0].join(" ")})` });
 

@@ -68,7 +68,7 @@ explorable("node-by-node", {
   },
 
   draw(stage) {
-    const { arrow, clamp, place, scale } = explorable;
+    const { arrow, beyond, place, scale } = explorable;
     const { data } = stage, { nodes, order, given } = data;
     const [line, low, high, left, right] = data.line;
     const to = scale([low, high], [left, right]);
@@ -79,9 +79,10 @@ explorable("node-by-node", {
       stage.add("text", { x: to(tick), y: 13 }, String(tick).replace("-", "−"));
     }
     stage.add("text", { class: "bold", x: 26, y: line }, "x");
-    const push = stage.add("g");
+    const push = stage.add("g"), inside = push.appendChild(stage.frame(data.box));
     stage.add("text", { class: "said gradient", x: 26, y: (data.lanes[1] + data.lanes[2]) / 2 }, "−dx", push);
-    const pushes = data.lanes.map((_, i) => stage.add("path", { class: "line gradient", "data-mark": `push${i + 1}` }, null, push));
+    const pushes = data.lanes.map((_, i) => stage.add("path", { class: "line gradient", "data-mark": `push${i + 1}` }, null, inside));
+    const offs = data.lanes.map(() => stage.add("path", { class: "beyond gradient" }, null, push));
     for (const [color, text, y] of data.legend) stage.add("text", { class: `start said ${color}`, x: 70, y }, text);
 
     const edges = data.edges.map(([head, way]) => ({ head, way, made: stage.add("path") }));
@@ -90,10 +91,11 @@ explorable("node-by-node", {
       const text = stage.add("text", { x, y }, label);
       const slots = data.slots[x < 200 ? 0 : 1];
       const rows = [["value", -13], ["gradient bold", 14]].map(([color, lift]) => slots.map((slot) => (
-        stage.add("text", { class: `said ${color}`, x: slot, y: y + lift }, ""))));
+        stage.add("text", { class: `said number ${color}`, x: slot, y: y + lift }, ""))));
       return { name, circle, text, rows };
     });
     stage.add("rect", { class: "strip", x: 12, y: 519, width: 676, height: 96 });
+    const theirs = stage.add("text", { class: "reading", x: 674, y: data.strip[2] }, "the right code");
     const strip = data.strip.map((y, i) => stage.add("text", { class: i ? "code" : "name", x: 26, y }, ""));
     const dots = [4, 3, 2, 1].map((i) => {
       const made = stage.handle([`x${i}`], `example ${i}`, ([x]) => ({ [`x${i}`]: to.invert(x) }), stage.add("g", { class: "value" }));
@@ -103,13 +105,15 @@ explorable("node-by-node", {
       return { i, made };
     });
 
-    return (state, { values, gradients }) => {
+    return (state, { values, gradients, right }, open) => {
       const { step } = state, lit = order[step - 1], color = step <= 9 ? "value" : "gradient";
       for (const { i, made } of dots) place(made, { transform: `translate(${to(state[`x${i}`])} ${line})` });
       push.toggleAttribute("hidden", step < order.length);
       pushes.forEach((made, i) => {
         const x = state[`x${i + 1}`], y = data.lanes[i];
-        place(made, { d: arrow([to(x), y], [clamp(to(x - gradients.x[i]), left, right), y], 7) });
+        const end = [to(x - gradients.x[i]), y];
+        place(made, { d: arrow([to(x), y], end, 7) });
+        beyond(offs[i], end, data.box, 9);
       });
       for (const { head, way, made } of edges) {
         const on = head === lit, points = on && step > 9 ? [...way].reverse() : way;
@@ -129,10 +133,13 @@ explorable("node-by-node", {
           step >= data.forward[name] ? before[name] : [],
           step >= data.backward[name] ? gradients[name] ?? given.dy : [],
         ];
+        const wrong = open && gradients[name] && !this.agree(gradients[name], right[name]);
         rows.forEach((row, kind) => row.forEach((made, i) => {
+          if (kind) made.classList.toggle("wrong", Boolean(wrong));
           made.textContent = shown[kind][i] === undefined ? "" : this.brief([shown[kind][i]]);
         }));
       }
+      theirs.toggleAttribute("hidden", state.pass === "right" || step <= 9);
       const said = [data.titles[step], ...data.code[step]];
       strip.forEach((made, i) => { made.textContent = said[i] ?? ""; });
     };

@@ -1,12 +1,13 @@
 """Check the built site in a browser: ``python -m booktools.check_site``.
 
-Every page is opened 1280 and 390 pixels wide, light and dark, and once from disk
-with JavaScript off. A page fails on a violation that axe finds, a script error, a
-request to another host, sideways scroll, a broken link or anchor, a figure without
-alternative text or size, and too much weight.
+Every page is opened 1280 and 390 pixels wide, light and dark, and from disk with and
+without JavaScript. A page fails on a violation that axe finds, a script error, a
+request to another host, a policy that would let one pass, sideways scroll, a broken
+link or anchor, a figure without alternative text or size, and too much weight.
 """
 
 import gzip
+import itertools
 import os
 import shutil
 import sys
@@ -49,6 +50,7 @@ class Page(HTMLParser):
     def __init__(self, text: str):
         super().__init__()
         self.names, self.links, self.images = set(), [], []
+        self.policy = self.unguarded = None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -59,6 +61,10 @@ class Page(HTMLParser):
                 self.links.append(found[key])
         if tag == "img":
             self.images.append(found)
+        if found.get("http-equiv", "").lower() == "content-security-policy":
+            self.policy = found.get("content")
+        elif tag in ("script", "link", "style", "img") and not self.policy:
+            self.unguarded = self.unguarded or tag
 
 
 def read(root: Path) -> dict[str, Page]:
@@ -84,6 +90,14 @@ def check_links(root: Path, pages: dict[str, Page]):
                 yield name, f"link to {link}, which is not there"
             elif anchor and target in pages and anchor not in pages[target].names:
                 yield name, f"link to {link}, an anchor that is not there"
+
+
+def check_policies(pages: dict[str, Page]):
+    """Yield (page, problem) where something loads before a policy guards the page."""
+    for name, page in pages.items():
+        if page.unguarded or not page.policy:
+            what = page.unguarded or "page"
+            yield name, f"{what} without a content security policy before it"
 
 
 def check_images(root: Path, pages: dict[str, Page]):
@@ -190,7 +204,53 @@ SETTLED = """async () => {
   for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
 }"""
 CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
-THE_REST = '{rules: {"color-contrast": {enabled: false}}, resultTypes: ["violations"]}'
+THE_REST = """{
+  rules: {"color-contrast": {enabled: false}, "target-size": {enabled: true}},
+  resultTypes: ["violations"],
+}"""
+# Of each kind a request to another host; returned are those that the page permits.
+PERMITTED = """async () => {
+  const other = "https://example.org/x", refused = new Set();
+  addEventListener("securitypolicyviolation", (event) => {
+    refused.add(event.effectiveDirective);
+  });
+  const load = (tag, attributes) => document.body.append(
+    Object.assign(document.createElement(tag), attributes));
+  load("script", { src: other });
+  load("link", { rel: "stylesheet", href: other });
+  load("img", { src: other });
+  load("iframe", { src: other });
+  load("audio", { src: other });
+  load("object", { data: other });
+  fetch(other).catch(() => {});
+  new FontFace("other", `url(${other})`).load().catch(() => {});
+  const kinds = ["script-src-elem", "style-src-elem", "img-src", "frame-src",
+    "media-src", "object-src", "connect-src", "font-src"];
+  const end = performance.now() + 2000;
+  while (performance.now() < end && !kinds.every((kind) => refused.has(kind)))
+    await new Promise((done) => setTimeout(done, 20));
+  return kinds.filter((kind) => !refused.has(kind));
+}"""
+# What a reader uses on every page; returned is what does nothing.
+IDLE = """async () => {
+  const idle = [], theme = document.querySelector("button.theme");
+  const paper = () => getComputedStyle(document.body).backgroundColor;
+  const before = paper();
+  theme?.click();
+  if (theme && paper() === before) idle.push("theme switch");
+  theme?.click();
+  const copy = document.querySelector("button.copy");
+  copy?.click();
+  for (let i = 0; copy?.textContent === "Copy" && i < 100; i++)
+    await new Promise((done) => setTimeout(done, 10));
+  if (copy?.textContent === "Copy") idle.push("copy button");
+  await document.fonts.ready;
+  const fonts = [...document.fonts].filter((font) => font.status === "loaded");
+  const formula = document.querySelector(".katex-html");
+  if (formula && !fonts.some((font) => font.family.includes("KaTeX_Main")))
+    idle.push("font of the formulas");
+  return idle;
+}"""
 
 
 class Visit:
@@ -198,7 +258,8 @@ class Visit:
 
     def __init__(self, browser, address: str, **options):
         self.problems, self.requests, self.weight = [], 0, 0
-        self._host = urlsplit(address).netloc
+        self._host, self._planting = urlsplit(address).netloc, False
+        options = {"permissions": ["clipboard-write"]} | options
         self._context = browser.new_context(reduced_motion="reduce", **options)
         self.page = self._context.new_page()
         self.page.on("console", self._console)
@@ -214,6 +275,8 @@ class Visit:
         self._context.close()
 
     def report(self, problem: str) -> None:
+        if self._planting:
+            return
         self.problems.append(" ".join(problem.split())[:300])
 
     def _request(self, request):
@@ -244,6 +307,20 @@ class Visit:
             except TimeoutError:
                 name = figure.get_attribute("data-explorable")
                 self.report(f"explorable {name} does not come alive")
+
+    def use(self) -> None:
+        """Press what is on every page: the theme switch, the first copy button."""
+        for what in self.page.evaluate(IDLE):
+            self.report(f"{what} does nothing")
+
+    def plant(self) -> None:
+        """Ask another host for something, in each way; at last, as it leaves errors."""
+        self._planting = True
+        permitted = self.page.evaluate(PERMITTED)
+        self._planting = False
+        for kind in permitted:
+            self.report(f"policy lets a request to another host pass: {kind}")
+        self._planting = True  # what the refused ones report comes late
 
     def check(self) -> None:
         """No sideways scroll, enough contrast light and dark, nothing else from axe."""
@@ -280,24 +357,31 @@ def check_page(browser, address: str, path: Path):
         size = {"width": width, "height": 900}
         with Visit(browser, address, viewport=size) as visit:
             visit.explore()
+            visit.use()
             visit.check()
+            visit.plant()
             yield f"at {width}", visit
+    with Visit(browser, path.as_uri(), offline=True) as visit:
+        visit.explore()
+        visit.use()
+        visit.plant()
+        yield "from disk", visit
     with Visit(browser, path.as_uri(), java_script_enabled=False) as visit:
         for part in ("main", "#contents a"):
             if not visit.page.locator(part).first.is_visible():
                 visit.report(f"{part} is not to be seen")
-        yield "from disk", visit
+        yield "from disk without a script", visit
 
 
-def search(browser, origin: str) -> int:
-    """How many pages the book's own search finds for a word that they all have."""
-    with Visit(browser, f"{origin}/search.html?q=normalization") as visit:
+def search(browser, root: str):
+    """Yield what is wrong with the search for a word that all pages have."""
+    with Visit(browser, f"{root}/search.html?q=normalization") as visit:
         results = visit.page.locator("#search-results li")
-        try:
+        with suppress(TimeoutError):
             results.first.wait_for(timeout=10_000)
-        except TimeoutError:
-            return 0
-        return results.count()
+        if not results.count():
+            visit.report("the search finds nothing for 'normalization'")
+        yield from visit.problems
 
 
 def main() -> int:
@@ -315,7 +399,12 @@ def report(root: Path, executable: str) -> int:
     """Check the site below ``root``, print a table, return the exit status."""
     pages = read(root)
     problems = {name: [] for name in pages}
-    for name, problem in (*check_links(root, pages), *check_images(root, pages)):
+    read_only = (
+        check_links(root, pages),
+        check_images(root, pages),
+        check_policies(pages),
+    )
+    for name, problem in itertools.chain(*read_only):
         problems[name].append(problem)
     weights = {}
     with serve(root) as origin, sync_playwright() as playwright:
@@ -324,10 +413,9 @@ def report(root: Path, executable: str) -> int:
             for where, visit in check_page(browser, f"{origin}/{name}", root / name):
                 weights.setdefault(name, (visit.requests, visit.weight / 1024))
                 problems[name] += [f"{problem} ({where})" for problem in visit.problems]
-        found = search(browser, origin)
+        for address in (origin, root.as_uri()):
+            problems["search.html"] += search(browser, address)
         browser.close()
-    if not found:
-        problems["search.html"].append("the search finds nothing for 'normalization'")
     for name, (_, kib) in weights.items():
         if kib > PAGE_KIB:
             problems[name].append(f"{kib:.0f} KiB without figures, above {PAGE_KIB}")

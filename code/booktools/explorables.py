@@ -56,7 +56,8 @@ def _question(figure: Explorable) -> str:
         f'<form class="guess"><fieldset><legend><b>Guess first.</b> '
         f"{html.escape(guess.question)}</legend>{options}"
         f'<div class="commit"><button type="submit">Show me</button>'
-        f'<p class="verdict" aria-live="polite"></p></div></fieldset></form>'
+        f'<p class="verdict" aria-live="polite"></p>'
+        f'<p class="waits" aria-live="polite"></p></div></fieldset></form>'
     )
 
 
@@ -127,6 +128,7 @@ def data(figure: Explorable) -> str:
         "guess": {
             "options": guess.options,
             "right": guess.right,
+            "why": guess.why,
             "answer": guess.answer,
             "reveal": guess.reveal,
         },

@@ -35,6 +35,17 @@ class Translator(HTML5Translator):
         super().__init__(*args)
         self._images = 0
 
+    def visit_section(self, node):
+        """Write a section with its length, as it is laid out when it comes near.
+
+        Until then it is given the height of so many lines. Were that too little, its
+        end would lie under the next section.
+        """
+        super().visit_section(node)
+        if self.section_level == 2:
+            style = f'<section style="--lines: {lines(node)}"'
+            self.body[-1] = self.body[-1].replace("<section", style, 1)
+
     def visit_image(self, node):
         """Write an image with its size, so that nothing moves when it arrives.
 
@@ -101,6 +112,27 @@ class Formatter(HtmlFormatter):
         yield 0, '<pre tabindex="0"><span></span>'
         yield from source
         yield 0, "</pre>"
+
+
+def lines(node: nodes.Element) -> int:
+    """Lines, rather too many, of a section on a phone, where it is longest."""
+    total, hidden = 0, 0
+    for part in node.findall():
+        if isinstance(part, nodes.raw):
+            hidden += part.astext().startswith("<details")
+            hidden -= part.astext().startswith("</details")
+        elif hidden:
+            continue
+        elif isinstance(part, nodes.literal_block):
+            total += part.astext().count("\n") + 4
+        elif isinstance(part, (nodes.math_block, nodes.title)):
+            total += 4
+        elif isinstance(part, nodes.image):
+            total += 14
+        elif isinstance(part, nodes.TextElement):
+            inside = isinstance(part.parent, nodes.TextElement)  # counted with it
+            total += 0 if inside else len(part.astext()) // 32 + 2
+    return total
 
 
 def shown_size(path: Path, given: str) -> tuple[int, int]:

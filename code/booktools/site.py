@@ -7,6 +7,8 @@ site and ``BOOK_REPOSITORY`` that of the repository, and only there appear the
 canonical addresses, social cards and links that need them.
 """
 
+import base64
+import hashlib
 import html
 import io
 import os
@@ -25,6 +27,19 @@ TEXT_FONTS = ("400-normal", "400-italic", "600-normal")
 SHORT_FORMULA = 12  # characters of TeX
 OPENING, CLOSING = re.compile(r"[(\[“‘]*$"), re.compile(r"[,.;:!?)\]’”]*")
 FIGURE_BYTES = 60 * 1024
+# What a page may load: what is served, or lies on the disk, beside it. Formulas have
+# attributes of style, and the search asks for the pages that it quotes.
+POLICY = (
+    "default-src 'none'; script-src 'self' {hash}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self'; font-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'"
+)
+
+
+def policy(script: str) -> str:
+    """Content security policy of a page, with its one script that is not a file."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return POLICY.format(hash=f"'sha256-{digest}'")
 
 
 def published(app, config) -> None:
@@ -151,6 +166,7 @@ def _is_design(node) -> bool:
 def page(app, pagename, templatename, context, doctree) -> None:
     """Give the layout what it shows of a page."""
     use(context, doctree)
+    context["policy"] = policy
     if doctree is None:
         return
     source = context["sourcename"]

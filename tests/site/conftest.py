@@ -6,7 +6,7 @@ from explorable_page import NAMES, SCREEN, Figure, build
 from booktools import check_site
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     executable = check_site.find_browser()
     if executable is None:
@@ -19,7 +19,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="session", params=NAMES)
 def shared(request, browser, tmp_path_factory):
     """One page for each explorable, which its tests share."""
     folder = tmp_path_factory.mktemp(request.param)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from batchnorm import figures
 from batchnorm.explorables import EXPLORABLES
 from batchnorm.explorables.kinds import canvas
-from booktools import explorables
+from booktools import explorables, site
 from booktools.notebooks import ROOT
 
 STATIC = ROOT / "_static"
@@ -19,10 +19,9 @@ USUAL_MEDIA = {"media": "screen", "color_scheme": "light", "forced_colors": "non
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'self'; img-src 'self'
- data:; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'">
-<script>document.documentElement.dataset.theme = "auto"</script>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="_static/book.css">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<script>{early}</script><link rel="icon" href="_static/icon.svg">
+<link rel="stylesheet" href="_static/book.css">
 <link rel="stylesheet" href="_static/explorables/explorables.css">
 <script defer src="_static/explorables/core.js"></script>
 <script defer src="_static/explorables/{name}.js"></script></head>
@@ -34,6 +33,7 @@ PAGE = """<!DOCTYPE html>
 {after}<figcaption><p>A caption.</p></figcaption></figure></div></div></section>
 </section></main></div></div></body></html>
 """
+EARLY = 'document.documentElement.dataset.theme = "auto"'
 
 
 def build(root, name):
@@ -41,7 +41,14 @@ def build(root, name):
     shutil.copytree(STATIC, root / "_static", dirs_exist_ok=True)
     figure = EXPLORABLES[name]
     before, after = explorables.around(figure)
-    page = PAGE.format(name=name, before=before, after=after, height=figure.height)
+    page = PAGE.format(
+        name=name,
+        before=before,
+        after=after,
+        height=figure.height,
+        policy=site.policy(EARLY),
+        early=EARLY,
+    )
     (root / "index.html").write_text(page, encoding="utf-8")
     with plt.rc_context():
         figures.use_style()

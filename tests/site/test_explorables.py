@@ -17,8 +17,8 @@ each = pytest.mark.parametrize("name", NAMES)
 # What a browser computes, draws and says in each state of a figure.
 RUN = """(() => {
   const svg = figure.stage.svg;
+  let screen;
   const place = (e) => {
-    const screen = svg.getScreenCTM().inverse();
     if (e.tagName === "path") {
       const length = e.getTotalLength();
       const end = length ? e.getPointAtLength(length) : DOMPoint.fromPoint(e.getBBox());
@@ -32,9 +32,13 @@ RUN = """(() => {
     figure.guess = 0;
     figure.state = { ...state };
     figure.show();
+    screen = svg.getScreenCTM().inverse();
     const marks = {};
-    for (const e of svg.querySelectorAll("[data-mark]"))
-      if (!e.closest("[hidden]")) marks[e.dataset.mark] = [place(e).x, place(e).y];
+    for (const e of svg.querySelectorAll("[data-mark]")) {
+      if (e.closest("[hidden]")) continue;
+      const { x, y } = place(e);
+      marks[e.dataset.mark] = [x, y];
+    }
     const values = figure.spec.values(state, figure.data);
     return { values, marks, sentence: figure.live.textContent };
   });
@@ -127,13 +131,13 @@ PLANTED = {
     "cannot-pass": [
         ("[0, share, 1]", "[0, -share, 1]", "values"),
         ("arrow(foot, end, 11)", "arrow(foot, [end[0] + 3, end[1]], 11)", "mark"),
-        ("and ${fixed(across)}", "and ${fixed(-across)}", "sentence"),
+        ("x̂, ${fixed(across)}, are", "x̂, ${fixed(-across)}, are", "sentence"),
     ],
     "companions": [
         ("(v - mean) / Math.sqrt", "(v + mean) / Math.sqrt", "values"),
         (
-            "const y = at(values.y[i - 1]);",
-            "const y = 3 + at(values.y[i - 1]);",
+            "const y = to(values.y[i - 1]);",
+            "const y = 3 + to(values.y[i - 1]);",
             "mark",
         ),
         ("fixed(state.x1, 1)", "fixed(state.x2, 1)", "sentence"),
@@ -187,7 +191,7 @@ def test_every_explorable_has_planted_faults():
 
 
 def test_planted_faults_are_found(figure):
-    vectors = stored(figure.name)[::7]
+    vectors = stored(figure.name)[::15]
     for right, wrong, kind in PLANTED[figure.name]:
         with figure.planted(f"{figure.name}.js", right, wrong):
             found = figure.run(RUN, [v["state"] for v in vectors])
@@ -226,8 +230,9 @@ def test_static_picture_has_the_marked_points_at_their_places(name):
 
 
 def test_the_drawing_lies_on_the_picture(figure):
+    figure.fresh()
     for width in (1280, 390, 320):
-        figure.fresh(viewport={"width": width, "height": 900})
+        figure.page.set_viewport_size({"width": width, "height": 900})
         boxes = figure.run(
             "['img', 'svg'].map((tag) => { const b = document.querySelector("
             "`.stage ${tag}`).getBoundingClientRect();"

@@ -104,6 +104,20 @@ def test_links_that_lead_nowhere_are_found(tmp_path):
     ]
 
 
+def test_what_loads_before_a_policy_is_found(tmp_path):
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{site.policy("")}">'
+    script, style = "<script></script>", "<style></style>"
+    heads = {"a": "", "b": script + policy, "c": style + policy, "d": policy + script}
+    for name, head in heads.items():
+        (tmp_path / f"{name}.html").write_text(PAGE.format(head=head, body=""))
+    found = list(check_site.check_policies(check_site.read(tmp_path)))
+    assert [(name, words.split()[0]) for name, words in found] == [
+        ("a.html", "page"),
+        ("b.html", "script"),
+        ("c.html", "style"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("attributes", "fault"),
     [
@@ -154,6 +168,13 @@ PLANTED = {
     "alt": ("", '<img src="drawing.png">', "image-alt"),
     "explorable": ("", '<div data-explorable="gears">Dead.</div>', "gears does not"),
     "wide": ("", '<div style="width: 3000px">x</div>', "scrolls sideways"),
+    "targets": (
+        "",
+        '<p style="line-height: 1"><a href="#a">1</a><br><a href="#b">2</a></p>',
+        "target-size",
+    ),
+    "theme": ("", '<button class="theme">Dark</button>', "theme switch does nothing"),
+    "copy": ("", '<button class="copy">Copy</button>', "copy button does nothing"),
 }
 
 
@@ -169,6 +190,7 @@ def test_browser_sees_what_was_planted(browser, tmp_path, drawing, name):
         check_site.Visit(browser, f"{origin}/a.html", viewport=size) as visit,
     ):
         visit.explore()
+        visit.use()
         visit.check()
     if fault is None:
         assert visit.problems == []

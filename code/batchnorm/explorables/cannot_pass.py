@@ -51,8 +51,13 @@ GUESS = Guess(
     ["in a ball", "on a disk", "on a line"],
     2,
     "Off goes the part along 1, and the part along x̂: two directions of three. What is "
-    "left lies on the line along the tangent, and the rank is 1.",
+    "left lies on a piece of the line along the tangent, and the rank is 1.",
     {},
+    [
+        "they would fill a ball only if something of all three directions passed.",
+        "that would be so if only the mean went off.",
+        "",
+    ],
 )
 VISITS = {
     "dy along 1": {"theta": 90},
@@ -127,17 +132,17 @@ def marks(state, values) -> dict:
 def sentence(state, values) -> str:
     """What the picture shows."""
     one, across, _ = values["dy_along"]
-    length = f"Left: {fixed(values['length'])} of a length of {fixed(LENGTH)}"
+    length = f"dy is {fixed(LENGTH)} long, and what is left {fixed(values['length'])}"
     if state["eps"] == 0:
         return (
-            f"Taken off: {fixed(one)} along 1 and {fixed(across)} along x̂. {length}. "
-            f"Two of three directions are lost: the rank is {values['rank']}."
+            f"The parts of dy along 1, {fixed(one)}, and along x̂, {fixed(across)}, are "
+            f"taken off. {length}. Two of three directions are lost: the rank is "
+            f"{values['rank']}."
         )
-    off = fixed(across * (1 - values["share"]))
     return (
-        f"Taken off: {fixed(one)} along 1 and {off} of {fixed(across)} along x̂; the "
-        f"share ε/(σ² + ε) = {fixed(values['share'])} of it passes. {length}. One of "
-        f"three directions is lost: the rank is {values['rank']}."
+        f"The part of dy along 1, {fixed(one)}, is taken off. Of that along x̂, "
+        f"{fixed(across)}, the share ε/(σ² + ε) = {fixed(values['share'])} passes. "
+        f"{length}. One of three directions is lost: the rank is {values['rank']}."
     )
 
 

@@ -14,6 +14,7 @@ from batchnorm.explorables.kinds import (
     Explorable,
     Guess,
     Range,
+    beyond,
     fixed,
     linear,
 )
@@ -25,6 +26,7 @@ USUAL = (-2.0, 0.5, 1.5, 4.0, -3.5, 3.0)
 HEIGHT, ABOVE, BELOW = 330, 92, 238
 SPAN, PIXELS = (-5.5, 5.5), (26, 674)
 X = linear(SPAN, PIXELS)
+BOX = (8, BELOW - 60, 692, BELOW + 60)  # of what leaves; beyond it are arrowheads
 
 MODES = {"training": "training", "inference": "inference"}
 CONTROLS = [
@@ -40,16 +42,27 @@ CONTROLS = [
 ]
 GUESS = Guess(
     "In training, a batch holds two examples, 1 and 3, and the first leaves as −1. "
-    "Now the first moves from 1 to 2.9, next to its companion. As what does it leave?",
-    ["about −1, as before", "about 0.9: it moved up by 1.9", "about 0: both are alike"],
+    "Now the first moves from 1 to 2.2, toward its companion. As what does it leave?",
+    [
+        "about −1, as before",
+        "about 0.2: it moved up by 1.2",
+        "about −0.4: it is nearer",
+    ],
     0,
     "Each of two is one standard deviation from their mean, however near they are: "
     "only which one is larger is left.",
-    {"mode": "training", "m": 2, "x1": 2.9, "x2": 3, "gamma": 1, "beta": 0, "eps": -5},
+    {"mode": "training", "m": 2, "x1": 2.2, "x2": 3, "gamma": 1, "beta": 0, "eps": -5},
+    [
+        "",
+        "the mean moved up by half as much, and the standard deviation shrank.",
+        "the standard deviation shrank along with the distance.",
+    ],
 )
 VISITS = {
+    "before, at 1 and 3": {"m": 2, "x1": 1, "x2": 3},
     "a batch of one": {"m": 1},
-    "an outlier": {"m": 6, "x1": -0.4, "x2": 0, "x3": 0.4, "x4": 5, "x5": 0.2, "x6": 0},
+    "an outlier": {"m": 6}
+    | {"x1": -1.2, "x2": -0.6, "x3": 0, "x4": 5, "x5": 0.6, "x6": 1.2},
     "the same four in inference": {"mode": "inference"},
     "two equal examples": {"m": 2, "x1": 2, "x2": 2},
 }
@@ -93,39 +106,42 @@ def values(state) -> dict:
     }
 
 
-def at(value: float) -> float:
-    """Pixel of a value; what lies beyond the line is shown at its end."""
-    return min(max(X(value), PIXELS[0]), PIXELS[1])
-
-
 def marks(state, values) -> dict:
     """Inputs, outputs, the feet of both means, the upper ends of both bands."""
-    places = {f"x{i}": (at(v), ABOVE) for i, v in enumerate(batch(state)[:, 0], 1)}
+    places = {f"x{i}": (X(v), ABOVE) for i, v in enumerate(batch(state)[:, 0], 1)}
     if values["y"] is None:
         return places
-    places |= {f"y{i}": (at(v), BELOW) for i, v in enumerate(values["y"], 1)}
+    for i, v in enumerate(values["y"], 1):
+        head = beyond((X(v), BELOW), BOX)
+        if head is None:
+            places[f"y{i}"] = (X(v), BELOW)
+        else:
+            places[f"off{i}"] = tuple(map(float, head[0]))
     ends = values["mean"] + values["std"], values["mean_out"] + values["std_out"]
     return places | {
-        "mean": (at(values["mean"]), ABOVE + 17),
-        "mean_out": (at(values["mean_out"]), BELOW + 17),
-        "band": (at(ends[0]), ABOVE),
-        "band_out": (at(ends[1]), BELOW),
+        "mean": (X(values["mean"]), ABOVE + 17),
+        "mean_out": (X(values["mean_out"]), BELOW + 17),
+        "band": (X(ends[0]), ABOVE),
+        "band_out": (X(ends[1]), BELOW),
     }
 
 
 def sentence(state, values) -> str:
     """What the picture shows."""
     if values["y"] is None:
-        return f"Refused: {refusal()}."
+        return (
+            f"Refused: {refusal()}. The one value is its own mean, and would leave "
+            "as β, whatever it is."
+        )
     moments = {
         name: f"mean {fixed(values[mean])}, standard deviation {fixed(values[std])}"
         for name, mean, std in (("in", "mean", "std"), ("out", "mean_out", "std_out"))
     }
     whose = {
         "training": f"In training the batch has {moments['in']}",
-        "inference": f"In inference the running statistics are {moments['in']}",
+        "inference": f"In inference the statistics are training’s: {moments['in']}",
     }[state["mode"]]
-    first = f"Example 1 enters at {fixed(state['x1'], 1)}, leaves at"
+    first = f"Example 1 enters at {fixed(state['x1'], 1)} and leaves at"
     return (
         f"{whose}. What leaves has {moments['out']}. {first} {fixed(values['y'][0])}."
     )
@@ -167,7 +183,7 @@ def draw(ax, state, values) -> None:
         bar = (y - 17, y + 17)
         ax.plot((places[mean][0],) * 2, bar, color=REFERENCE, linewidth=2, zorder=2)
     for i in range(1, state["m"] + 1):
-        (x, above), (y, below) = places[f"x{i}"], places[f"y{i}"]
+        (x, above), (y, below) = places[f"x{i}"], (X(values["y"][i - 1]), BELOW)
         color = GRADIENT if i == 1 else VALUE
         ax.plot((x, y), (above, below), color=color, linewidth=1.6, zorder=1)
         for place in ((x, above), (y, below)):
@@ -210,5 +226,5 @@ COMPANIONS = Explorable(
     draw=draw,
     states=states,
     data={"running": [RUNNING_MEAN, RUNNING_VAR], "refusal": refusal()}
-    | {"span": SPAN, "pixels": PIXELS, "above": ABOVE, "below": BELOW},
+    | {"span": SPAN, "pixels": PIXELS, "above": ABOVE, "below": BELOW, "box": BOX},
 )

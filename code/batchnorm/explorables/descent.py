@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from batchnorm.datasets import used_cars
-from batchnorm.explorables.kinds import Explorable, Guess, Range, fixed, linear
+from batchnorm.explorables.kinds import Explorable, Guess, Range, arrow, fixed, linear
 from batchnorm.figures.style import GRADIENT, LEVELS, REFERENCE, VALUE
 from batchnorm.whitening import condition_number, covariance
 
@@ -41,14 +41,19 @@ GUESS = Guess(
     ],
     2,
     "The numbers in the column are now larger, and so is λmax. The rate lies above "
-    "2/λmax, and the error across the valley grows with each step.",
+    "2/\u2060λmax, and the error across the valley grows with each step.",
     {"unit": 25},
+    [
+        "half as many it would be at the best rate of the new unit.",
+        "a step multiplies an error by 1 − ηλ, and λ is not the same.",
+        "",
+    ],
 )
 VISITS = {
-    "half the rate": {"eta": 0.082},
+    "50,000 km, half the rate": {"eta": 0.082},
     "25,000 km at its best rate": {"unit": 25, "eta": 0.11},
     "no correlation": {"rho": 0, "unit": 23, "eta": 0.1},
-    "10,000 km": {"unit": 10, "eta": 0.033},
+    "10,000 km at its best rate": {"unit": 10, "eta": 0.033},
 }
 
 
@@ -97,9 +102,20 @@ def steps(h, error, eta) -> int:
 
 
 def at(point) -> tuple[float, float]:
-    """Pixel of an error; what lies outside is shown at the frame."""
-    x, y = np.clip(point, -VIEW, VIEW)
+    """Pixel of an error, also outside the frame, where nothing is drawn."""
+    x, y = point
     return float(W1(x)), float(W2(y))
+
+
+def leaves(path) -> tuple[float, float] | None:
+    """Where the last step crosses the frame, if it does."""
+    start, end = np.array(path[-2:])
+    if np.abs(end).max() <= VIEW:
+        return None
+    with np.errstate(divide="ignore"):
+        share = np.where(end == start, np.inf, (np.copysign(VIEW, end - start) - start))
+        share = np.min(share / np.where(end == start, 1, end - start))
+    return at(start + share * (end - start))
 
 
 def factors(eigenvalue: float) -> list[tuple[float, float]]:
@@ -114,12 +130,15 @@ def marks(state, values) -> dict:
     rate = RATE(state["eta"])
     found = {
         "start": at(values["path"][0]),
-        "first": at(values["path"][1]),
         "path": at(values["path"][-1]),
         "rate": (rate, FACTOR(0)),
         "best": (RATE(values["best"]), FACTOR(0) - 20),
         "limit": (RATE(values["limit"]), FACTOR(1) - 12),
     }
+    if np.abs(values["path"][1]).max() <= VIEW:
+        found["first"] = at(values["path"][1])
+    if leaves(values["path"]):
+        found["leaves"] = leaves(values["path"])
     for name, eigenvalue in (("along", values["low"]), ("across", values["high"])):
         found[name] = (rate, FACTOR(min(abs(values[name]), 1.6)))
         found[f"{name}_line"] = factors(eigenvalue)[-1]
@@ -137,10 +156,13 @@ def sentence(state, values) -> str:
         return f"{bowl} The descent starts at the minimum."
     rate, limit = fixed(state["eta"], 3), fixed(values["limit"], 3)
     if values["counted"] is None:
-        return f"{bowl} It never arrives: the rate {rate} is above 2/λmax = {limit}."
+        return (
+            f"{bowl} It never arrives: the rate {rate} is above 2/\u2060λmax = {limit}."
+        )
+    drawn = f", of which {MOST} are drawn" if values["counted"] > MOST else ""
     return (
-        f"{bowl} The loss falls to a millionth in {values['counted']} steps; "
-        f"predicted are at most {values['predicted']}. "
+        f"{bowl} The loss falls to a millionth in {values['counted']} steps{drawn}; "
+        f"at most {values['predicted']} are predicted. "
         f"The rate must stay below {limit}."
     )
 
@@ -164,7 +186,10 @@ def draw(ax, state, values) -> None:
         (curve,) = ax.plot(*ellipse(hessian(state), half), color=LEVELS, linewidth=1)
         curve.set_clip_path(frame)
     path = np.transpose([at(point) for point in values["path"]])
-    ax.plot(*path, ".-", color=GRADIENT, linewidth=1.6, markersize=6)
+    (line,) = ax.plot(*path, ".-", color=GRADIENT, linewidth=1.6, markersize=6)
+    line.set_clip_path(frame)
+    if "leaves" in found:
+        arrow(ax, path[:, -2], found["leaves"], GRADIENT, 1.6, 11)
     ax.plot(*found["start"], "o", color=GRADIENT, markersize=11)
     ax.plot(W1(0), W2(0), "+", color=REFERENCE, markersize=10, markeredgewidth=2)
     bold = {"size": 11.5, "va": "center", "weight": "bold"}

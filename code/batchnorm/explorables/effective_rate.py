@@ -20,24 +20,30 @@ CONTROLS = [
     Range("decay", "decay λ", 0, 0.1, 0.005, 0, group="Training"),
     Range("first", "first unit", 0.05, 2, 0.05, 0.15, group="Length at the start"),
     Range("second", "second unit", 1, 20, 0.5, 10, group="Length at the start"),
-    Range("step", "at step", 0, STEPS, 25, 1000, group="To be read"),
+    Range("step", "at step", 0, STEPS, 5, 1000, group="What is read"),
 ]
 GUESS = Guess(
-    "Now λ becomes 0.02, and growth and decay balance at the length 1.26. One unit "
-    "starts at 0.15, about eight times shorter, the other at 10, eight times longer. "
-    "Which is near the balance first?",
+    "So far λ is 0. It becomes 0.02, and growth and decay balance at the length 1.26. "
+    "One unit starts at 0.15, about eight times shorter, the other at 10, eight times "
+    "longer. Which is near the balance first?",
     ["the short one", "the long one", "both at about the same time"],
     0,
     "Short weights have a long gradient: the first step takes them from 0.15 to 0.68. "
     "Of long ones decay takes the share ηλ a step, here two in a thousand, however "
-    "long they are: down to an eighth that takes about ln 8/(ηλ) = 1040 steps.",
+    "long they are: down to an eighth that takes about ln 8/(ηλ) = 1040 steps, and to "
+    "within 5 % some more.",
     {"decay": 0.02},
+    [
+        "",
+        "its steps are the small ones: a long weight has a short gradient.",
+        "in logarithms both are equally far, but what moves them is not the same.",
+    ],
 )
 VISITS = {
-    "decay 0.02": {"decay": 0.02},
     "four times η, a quarter of λ": {"rate": 0.4, "decay": 0.005},
     "a start that is too short": {"decay": 0.02, "first": 0.05},
     "five times the decay": {"decay": 0.1},
+    "the long one is first": {"rate": 1, "decay": 0.1, "first": 0.05},
 }
 
 
@@ -72,6 +78,7 @@ def values(state) -> dict:
         "balance": balance,
         "turn": math.sqrt(2 * rate * decay) if decay else None,
         "lengths": [lengths[at] for lengths, _ in both],
+        "lengths_after_one": [lengths[1] for lengths, _ in both],
         "angles": [angles[at] for _, angles in both],
         "last": [[lengths[-1], angles[-1]] for lengths, angles in both],
         "near": [arrival(lengths, balance) if decay else None for lengths, _ in both],
@@ -82,28 +89,30 @@ def sentence(state, values) -> str:
     """What the picture shows."""
     first, second = fixed(state["first"]), fixed(state["second"], 1)
     a, b = (fixed(angle, 4) for angle in values["angles"])
-    read = f"Step {state['step']} turns them by {a} and {b}."
+    read = f"Step {state['step']} turns the weights by {a} and {b}."
     if values["balance"] is None:
         a, b = (fixed(length) for length, _ in values["last"])
         return (
-            f"Theory, with G = 1: without decay there is no balance. After {STEPS} "
-            f"steps weights from {first} have the length {a}, from {second} {b}. {read}"
+            f"Theory, with G = 1: without decay there is no balance. In {STEPS} steps "
+            f"the length {first} becomes {a}, and {second} becomes {b}. {read}"
         )
     a, b = (
         f"after {near} steps" if near is not None else f"not in {STEPS} steps"
         for near in values["near"]
     )
+    over = fixed(values["lengths_after_one"][0])
     return (
         f"Theory, with G = 1: balance at the length {fixed(values['balance'])}, with "
-        f"steps that turn by √(2ηλ) = {fixed(values['turn'], 4)}. Within 5 % of the "
-        f"length from {first} {a}, from {second} {b}. {read}"
+        f"steps that turn by √(2ηλ) = {fixed(values['turn'], 4)}. The start {first} is "
+        f"at {over} after one step, and within 5 % of balance {a}; the start "
+        f"{second} {b}. {read}"
     )
 
 
 # ---------------------------------------------------------------------------
 # In pixels
 
-HEIGHT, PIXELS, HANDLE = 452, (74, 676), 404
+HEIGHT, PIXELS, HANDLE, CROWDED = 452, (74, 676), 404, 60
 #: Of each panel: name, ends of the axis, ends in pixels, and ticks.
 PANELS = {
     "length": ("length ‖w‖", (0.05, 20), (186, 44), (0.1, 1, 10)),
@@ -114,7 +123,12 @@ PANELS = {
         (0.001, 0.01, 0.1, 1),
     ),
 }
-X = linear((0, STEPS), PIXELS)
+TICKS = (0, 10, 100, 500, 1000, 2000, 3000)
+
+
+def X(step) -> float:
+    """Pixel of a step; the first ones get more room, as the root has it."""
+    return linear((0, math.sqrt(STEPS)), PIXELS)(math.sqrt(step))
 
 
 def up(panel, value) -> float:
@@ -142,6 +156,14 @@ def marks(state, values) -> dict:
     return found
 
 
+def said(values, i) -> tuple[float, float]:
+    """Place of the number at an arrival; the second is higher where both are near."""
+    x, (low, _) = X(values["near"][i]), PANELS["length"][2]
+    near = values["near"][1 - i]
+    crowded = i == 1 and near is not None and abs(x - X(near)) < CROWDED
+    return min(x, PIXELS[1] - 24), low - (44 if crowded else 24)
+
+
 def draw(ax, state, values) -> None:
     """The static picture."""
     at = marks(state, values)
@@ -155,16 +177,18 @@ def draw(ax, state, values) -> None:
             ax.plot(PIXELS, (y, y), color=REFERENCE, linewidth=1.2)
             ax.text(PIXELS[1], y - 12, name, size=11, ha="right", va="center")
     styles = {"first": (VALUE, "-"), "second": (GRADIENT, "--")}
-    for which, (color, dash) in styles.items():
+    for i, (which, (color, dash)) in enumerate(styles.items()):
         both = course(float(state[which]), float(state["rate"]), float(state["decay"]))
         for panel, curve in zip(PANELS, both, strict=True):
-            steps = [*range(5), *range(5, STEPS + 1, 5)]
+            steps = [*range(50), *range(50, STEPS + 1, 25)]
             ys = [up(panel, curve[step]) for step in steps]
             ax.plot([X(step) for step in steps], ys, dash, color=color, linewidth=1.8)
             ax.plot(*at[f"read_{which}_{panel}"], "o", color=color, markersize=6)
         if f"near_{which}" in at:
             x, foot = at[f"near_{which}"]
             ax.plot((x, x), (foot - 14, foot), color=color, linewidth=3)
+            style = {"size": 11, "ha": "center", "va": "center"}
+            ax.text(*said(values, i), str(values["near"][i]), color=color, **style)
 
 
 def _axes(ax, state) -> None:
@@ -177,8 +201,10 @@ def _axes(ax, state) -> None:
             ax.text(PIXELS[0] - 9, y, f"{tick:g}", ha="right", **style)
         corner = (PIXELS[0], PIXELS[0], PIXELS[1]), (high, low, low)
         ax.plot(*corner, color=REFERENCE, linewidth=1.2)
-    for step in range(0, STEPS + 1, 1000):
+    for step in TICKS:
         ax.text(X(step), 437, f"{step}", ha="center", **style)
+        for _, _, (low, _), _ in PANELS.values():
+            ax.plot((X(step),) * 2, (low, low + 5), color=REFERENCE, linewidth=1)
     right = {"ha": "right", "weight": "bold"} | style
     y = PANELS["length"][2][1] - 22
     ax.text(PIXELS[1] - 160, y, f"from {fixed(state['first'])}", color=VALUE, **right)
@@ -221,6 +247,8 @@ EFFECTIVE_RATE = Explorable(
         "steps": STEPS,
         "near": NEAR,
         "pixels": PIXELS,
+        "ticks": TICKS,
+        "crowded": CROWDED,
         "handle": HANDLE,
         "panels": PANELS,
     },

@@ -73,10 +73,13 @@ class Guess:
     right : int
         The place of the right one.
     answer : str
-        Why it is, in one or two sentences.
+        Why it is, in one or two sentences. It may follow on any of `why`.
     reveal : dict
         What to change of the state when the reader has committed, so that the figure
         shows the answer.
+    why : list of str
+        For each option, what is wrong with the reasoning that leads to it: a sentence,
+        which follows a colon. Empty for the right one.
     """
 
     question: str
@@ -84,6 +87,7 @@ class Guess:
     right: int
     answer: str
     reveal: dict
+    why: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,23 @@ def arrow(ax: Axes, start, tip, color: str, width: float, size: float = 9) -> No
         u, v = (tip - start) / length * size
         barbs = [tip - (u, v) + (v / 2, -u / 2), tip, tip - (u, v) - (v / 2, -u / 2)]
         ax.plot(*np.transpose(barbs), solid_joinstyle="round", **style)
+
+
+def beyond(point, box, size: float = 13):
+    """Return the corners of the arrowhead for a point beyond a box, or None inside it.
+
+    The box is (left, top, right, bottom); the first corner is the tip, on its edge.
+    """
+    left, top, right, bottom = box
+    tip = np.array([min(max(point[0], left), right), min(max(point[1], top), bottom)])
+    out = np.array(point, dtype=float) - tip
+    far = np.hypot(*out)
+    if far < 0.01:
+        return None
+    u, v = out / far * size
+    return np.array(
+        [tip, tip - (u, v) + (v / 2, -u / 2), tip - (u, v) - (v / 2, -u / 2)]
+    )
 
 
 def canvas(height: int) -> Axes:

@@ -88,12 +88,20 @@ CONTROLS = [
 GUESS = Guess(
     "The way back in the picture is author P’s. The dx that comes out is 0.5, −3.5, 2, "
     "1, where −0.5, −0.5, 0, 1 would be right. One gradient is computed wrongly, and "
-    "what follows from it is wrong as well. Counted from dy, which is the first?",
+    "what follows from it is wrong as well. Going back from dy, which is the first "
+    "wrong one?",
     ["dx̂", "dstd", "ds", "dc"],
     1,
     "dv = −16 is right. From it dstd = −dv/std² = 16/4 is 4, and P has −4: the sign of "
-    "the inverse is lost. What follows is wrong too, and correctly computed from it.",
+    "the inverse is lost. What follows is wrong too, and correctly computed from it. "
+    "In the graph the wrong ones are underlined.",
     {"step": 13},
+    [
+        "γ dz is 2 dy, and that is what P has.",
+        "",
+        "it is a quarter of dσ², which was wrong before it.",
+        "dc⁽²⁾, a part of it, was wrong before it.",
+    ],
 )
 VISITS = {
     "the chapter’s way back": {"pass": "right", "step": 10},
@@ -222,8 +230,9 @@ def judged(name, state, values) -> str:
 # In pixels
 
 HEIGHT, LINE, LANES = 620, 42, (69, 79, 89, 99)
-SPAN, PIXELS = (-4, 8), (62, 652)
+SPAN, PIXELS = (-4, 10), (62, 652)
 X = linear(SPAN, PIXELS)
+BOX = (46, 0, 672, 112)  # of the pushes; beyond it are arrowheads
 ROWS = [142 + 55 * i for i in range(7)]
 LEFT, RIGHT = 40, 375
 SLOTS = {LEFT: (104, 170, 236, 302), RIGHT: (436, 505, 574, 643)}
@@ -285,7 +294,7 @@ def numbers(name, state, values) -> tuple:
 
 def push(x, gradient) -> float:
     """Pixel to which a step of descent with rate 1 would move an input."""
-    return min(max(X(x - gradient), PIXELS[0]), PIXELS[1])
+    return X(x - gradient)
 
 
 def marks(state, values) -> dict:
@@ -310,6 +319,8 @@ def draw(ax, state, values) -> None:
     ax.fill(*box.T, color="#f6f7f8")
     style = {"va": "center", "size": 11.5}
     ax.text(26, STRIP[0], title(state["step"]), weight="bold", **style)
+    if state["pass"] != "right" and state["step"] > 9:
+        ax.text(674, STRIP[2], "the right code", ha="right", **style)
     for line, y in zip(code(state["step"]), STRIP[1:], strict=False):
         ax.text(26, y, line, family="monospace", **style)
 
@@ -317,7 +328,7 @@ def draw(ax, state, values) -> None:
 def _line(ax, state, at) -> None:
     ax.plot(PIXELS, (LINE, LINE), color=REFERENCE, linewidth=1.2, zorder=1)
     style = {"size": 11, "ha": "center", "va": "center"}
-    for tick in range(-4, 9, 2):
+    for tick in range(SPAN[0], SPAN[1] + 1, 2):
         ax.plot((X(tick),) * 2, (LINE, LINE - 6), color=REFERENCE, linewidth=1)
         ax.text(X(tick), 13, f"{tick}".replace("-", "−"), **style)
     ax.text(26, LINE, "x", weight="bold", **style)
@@ -403,6 +414,7 @@ NODE_BY_NODE = Explorable(
         "edges": EDGES,
         "line": [LINE, *SPAN, *PIXELS],
         "lanes": LANES,
+        "box": BOX,
         "strip": STRIP,
         "legend": LEGEND,
     },
