@@ -160,7 +160,7 @@ PLANTED = {
     "saturation": [
         ("(made[i][0] - mean) ** 2", "(made[i][0] + mean) ** 2", "values"),
         ("cx, cy });", "cx: cx + 3, cy });", "mark"),
-        ("names[state.f]} is flat", "names[state.f]} is steep", "sentence"),
+        ("names[f]} is flat", "names[f]} is steep", "sentence"),
     ],
     "figure-one": [
         ("(v - without[i]) / 100", "(v + without[i]) / 100", "values"),
