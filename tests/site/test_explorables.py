@@ -164,7 +164,7 @@ PLANTED = {
     ],
     "figure-one": [
         ("(v - without[i]) / 100", "(v + without[i]) / 100", "values"),
-        ("cx: across(values.there)", "cx: across(values.there) + 3", "mark"),
+        ("place(batch, { cx: x,", "place(batch, { cx: x + 3,", "mark"),
         ("from ${low} to", "from ${high} to", "sentence"),
     ],
     "running-averages": [

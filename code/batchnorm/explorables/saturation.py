@@ -9,7 +9,6 @@ networks; the chapter holds measured ones against it.
 import itertools
 
 import numpy as np
-from matplotlib.patches import Rectangle
 from scipy.special import expit
 
 from batchnorm.explorables.kinds import (
@@ -18,9 +17,10 @@ from batchnorm.explorables.kinds import (
     Explorable,
     Guess,
     Range,
-    beyond,
     fixed,
+    framed,
     linear,
+    or_beyond,
 )
 from batchnorm.figures.style import GRADIENT, RANGE, REFERENCE, VALUE
 
@@ -158,20 +158,11 @@ def marks(state, values) -> dict:
     for name, y in ROWS.items():
         spot = (decades(values[name]), y)
         found[name] = (max(spot[0], BARS[0]), y)
-        _or_beyond(found, f"end_{name}", spot, BARS)
-    _or_beyond(found, "arrives", line(values)[-1], FRAME)
+        or_beyond(found, f"end_{name}", spot, BARS)
+    or_beyond(found, "arrives", line(values)[-1], FRAME)
     if state["norm"] == "off":
         found["s"] = found.pop("end_ceiling")
     return found
-
-
-def _or_beyond(found, name, spot, box) -> None:
-    """Note the place of a point, or of the arrowhead for one beyond its box."""
-    head = beyond(spot, box)
-    if head is None:
-        found[name] = spot
-    else:
-        found[f"{name}_beyond"] = tuple(head[0].tolist())
 
 
 def amount(value: float) -> str:
@@ -267,9 +258,8 @@ def _gradient(ax, values, at) -> None:
         ax.plot((LOG(power),) * 2, (116, 120), **axis)
         ax.text(LOG(power), 134, text, **middle)
     ax.plot((LAYER(1), LAYER(20)), (POWER(0), POWER(0)), **axis)
-    left, top, edge, foot = FRAME
-    frame = Rectangle((left, top), edge - left, foot - top, transform=ax.transData)
-    ax.plot(*np.transpose(line(values)), color=GRADIENT, linewidth=2, clip_path=frame)
+    style = {"color": GRADIENT, "linewidth": 2, "clip_path": framed(ax, FRAME)}
+    ax.plot(*np.transpose(line(values)), **style)
     ax.plot(*at["arrives"], "o", color=GRADIENT, markersize=11)
     for power, text in ((0, "1"), (-6, "10⁻⁶"), (-12, "10⁻¹²")):
         ax.text(480, POWER(power), text, **right)
