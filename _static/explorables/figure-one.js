@@ -28,11 +28,11 @@ explorable("figure-one", {
     const said = (v) => explorable.fixed(v, 1);
     const [without, batch] = [said(values.without[1]), said(values.with[1])];
     const [low, middle, high] = values.lead.map(said);
-    const when = (there === null ? "it never reads as many" : `it does by step ${there}`)
+    const when = (there === null ? `never has ${without} %` : `has ${without} % by step ${there}`)
       + (there === steps[1] ? ", the first record after the start" : "");
     return `Setting ${setting}, after ${steps[record]} steps: the median seed reads ${without} % of the images right without `
       + `batch normalization, ${batch} % with it. The leads of batch normalization, seed by seed, have the median ${middle} points, `
-      + `from ${low} to ${high}. To read ${without} % right: with batch normalization ${when}.`;
+      + `from ${low} to ${high}. With batch normalization the median seed ${when}.`;
   },
 
   draw(stage) {

@@ -173,7 +173,7 @@ PLANTED = {
         ("± ${fixed(noise, 3)}", "± ${fixed(-noise, 3)}", "sentence"),
     ],
     "shared-means": [
-        ("entry(data.gamma) * hat +", "entry(data.gamma) * hat -", "values"),
+        ("* hat + beta", "* hat - beta", "values"),
         ("translate(${x} ${y})", "translate(${x + 3} ${y})", "mark"),
         ("${explorable.fixed(gap)}", "${explorable.fixed(2 * gap)}", "sentence"),
     ],

@@ -177,14 +177,16 @@ def sentence(state, values) -> str:
     without, batch = (fixed(values[arm][1], 1) for arm in ARMS)
     low, middle, high = (fixed(v, 1) for v in values["lead"])
     there = values["there"]
-    when = "it never reads as many" if there is None else f"it does by step {there}"
+    when = f"never has {without} %"
+    if there is not None:
+        when = f"has {without} % by step {there}"
     when += ", the first record after the start" if there == STEPS[1] else ""
     return (
         f"Setting {state['setting']}, after {STEPS[state['record']]} steps: the median "
         f"seed reads {without} % of the images right without batch normalization, "
         f"{batch} % with it. The leads of batch normalization, seed by seed, have the "
-        f"median {middle} points, from {low} to {high}. To read {without} % right: "
-        f"with batch normalization {when}."
+        f"median {middle} points, from {low} to {high}. With batch normalization the "
+        f"median seed {when}."
     )
 
 
