@@ -127,13 +127,13 @@ explorable("shared-means", {
     stage.add("circle", { class: "dot hole" }, null, handle);
 
     return (state, values) => {
-      count.textContent = `${values.members.length} elements share one ${this.what(state)}`;
+      count.textContent = `${values.members.length} share one ${this.what(state)}`;
       title.textContent = `example ${state.n} leaves`;
       cells.forEach((cell, i) => cell.toggleAttribute("hidden", !values.members.includes(i)));
       const [x, y] = inTensor([state.n - 1, state.c - 1, state.h - 1, state.w - 1]);
       place(handle, { transform: `translate(${x} ${y})` });
       const [first, last] = this.results(state, data);
-      gains.textContent = state.affine === "none" ? "γ = 1" : `γ, one a${this.each(state.norm) ? "n element" : " channel"}: stays`;
+      gains.textContent = state.affine === "none" ? "γ = 1" : `γ, one per ${this.each(state.norm) ? "element" : "channel"}: stays`;
       const shares = [first, last, first.map((v, i) => v - last[i])].map((row) => row.map((v) => v / data.full));
       shares.push(values.gamma.map((v) => (v - 1) / data.fullGamma));
       shares.forEach((row, r) => row.forEach((share, i) => color(tiles[r][i], share)));

@@ -220,7 +220,7 @@ def draw(ax, state, values) -> None:
     """The static picture."""
     at = marks(state, values)
     bold = {"size": 11.5, "va": "center", "weight": "bold"}
-    count = f"{len(values['members'])} elements share one {shared(state)}"
+    count = f"{len(values['members'])} share one {shared(state)}"
     ax.text(SHEETS["tensor"], 14, count, **bold)
     ax.text(SHEETS["layer"], 14, f"example {state['n']} leaves", **bold)
     small = {"size": 10.5, "va": "center"}
@@ -249,7 +249,7 @@ def gamma_said(state) -> str:
     if state["affine"] == "none":
         return "γ = 1"
     each = "element" if state["norm"] in ("activation", "layer", "rms") else "channel"
-    return f"γ, one a{'n' * (each == 'element')} {each}: stays"
+    return f"γ, one per {each}: stays"
 
 
 def _colored(ax, spot, share) -> None:
