@@ -247,11 +247,10 @@ const explorable = (() => {
     // A link that is followed before the guess waits for it; it says so beside the button,
     // and stands there when the guess was made.
     visit(text) {
+      const told = this.open || new URLSearchParams(text).has("guess");
+      this.asked = text && !told ? `#${PLACE}${this.name}?${text}` : null;
       if (this.waits.contains(document.activeElement)) this.enter();
-      this.asked = null;
       this.read(text, true);
-      if (text && !this.open) this.asked = `#${PLACE}${this.name}?${text}`;
-      this.show();
       (this.open ? this.root : this.form).scrollIntoView({ block: "nearest" });
     }
 

@@ -103,7 +103,9 @@ explorable("running-averages", {
     const band = add("path", { class: "band filled" });
     const dashes = add("path", { class: "line value dashed thin", "data-mark": "usual" });
     const truth = add("path", { class: "axis", "data-mark": "data" });
-    const specks = data.draws.map((_, i) => add("circle", { class: "speck", cx: x(i + 1), r: 2.5 }));
+    const specks = data.draws.map((_, i) => ({
+      head: stage.add("path", { class: "beyond" }), cx: x(i + 1), dot: add("circle", { class: "speck", cx: x(i + 1), r: 2.5 }),
+    }));
     const line = add("path", { class: "line value", "data-mark": "course" });
     stage.add("path", { class: "axis", d: `M${left} ${bottom + 2}H${right}` });
     for (let k = 0; k <= steps; k += 25) stage.add("text", { class: "tick", x: x(k), y: bottom + 15 }, k);
@@ -154,7 +156,11 @@ explorable("running-averages", {
       for (const part of [dashes, keys["w = 0.1"]]) part.toggleAttribute("hidden", state.w === data.usual);
       const [before, after] = [jumpAt, steps].map((k) => up(this.level(k, state, data)));
       place(truth, { d: `M${left} ${before}H${x(jumpAt + 0.5)}V${after}H${right}` });
-      course.forEach(({ batch }, i) => place(specks[i], { cy: up(batch) }));
+      course.forEach(({ batch }, i) => {
+        const { head, dot, cx } = specks[i];
+        place(dot, { cy: up(batch) });
+        beyond(head, [cx, up(batch)], frame, 7);
+      });
       place(line, { d: path(course.map(({ mean }, i) => [x(i + 1), up(mean)])) });
       place(guide, { d: `M${at} ${top}V${bottom + 2}` });
       place(own, { cx: at, cy: up(values.batch) });

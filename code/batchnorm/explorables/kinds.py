@@ -190,8 +190,9 @@ def beyond(point, box, size: float = 13):
     if far < 0.01:
         return None
     u, v = out / far * size
-    side = np.array([v / 2, -u / 2])
-    return np.array([tip, tip - (u, v) + side, tip - (u, v) - side])
+    return np.array(
+        [tip, tip - (u, v) + (v / 2, -u / 2), tip - (u, v) - (v / 2, -u / 2)]
+    )
 
 
 def or_beyond(places: dict, name: str, point, box) -> None:

@@ -41,12 +41,12 @@ X = linear((0, STEPS), (LEFT, RIGHT))
 #: Of the means: interval and ticks.
 SCALES = {
     "all": {"means": [-4, 6.5], "ticks": ["−4", "−2", "0", "2", "4", "6"]},
-    "close": {"means": [0, 2], "ticks": ["0", "0.5", "1", "1.5", "2"]},
+    "close": {"means": [0.5, 1.5], "ticks": ["0.5", "0.75", "1", "1.25", "1.5"]},
 }
 LEAVES, ROWS = linear((-6, 6), (LEFT, RIGHT)), {"training": 346, "inference": 410}
 #: What is explained, and where.
 ABOVE = [["mini-batches", 46], ["data", 222], ["average", 310]]
-ABOVE += [["expected ±", 436], ["w = 0.1", 590]]
+ABOVE += [["expected ±", 436], ["w = 0.1", 598]]
 BELOW = [["example 1", 46], ["others", 204], ["mean", 320], ["± std", 430]]
 TRAIL = range(9, STEPS, 10)
 USUAL = 0.1
@@ -66,7 +66,7 @@ CONTROLS = [
     Choice(
         "axis",
         "Means",
-        {"all": "from −4 to 6.5", "close": "from 0 to 2"},
+        {"all": "from −4 to 6.5", "close": "from 0.5 to 1.5"},
         "all",
         "Look at",
     ),
@@ -76,13 +76,13 @@ GUESS = Guess(
     "more slowly. How much smaller is its noise, once it has settled?",
     ["ten times", "about three times", "no smaller: the mini-batches are the same"],
     1,
-    "The noise of the average is √(w/(2 − w)) of that of one mini-batch's mean: 0.07 of "
-    "it and not 0.23, the band and the dashed lines. Mini-batches of ten times the size "
-    "buy nearly as much, with no more lag.",
+    "The noise of the average is √(w/(2 − w)) of that of one mini-batch's mean: 0.07 "
+    "of it and not 0.23, which are the band and the dashed lines. Mini-batches of ten "
+    "times the size buy nearly as much, with no more lag.",
     {"w": 0.01, "k": STEPS, "jump": 0, "start": "settled", "axis": "close"},
     [
-        "it averages ten times as many mini-batches, but the noise of a mean falls only "
-        "with the root of how many.",
+        "it averages ten times as many mini-batches, but the noise of a mean falls "
+        "only with the root of how many.",
         "",
         "each is as noisy as before, but ten times as many are averaged.",
     ],
