@@ -43,9 +43,11 @@ const explorable = (() => {
     const steps = Math.round((clamp(number, low, high) - low) / step);
     return Number(clamp(low + steps * step, low, high).toFixed(decimals(step)));
   };
-  const reads = (control, value) => control.power
-    ? `10${raised(value)}`
-    : fixed(value, decimals(control.step)) + control.unit;
+  const reads = (control, value) => {
+    const { power, at, step, unit } = control;
+    if (at) return at[value] + unit;
+    return power ? `10${raised(value)}` : fixed(value, decimals(step)) + unit;
+  };
 
   // ------------------------------------------------------------------------ drawing
 

@@ -28,7 +28,7 @@ explorable("saturation", {
   values(state, { peak, flat, shown }) {
     const { f, s, b } = state, normed = state.norm === "on";
     const factors = [];
-    let rms = 1, spread, z, made, weight, left;
+    let rms = 1, spread, z, made, std, weight, left;
     for (let layer = 1; layer <= state.layers; layer++) {
       spread = s * rms;
       z = normed ? this.nodes.at : this.nodes.at.map((n) => b + spread * n);
@@ -36,14 +36,14 @@ explorable("saturation", {
       rms = Math.sqrt(this.mean((i) => made[i][0] ** 2));
       const mean = this.mean((i) => made[i][0]);
       left = Math.sqrt(this.mean((i) => made[i][1] ** 2));
-      weight = normed ? 1 / Math.sqrt(this.mean((i) => (made[i][0] - mean) ** 2)) : s;
+      std = Math.sqrt(this.mean((i) => (made[i][0] - mean) ** 2));
+      weight = normed ? 1 / std : s;
       factors.push(weight * left);
     }
     const powers = [0], below = factors.slice(0, -1);
     for (const factor of [...below].reverse()) powers.unshift(powers[0] + Math.log10(factor));
-    const [low, high] = flat[f];
     return {
-      spread, flat: this.mean((i) => z[i] < low || z[i] > high ? 1 : 0),
+      spread, std, flat: this.outside(z, normed ? 1 : spread, flat[f]),
       ceiling: weight * peak[f], slope: left / peak[f], factor: factors.at(-1),
       arrives: below.reduce((all, factor) => all * factor, 1),
       powers: powers.map((p) => Number.isFinite(p) ? p : null),
@@ -60,6 +60,12 @@ explorable("saturation", {
     return shares;
   },
 
+  // Share of each input's cell, as wide as its quantile, that is not in between.
+  outside(z, spread, [low, high]) {
+    const half = Math.max(spread / 128, 1e-9), cut = (v) => explorable.clamp(v / (2 * half), 0, 1);
+    return this.mean((i) => cut(low - z[i] + half) + cut(z[i] + half - high));
+  },
+
   amount(value) {
     const { fixed } = explorable;
     if ((value >= 0.05 && value < 1000) || value === 0) return fixed(value);
@@ -69,22 +75,25 @@ explorable("saturation", {
     return `${digits}·10${String(power).replace(/./g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)])}`;
   },
 
-  sentence(state, values, { names }) {
-    const { fixed } = explorable, { amount } = this;
-    const normed = state.norm === "on" ? ", normalized to 1 around 0" : "";
-    return `Layer ${state.layers} has inputs of spread ${amount(values.spread)} around ${fixed(state.b, 1)}${normed}; `
-      + `${fixed(100 * values.flat, 0)} % lie where ${names[state.f]} is flat. It passes on ${amount(values.ceiling)} × `
-      + `${amount(values.slope)} = ${amount(values.factor)} of the gradient. Layer 1 gets ${amount(values.arrives)} `
-      + `of what layer ${state.layers} has.`;
+  sentence(state, values, { names, peak, where }) {
+    const { fixed } = explorable, { amount } = this, { f, layers } = state;
+    const normed = state.norm === "on", std = fixed(values.std, 3);
+    const has = normed ? "normalized to spread by 1 around 0"
+      : `that spread by ${amount(values.spread)} around ${fixed(state.b, 1)}`;
+    const why = !normed ? "" : ` The ceiling is ${fixed(peak[f])} / ${std}: normalization divides by the spread over the batch `
+      + `of what leaves, ${std}.`;
+    return `Layer ${layers} has inputs ${has}; ${fixed(100 * values.flat, 0)} % lie where ${names[f]} is flat (${where[f]}). `
+      + `It passes on ${amount(values.ceiling)} × ${amount(values.slope)} = ${amount(values.factor)} of the gradient.${why} `
+      + `Layer 1 gets ${amount(values.arrives)} times what layer ${layers} has.`;
   },
 
   draw(stage) {
-    const { clamp, place, scale } = explorable;
-    const { names, peak, flat, shown, rows } = stage.data;
-    const base = 322, foot = 340, wall = 340;
-    const to = scale([-8, 8], [36, 316]), log = scale([-3, 1], [500, 680]);
+    const { beyond, place, scale } = explorable;
+    const { names, peak, flat, shown, signs, rows, bars: limits, frame } = stage.data;
+    const base = 322, foot = 340, wall = 326;
+    const to = scale([-8, 8], [32, 300]), log = scale([-2, 1], [500, 640]);
     const layer = scale([1, 20], [500, 680]), power = scale([4, -12], [200, 322]);
-    const decades = (value) => log(clamp(Math.log10(value), -3, 1));
+    const decades = (value) => log(value > 0 ? Math.log10(value) : -99);
     const text = (kind, x, y, words) => stage.add("text", { class: kind, x, y }, words);
     const axis = (d) => stage.add("path", { class: "axis", d });
 
@@ -96,18 +105,21 @@ explorable("saturation", {
     const curve = stage.add("path", { class: "mean" });
     axis(`M${to(-8)} ${base}H${to(8)}`);
     axis(`M${wall} 30V170`);
-    for (const tick of [-8, -4, 0, 4, 8]) text("tick", to(tick), 360, String(tick).replace("-", "−"));
-    const ends = [170, 30].map((y) => text("tick", wall - 12, y));
-    const title = text("name", 36, 14);
-    text("name", 36, 194, "receives");
+    const said = [[-8, "≤ −8"], [-4, "−4"], [0, "0"], [4, "4"], [8, "≥ 8"]];
+    for (const [tick, words] of said) text("tick", to(tick), 374, words);
+    const ends = [170, 30].map((y) => text("reading", wall - 6, y));
+    const title = text("name", to(-8), 14);
+    text("name", to(-8), 194, "receives");
     text("name", wall, 14, "leaves");
 
     text("name", 440, 14, "ceiling × slope");
-    const bars = {};
-    for (const [name, color] of [["ceiling", "bar value"], ["slope", "bar gradient"], ["factor", "bar whole"]]) {
-      bars[name] = stage.add("path", { class: color, "data-mark": name });
-      text("reading", 480, rows[name], name);
-    }
+    const bars = [["ceiling", "value"], ["slope", "gradient"], ["factor", "whole"]].map(([name, color]) => {
+      const bar = stage.add("path", { class: `bar ${color}`, "data-mark": name });
+      const end = stage.add("circle", { class: `speck solid ${color}`, cy: rows[name], r: 4.5, "data-mark": `end_${name}` });
+      const head = stage.add("path", { class: `beyond ${color}`, "data-mark": `end_${name}_beyond` });
+      text("reading", 480, rows[name], signs[name]);
+      return { name, bar, end, head, said: text("reading", 698, rows[name]) };
+    });
     axis(`M${log(0)} 28V120`);
     for (const [at, words] of [[-2, "0.01"], [0, "1"], [1, "10"]]) {
       axis(`M${log(at)} 116V120`);
@@ -119,7 +131,8 @@ explorable("saturation", {
       text("reading", 480, power(at), words);
     }
     for (const at of [1, 10, 20]) text("tick", layer(at), 344, at);
-    const back = stage.add("path", { class: "line gradient", "data-mark": "gradient" });
+    const back = stage.add("path", { class: "line gradient" }, null, stage.frame(frame));
+    const below = stage.add("path", { class: "beyond gradient", "data-mark": "arrives_beyond" });
     const arrives = stage.add("circle", { class: "dot gradient", r: 8, "data-mark": "arrives" });
 
     const handle = (name, label, move) => {
@@ -144,23 +157,26 @@ explorable("saturation", {
       });
       left.forEach((bar, i) => {
         const y = height(bottom + (top - bottom) * (i + 0.5) / 14);
-        place(bar, { d: `M${wall} ${y}H${wall + 55 * values.left[i] / most[1]}` });
+        place(bar, { d: `M${wall} ${y}H${wall + 50 * values.left[i] / most[1]}` });
       });
-      const end = to(clamp(b + values.spread, -9, 9));
-      place(band, { d: `M${2 * to(b) - end} ${foot}H${end}` });
+      place(band, { d: `M${to(Math.max(b - values.spread, -8))} ${foot}H${to(Math.min(b + values.spread, 8))}` });
       const path = Array.from({ length: 129 }, (_, i) => `${to(i / 8 - 8)} ${height(this.function(f, i / 8 - 8)[0])}`);
       place(curve, { d: `M${path.join("L")}` });
 
-      const ceiling = decades(values.ceiling), factor = decades(values.factor);
-      place(bars.ceiling, { d: `M${log(0)} ${rows.ceiling}H${ceiling}` });
-      place(bars.slope, { d: `M${ceiling} ${rows.slope}H${factor}` });
-      place(bars.factor, { d: `M${log(0)} ${rows.factor}H${factor}` });
-      const line = values.powers.map((p, i) => [layer(i + 1), power(clamp(p ?? -99, -12, 4))]).reverse();
+      for (const { name, bar, end, head, said } of bars) {
+        const at = decades(values[name]), off = beyond(head, [at, rows[name]], limits);
+        place(bar, { d: `M${log(0)} ${rows[name]}H${Math.max(at, limits[0])}` });
+        place(end, { cx: at });
+        end.toggleAttribute("hidden", off || (name === "ceiling" && state.norm === "off"));
+        said.textContent = this.amount(values[name]);
+      }
+      const line = values.powers.map((p, i) => [layer(i + 1), power(p ?? -99)]).reverse();
       place(back, { d: `M${line.map((point) => point.join(" ")).join("L")}` });
       const [cx, cy] = line.at(-1);
       place(arrives, { cx, cy });
+      arrives.toggleAttribute("hidden", beyond(below, [cx, cy], frame));
       place(bias, { transform: `translate(${to(b)} ${foot})` });
-      place(size, { transform: `translate(${ceiling} ${rows.ceiling})` });
+      place(size, { transform: `translate(${decades(values.ceiling)} ${rows.ceiling})` });
       size.toggleAttribute("hidden", state.norm === "on");
     };
   },

@@ -21,7 +21,7 @@ explorable("shared-means", {
     const groups = {};
     keys.forEach((key, i) => { (groups[key] ??= []).push(x[i]); });
     const average = (list) => list.reduce((sum, v) => sum + v, 0) / list.length;
-    const each = ["activation", "layer", "rms"].includes(norm);
+    const gamma = this.gamma({ norm, affine }, data), each = this.each(norm);
     const moments = {};
     for (const [key, list] of Object.entries(groups)) {
       const mean = norm === "rms" ? 0 : average(list);
@@ -31,9 +31,18 @@ explorable("shared-means", {
       const [mean, std] = moments[keys[i]], [, c, h, w] = places[i];
       const hat = (v - mean) / std;
       if (affine === "none") return hat;
-      const entry = (values) => values[c][each ? h : 0][each ? w : 0] / 100;
-      return entry(data.gamma) * hat + (norm === "rms" ? 0 : entry(data.beta));
+      const beta = norm === "rms" ? 0 : data.beta[c][each ? h : 0][each ? w : 0] / 100;
+      return gamma[i % gamma.length] * hat + beta;
     });
+  },
+
+  // Whether γ and β have an entry for each element, or for each channel.
+  each: (norm) => ["activation", "layer", "rms"].includes(norm),
+
+  // What multiplies each element of an example.
+  gamma({ norm, affine }, { gamma }) {
+    const own = gamma.flatMap((rows) => rows.flatMap((row) => row.map((v) => (this.each(norm) ? v : rows[0][0]) / 100)));
+    return affine === "none" ? own.map(() => 1) : own;
   },
 
   // The example of the element, shifted before the layer and after it.
@@ -51,7 +60,8 @@ explorable("shared-means", {
     const own = this.key(state.norm, [state.n - 1, state.c - 1, state.h - 1, state.w - 1], data);
     const members = places.map((_, i) => i).filter((i) => this.key(state.norm, places[i], data) === own);
     const [shifted, last] = this.results(state, data);
-    return { members, shifted, gap: Math.max(...shifted.map((v, i) => Math.abs(v - last[i]))) };
+    const gap = Math.max(...shifted.map((v, i) => Math.abs(v - last[i])));
+    return { members, shifted, gap, gamma: this.gamma(state, data) };
   },
 
   what: ({ norm }) => norm === "rms" ? "mean square" : "mean",
@@ -60,7 +70,8 @@ explorable("shared-means", {
     const verdict = state.shift === 0 ? "agree: nothing has moved" : gap < 1e-9 ? "agree: the layer follows the shift"
       : `differ by up to ${explorable.fixed(gap)}: ${stays[state.norm]}`;
     return `${members.length} elements share one ${this.what(state)}: ${shared[state.norm]}. `
-      + `Example ${state.n} is shifted by ${state.shift} px, before the layer and after it. The results ${verdict}.`;
+      + `Example ${state.n} is shifted by ${state.shift} px, before the layer and after it; `
+      + `the other examples stay. The results ${verdict}.`;
   },
 
   draw(stage) {
@@ -76,15 +87,29 @@ explorable("shared-means", {
 
     const count = stage.add("text", { class: "name", x: sheets.tensor, y: 14 });
     const title = stage.add("text", { class: "name", x: sheets.layer, y: 14 });
-    tops.forEach((top, row) => {
-      stage.add("text", { class: "start", x: sheets.tensor, y: top - 12 }, `example ${N - row}`);
-      stage.add("text", { class: "start", x: sheets.layer, y: top - 12 }, data.results[row]);
+    const small = (kind, x, y, words) => stage.add("text", { class: kind, x, y }, words);
+    data.results.forEach((words, row) => {
+      small("start", sheets.tensor, tops[row] - 12, `example ${N - row}`);
+      small("start", sheets.layer, tops[row] - 12, words);
+    });
+    const gains = small("start", sheets.layer, tops[3] - 12);
+    const color = (tile, share) => place(tile, {
+      class: `square ${share > 0 ? "value" : "gradient"}`, "fill-opacity": Math.min(Math.abs(share), 1),
+    });
+    small("start", sheets.tensor, tops[3] - 12, "colors on the right");
+    small("start", sheets.tensor, 372, "values");
+    small("start", sheets.tensor, 396, "γ");
+    data.swatches.forEach((said, i) => {
+      const x = sheets.tensor + 100 + 44 * i, at = [x, tops[3] + pitch / 2];
+      pale(at);
+      color(square(at, {}), i / 2 - 1);
+      said.forEach((words, row) => small("tick", x, 372 + 24 * row, words));
     });
     const cells = places.map((of, i) => {
       pale(inTensor(of));
-      return square(inTensor(of), { class: "square value", "data-mark": `cell_${i}` });
+      return square(inTensor(of), { class: "square", "data-mark": `cell_${i}` });
     });
-    const shown = tops.map((_, row) => places.slice(0, C * H * W).map(([, c, h, w]) => {
+    const tiles = tops.map((_, row) => places.slice(0, C * H * W).map(([, c, h, w]) => {
       const at = center("layer", row, c, h, w);
       pale(at);
       return square(at, { class: "square" });
@@ -98,20 +123,20 @@ explorable("shared-means", {
         h: nearest(y, H, tops[row], pitch) + 1, w: nearest(x, W, sheets.tensor + c * tile, pitch) + 1,
       };
     });
-    handle.classList.add("gradient");
     handle.dataset.mark = "chosen";
-    stage.add("circle", { class: "dot small" }, null, handle);
+    stage.add("circle", { class: "dot hole" }, null, handle);
 
     return (state, values) => {
-      count.textContent = `${values.members.length} elements share one ${this.what(state)}`;
+      count.textContent = `${values.members.length} share one ${this.what(state)}`;
       title.textContent = `example ${state.n} leaves`;
       cells.forEach((cell, i) => cell.toggleAttribute("hidden", !values.members.includes(i)));
       const [x, y] = inTensor([state.n - 1, state.c - 1, state.h - 1, state.w - 1]);
       place(handle, { transform: `translate(${x} ${y})` });
       const [first, last] = this.results(state, data);
-      [first, last, first.map((v, i) => v - last[i])].forEach((row, r) => row.forEach((v, i) => {
-        place(shown[r][i], { class: `square ${v > 0 ? "value" : "gradient"}`, "fill-opacity": Math.min(Math.abs(v) / data.full, 1) });
-      }));
+      gains.textContent = state.affine === "none" ? "γ = 1" : `γ, one per ${this.each(state.norm) ? "element" : "channel"}: stays`;
+      const shares = [first, last, first.map((v, i) => v - last[i])].map((row) => row.map((v) => v / data.full));
+      shares.push(values.gamma.map((v) => (v - 1) / data.fullGamma));
+      shares.forEach((row, r) => row.forEach((share, i) => color(tiles[r][i], share)));
     };
   },
 });

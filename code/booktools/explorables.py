@@ -146,7 +146,8 @@ def _needed(control) -> dict:
             "default": control.default,
         }
     fields = ("name", "label", "low", "high", "step", "default", "unit", "power")
-    return {name: getattr(control, name) for name in fields}
+    needed = {name: getattr(control, name) for name in fields}
+    return needed | ({"at": control.at} if control.at else {})
 
 
 # ---------------------------------------------------------------------------

@@ -164,11 +164,11 @@ PLANTED = {
     "saturation": [
         ("(made[i][0] - mean) ** 2", "(made[i][0] + mean) ** 2", "values"),
         ("cx, cy });", "cx: cx + 3, cy });", "mark"),
-        ("names[state.f]} is flat", "names[state.f]} is steep", "sentence"),
+        ("names[f]} is flat", "names[f]} is steep", "sentence"),
     ],
     "figure-one": [
         ("(v - without[i]) / 100", "(v + without[i]) / 100", "values"),
-        ("cx: across(values.there)", "cx: across(values.there) + 3", "mark"),
+        ("place(batch, { cx: x,", "place(batch, { cx: x + 3,", "mark"),
         ("from ${low} to", "from ${high} to", "sentence"),
     ],
     "running-averages": [
@@ -177,7 +177,7 @@ PLANTED = {
         ("± ${fixed(noise, 3)}", "± ${fixed(-noise, 3)}", "sentence"),
     ],
     "shared-means": [
-        ("entry(data.gamma) * hat +", "entry(data.gamma) * hat -", "values"),
+        ("* hat + beta", "* hat - beta", "values"),
         ("translate(${x} ${y})", "translate(${x + 3} ${y})", "mark"),
         ("${explorable.fixed(gap)}", "${explorable.fixed(2 * gap)}", "sentence"),
     ],

@@ -1,6 +1,7 @@
 """Each explorable in the hands of readers: keys, pointer, address, paper, no script."""
 
 import math
+from urllib.parse import urlencode
 
 import pytest
 from explorable_page import NAMES, SCREEN, STATIC, Figure
@@ -292,3 +293,46 @@ def test_unseen_it_rests(figure):
     assert figure.live == before
     figure.run("scrollTo(0, 0)")
     figure.until("figure.live.textContent === argument", figure.says())
+
+
+# ---------------------------------------------------------------------------
+# A link before the guess, and after it
+
+
+def test_a_link_before_the_guess_says_that_it_waits(figure):
+    visited = next(iter(figure.python.visits.values()))
+    figure.fresh()
+    waits = figure.page.locator(".waits")
+    assert not waits.is_visible()
+    figure.run("figure.visit(argument)", urlencode(visited))
+    assert waits.is_visible()
+    assert figure.live == figure.says()
+    figure.guess()
+    assert figure.live == figure.says(**figure.python.guess.reveal)
+    waits.locator("a").click()
+    figure.until("figure.live.textContent === argument", figure.says(**visited))
+    assert not waits.is_visible()
+
+
+def test_after_the_guess_the_keys_go_on_from_what_is_chosen(figure):
+    figure.fresh()
+    figure.guess()
+    focused = (
+        "document.activeElement.matches('[data-control]:is(:checked, [type=range])')"
+    )
+    assert figure.run(focused)
+
+
+def test_a_verdict_meets_each_wrong_choice(figure):
+    guess = figure.python.guess
+    if not guess.why:
+        pytest.skip("its verdict has no reasons yet")
+    assert len(guess.why) == len(guess.options)
+    assert [not why for why in guess.why].index(True) == guess.right
+    figure.fresh()
+    for i, why in enumerate(guess.why):
+        figure.run("(figure.guess = argument, figure.show())", i)
+        verdict = figure.page.locator(".verdict").text_content()
+        assert why in verdict
+        assert verdict.startswith("Right.") == (i == guess.right)
+        assert guess.answer in verdict

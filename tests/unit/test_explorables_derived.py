@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 
 from batchnorm.claims import mean_field
 from batchnorm.datasets import used_cars
 from batchnorm.explorables import EXPLORABLES, descent, effective_rate, saturation
+from batchnorm.explorables.kinds import beyond
 from batchnorm.whitening import covariance
 
 
@@ -38,6 +40,26 @@ def test_normalized_layers_grow_as_derived_whatever_their_scale_and_bias():
         growth = np.sqrt(np.pi / (np.pi - 1))
         assert found["factor"] == pytest.approx(growth, rel=1e-4)
         assert found["arrives"] == pytest.approx(growth**9, rel=1e-3)
+
+
+def test_the_share_of_flat_inputs_is_that_of_the_normal_distribution():
+    for scale in (3, 5, 10):
+        found = of("saturation", s=scale)
+        assert found["flat"] == pytest.approx(2 * ndtr(-4 / found["spread"]), abs=1e-4)
+    assert of("saturation", f="relu", norm="on")["flat"] == pytest.approx(0.5)
+
+
+def test_the_ceiling_of_a_normalized_layer_is_its_peak_over_the_spread_shown():
+    found = of("saturation", norm="on")
+    assert found["ceiling"] == pytest.approx(0.25 / found["std"], rel=1e-12)
+    assert found["std"] == pytest.approx(0.208, abs=5e-4)
+
+
+def test_what_lies_beyond_a_box_is_pointed_at_from_its_edge():
+    box = (0, 0, 8, 6)
+    assert beyond((8, 3), box) is None
+    np.testing.assert_allclose(beyond((99, 3), box, 2), [(8, 3), (6, 2), (6, 4)])
+    np.testing.assert_allclose(beyond((4, -7), box, 2), [(4, 0), (3, 2), (5, 2)])
 
 
 def test_a_layer_of_dead_units_passes_nothing_on():

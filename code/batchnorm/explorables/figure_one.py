@@ -17,7 +17,9 @@ from batchnorm.explorables.kinds import (
     Guess,
     Range,
     fixed,
+    framed,
     linear,
+    or_beyond,
 )
 from batchnorm.figures.style import RANGE, REFERENCE, WITH, WITHOUT
 
@@ -26,8 +28,9 @@ STEPS = tuple(RECORDED["steps"])
 ARMS = {"without": "none", "with": "batch"}
 COLORS = {"without": WITHOUT, "with": WITH}
 
-HEIGHT, TOP, BOTTOM, ROW = 384, 44, 244, 334
-LEFT, RIGHT = 52, 674
+HEIGHT, TOP, BOTTOM, ROW = 396, 44, 244, 334
+LEFT, RIGHT = 52, 660
+FRAME, LINE = (LEFT, TOP, RIGHT, BOTTOM), (LEFT, 0, RIGHT, HEIGHT)
 #: Of accuracy and of lead, in percent and in points: interval and ticks.
 SCALES = {
     "all": {"accuracy": [0, 100], "ticks": [0, 25, 50, 75, 100]}
@@ -49,7 +52,16 @@ CONTROLS = [
         "C",
         "The networks",
     ),
-    Range("step", "step", 0, STEPS[-1], 1000, 5000, group="Look at"),
+    Range(
+        "record",
+        "step",
+        0,
+        len(STEPS) - 1,
+        1,
+        STEPS.index(5000),
+        at=STEPS,
+        group="Look at",
+    ),
     Choice(
         "scale",
         "Accuracy",
@@ -64,15 +76,27 @@ GUESS = Guess(
     "lead there after 1000 steps?",
     ["by 1 or 2 points, as at C", "by about 10 points", "by about 40 points"],
     2,
-    "With the rate 0.1 the network without it reads half of the images, at C nine of "
-    "ten. With batch normalization it is nine of ten at both rates.",
-    {"setting": "A", "step": 1000},
+    "After 1000 steps with the rate 0.1 the network without batch normalization reads "
+    "half of the images right, at C nine of ten. With batch normalization it is nine "
+    "of ten at both rates.",
+    {"setting": "A", "record": STEPS.index(1000)},
+    [
+        "at C the rate is the best for the network without batch normalization, and a "
+        "thirtieth of it is not.",
+        "so it is after 2000 steps; after 1000 the other is only beginning to rise.",
+        "",
+    ],
 )
 VISITS = {
-    "the paper's picture": {"setting": "B", "step": 10_000},
-    "the end of it": {"setting": "B", "step": 50_000, "scale": "top"},
-    "a scale made for sigmoids": {"setting": "D", "step": 1000},
-    "C, close up": {"scale": "top"},
+    "A after 250 steps": {"setting": "A", "record": STEPS.index(250)},
+    "B after 10000 steps": {"setting": "B", "record": STEPS.index(10_000)},
+    "B at the end, from 90 %": {
+        "setting": "B",
+        "record": len(STEPS) - 1,
+        "scale": "top",
+    },
+    "D, a scale made for sigmoids": {"setting": "D", "record": STEPS.index(1000)},
+    "C from 90 %": {"scale": "top"},
 }
 
 
@@ -90,7 +114,7 @@ def summary(percent) -> list[float]:
 
 def values(state) -> dict:
     """Both arms at the step, the lead seed by seed, and when the other got there."""
-    at = STEPS.index(state["step"])
+    at = state["record"]
     arms = {arm: correct(state["setting"], arm) for arm in ARMS}
     lead = (arms["with"][:, at] - arms["without"][:, at]) / 100
     goal = np.median(arms["without"][:, at])
@@ -108,30 +132,43 @@ def across(step):
 
 
 def height(state, percent):
-    """Pixel of an accuracy; what lies below the axis is shown at its end."""
+    """Pixel of an accuracy, also beyond the axis."""
     to = linear(SCALES[state["scale"]]["accuracy"], (BOTTOM, TOP))
-    return np.minimum(to(np.asarray(percent)), BOTTOM)
+    return to(np.asarray(percent))
 
 
 def lead_at(state, points):
-    """Pixel of a lead; what lies beyond the line is shown at its end."""
+    """Pixel of a lead, also beyond the line."""
     to = linear(SCALES[state["scale"]]["lead"], (LEFT, RIGHT))
-    return np.clip(to(np.asarray(points)), LEFT, RIGHT)
+    return to(np.asarray(points))
+
+
+def seed_row(i: int) -> float:
+    """Pixel of a seed: each has a row, so that none hides another."""
+    return ROW - 13 + 2.6 * i
+
+
+def median(state, arm, step):
+    """Pixel of the median of an arm at a recorded step."""
+    counts = correct(state["setting"], arm)[:, STEPS.index(step)]
+    return across(step), height(state, np.median(counts) / 100)
 
 
 def marks(state, values) -> dict:
     """Medians at the step and at the end, when the other got there, leads."""
-    x = across(state["step"])
+    step = STEPS[state["record"]]
     places = {}
     for arm in ARMS:
-        last = np.median(correct(state["setting"], arm)[:, -1]) / 100
-        places[arm] = (x, height(state, values[arm][1]))
-        places[f"end_{arm}"] = (RIGHT, height(state, last))
+        places[f"end_{arm}"] = median(state, arm, STEPS[-1])
+        or_beyond(places, arm, median(state, arm, step), FRAME)
     if values["there"] is not None:
-        places["there"] = (across(values["there"]), places["without"][1])
+        or_beyond(places, "there", median(state, "with", values["there"]), FRAME)
     for i, points in enumerate(values["seeds"]):
-        places[f"seed_{i}"] = (lead_at(state, points), ROW)
-    places["lead"] = (lead_at(state, values["lead"][1]), ROW + 15)
+        spot = (lead_at(state, points), seed_row(i))
+        or_beyond(places, f"seed_{i}", spot, LINE)
+    or_beyond(places, "lead", (lead_at(state, values["lead"][1]), ROW + 16), LINE)
+    # The handle stays in reach.
+    places["without"] = places.get("without") or places["without_beyond"]
     return {name: (float(x), float(y)) for name, (x, y) in places.items()}
 
 
@@ -140,12 +177,16 @@ def sentence(state, values) -> str:
     without, batch = (fixed(values[arm][1], 1) for arm in ARMS)
     low, middle, high = (fixed(v, 1) for v in values["lead"])
     there = values["there"]
-    when = "is not reached" if there is None else f"is reached after {there} steps"
+    when = f"never has {without} %"
+    if there is not None:
+        when = f"has {without} % by step {there}"
+    when += ", the first record after the start" if there == STEPS[1] else ""
     return (
-        f"Setting {state['setting']}, after {state['step']} steps: the median seed "
-        f"reads {without} % without batch normalization, {batch} % with it. Seed by "
-        f"seed it leads by {middle} points, from {low} to {high}. With it, "
-        f"{without} % {when}."
+        f"Setting {state['setting']}, after {STEPS[state['record']]} steps: the median "
+        f"seed reads {without} % of the images right without batch normalization, "
+        f"{batch} % with it. The leads of batch normalization, seed by seed, have the "
+        f"median {middle} points, from {low} to {high}. With batch normalization the "
+        f"median seed {when}."
     )
 
 
@@ -153,23 +194,27 @@ def draw(ax, state, values) -> None:
     """The static picture."""
     at, scale = marks(state, values), SCALES[state["scale"]]
     ax.text(LEFT, 20, "test accuracy", size=11.5, weight="bold", va="center")
-    for arm, x in (("without", 540), ("with", RIGHT)):
+    for arm, x in (("without", 505), ("with", RIGHT)):
         text = f"{arm} {fixed(values[arm][1], 1)} %"
         style = {"ha": "right", "va": "center", "weight": "bold"}
         ax.text(x, 20, text, size=11.5, color=COLORS[arm], **style)
     _axes(ax, state, scale)
+    frame = framed(ax, FRAME)
     for arm, color in COLORS.items():
         counts = summary(correct(state["setting"], arm) / 100)
         low, middle, high = (height(state, part) for part in counts)
         x = across(STEPS)
-        ax.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
+        style = {"color": color, "clip_path": frame}
+        ax.fill_between(x, low, high, alpha=0.16, linewidth=0, **style)
         dash = "--" if arm == "without" else "-"
-        ax.plot(x, middle, dash, color=color, linewidth=1.6)
+        ax.plot(x, middle, dash, linewidth=1.4, **style)
+        ax.plot(x, middle, "o", markersize=2.6, markeredgewidth=0, **style)
     x = at["without"][0]
     ax.plot((x, x), (TOP, BOTTOM), ":", color=REFERENCE, linewidth=1)
     if "there" in at:
-        ends = np.transpose([at["without"], at["there"]])
-        ax.plot(*ends, ":", color=REFERENCE, linewidth=1)
+        there, level = at["there"][0], at["without"][1]
+        corner = (x, there, there), (level, level, at["there"][1])
+        ax.plot(*corner, ":", color=REFERENCE, linewidth=1)
         ax.plot(*at["there"], "o", color=REFERENCE, markersize=5)
     for arm, color in COLORS.items():
         ax.plot(*at[arm], "o", color=color, markersize=10)
@@ -183,11 +228,12 @@ def _axes(ax, state, scale) -> None:
         ax.text(across(step), BOTTOM + 16, str(step), ha="center", **small)
     for tick in scale["ticks"]:
         ax.text(LEFT - 8, height(state, tick), str(tick), ha="right", **small)
-    ax.plot((LEFT, RIGHT), (ROW, ROW), color=REFERENCE, linewidth=1.2, zorder=1)
+    y = ROW + 18
+    ax.plot((LEFT, RIGHT), (y, y), color=REFERENCE, linewidth=1.2, zorder=1)
     for tick in scale["leads"]:
         x = lead_at(state, tick)
-        ax.plot((x, x), (ROW, ROW + 6), color=REFERENCE, linewidth=1)
-        ax.text(x, ROW + 28, f"{tick}".replace("-", "−"), ha="center", **small)
+        ax.plot((x, x), (y, y + 6), color=REFERENCE, linewidth=1)
+        ax.text(x, y + 22, f"{tick}".replace("-", "−"), ha="center", **small)
 
 
 def lead_said(values) -> str:
@@ -197,28 +243,28 @@ def lead_said(values) -> str:
 
 
 def _leads(ax, at, values) -> None:
-    ax.text(LEFT, ROW - 28, "lead of each seed", size=11.5, weight="bold", va="center")
+    ax.text(LEFT, ROW - 34, "lead of each seed", size=11.5, weight="bold", va="center")
     right = {"ha": "right", "va": "center", "size": 11.5}
-    ax.text(RIGHT, ROW - 28, lead_said(values), **right)
+    ax.text(RIGHT, ROW - 34, lead_said(values), **right)
     ends = at["lead"][0], at["lead"][0]
-    ax.plot(ends, (ROW - 15, ROW + 15), color=REFERENCE, linewidth=2, zorder=2)
+    ax.plot(ends, (ROW - 18, ROW + 16), color=REFERENCE, linewidth=2, zorder=2)
     for i in range(len(values["seeds"])):
-        ax.plot(*at[f"seed_{i}"], "o", color=RANGE, markersize=6, zorder=3)
+        ax.plot(*at[f"seed_{i}"], "o", color=RANGE, markersize=5, zorder=3)
 
 
 def states():
     """Every setting on both scales at many steps, both ends among them."""
     usual = {control.name: control.default for control in CONTROLS}
     yield from (usual | visit for visit in ({}, GUESS.reveal, *VISITS.values()))
-    early = (*range(0, 8000, 1000), 10_000, 15_000, 20_000, 30_000, 43_000, STEPS[-1])
+    records = (*range(4), 4, 8, 12, 16, 19, 25, 30, 40, 58, len(STEPS) - 1)
     settings = RECORDED["settings"]
-    for setting, scale, step in itertools.product(settings, SCALES, early):
-        yield {"setting": setting, "step": step, "scale": scale}
+    for setting, scale, record in itertools.product(settings, SCALES, records):
+        yield {"setting": setting, "record": record, "scale": scale}
     rng = np.random.default_rng(0)
     for _ in range(90):
         setting, scale = str(rng.choice([*settings])), str(rng.choice([*SCALES]))
-        step = 1000 * int(rng.integers(51))
-        yield {"setting": setting, "step": step, "scale": scale}
+        record = int(rng.integers(len(STEPS)))
+        yield {"setting": setting, "record": record, "scale": scale}
 
 
 FIGURE_ONE = Explorable(
@@ -241,5 +287,7 @@ FIGURE_ONE = Explorable(
         },
         "scales": SCALES,
         "shown": SHOWN,
+        "frame": FRAME,
+        "line": LINE,
     },
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 WIDTH = 700  # pixels, as a figure of `style.WIDTH` inches is shown
 
@@ -29,6 +30,8 @@ class Range:
         Written behind the value.
     power : bool
         Whether the value is an exponent of ten.
+    at : tuple
+        What each whole number from 0 on stands for, and reads as.
     group : str
         The heading of the controls that it stands among.
     """
@@ -41,10 +44,13 @@ class Range:
     default: float
     unit: str = ""
     power: bool = False
+    at: tuple = ()
     group: str = ""
 
     def reads(self, value) -> str:
         """The value as the page writes it."""
+        if self.at:
+            return f"{self.at[value]}{self.unit}"
         if self.power:
             return "10" + str(value).translate(str.maketrans("-0123456789", RAISED))
         digits = len(str(self.step).partition(".")[2])
@@ -187,6 +193,20 @@ def beyond(point, box, size: float = 13):
     return np.array(
         [tip, tip - (u, v) + (v / 2, -u / 2), tip - (u, v) - (v / 2, -u / 2)]
     )
+
+
+def or_beyond(places: dict, name: str, point, box) -> None:
+    """Note a place, or that of the arrowhead for what lies beyond its box."""
+    head = beyond(point, box)
+    found = point if head is None else head[0]
+    places[name if head is None else f"{name}_beyond"] = tuple(map(float, found))
+
+
+def framed(ax: Axes, box) -> Rectangle:
+    """Return what a line is clipped by, so that it ends where it leaves a box."""
+    left, top, right, bottom = box
+    size = right - left, bottom - top
+    return Rectangle((left, top), *size, transform=ax.transData)
 
 
 def canvas(height: int) -> Axes:

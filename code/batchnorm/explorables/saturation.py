@@ -18,9 +18,11 @@ from batchnorm.explorables.kinds import (
     Guess,
     Range,
     fixed,
+    framed,
     linear,
+    or_beyond,
 )
-from batchnorm.figures.style import FAULT, GRADIENT, RANGE, REFERENCE, VALUE
+from batchnorm.figures.style import GRADIENT, RANGE, REFERENCE, VALUE
 
 #: Quantiles of a standard normal variable, odd multiples of 1/128: none meets a kink.
 NODES = (2 * np.arange(-512, 512) + 1) / 128
@@ -30,13 +32,18 @@ NAMES = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 PEAK = {"sigmoid": 0.25, "tanh": 1.0, "relu": 1.0}
 #: Where a function is flat: its slope is below 7.1 % of the largest.
 FLAT = {"sigmoid": (-4, 4), "tanh": (-2, 2), "relu": (0, 1e99)}
+WHERE = {"sigmoid": "beyond ±4", "tanh": "beyond ±2", "relu": "below 0"}
 SHOWN = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, 8)}
 
-HEIGHT, REACH, BINS_IN, BINS_OUT = 370, 8, 32, 14
-BASE, FOOT, WALL, LONGEST = 322, 340, 340, 55
-Z, UP = linear((-REACH, REACH), (36, 316)), (170, 30)
-LOG, LAYER = linear((-3, 1), (500, 680)), linear((1, 20), (500, 680))
+HEIGHT, REACH, BINS_IN, BINS_OUT = 388, 8, 32, 14
+BASE, FOOT, WALL, LONGEST = 322, 340, 326, 50
+Z, UP = linear((-REACH, REACH), (32, 300)), (170, 30)
+LOG, LAYER = linear((-2, 1), (500, 640)), linear((1, 20), (500, 680))
 POWER = linear((4, -12), (200, 322))
+BARS, FRAME = (500, 0, 640, HEIGHT), (500, 200, 680, 322)
+#: The outermost bars count all that lies beyond.
+TICKS = {-8: "≤ −8", -4: "−4", 0: "0", 4: "4", 8: "≥ 8"}
+SIGNS = {"ceiling": "ceiling", "slope": "× slope", "factor": "= factor"}
 ROWS = {"ceiling": 44, "slope": 74, "factor": 104}
 
 CONTROLS = [
@@ -52,10 +59,17 @@ GUESS = Guess(
     "inputs twice as wide, and take the slope down to 85 %. How much would arrive?",
     ["less than two millionths", "ten times as much", "about all of it"],
     2,
-    "It divides by the standard deviation of what a layer receives, going forward and "
-    "going back. That lifts the ceiling from 0.25 to 1.2. The slope was never the "
-    "trouble.",
+    "What leaves a normalized layer spreads by only 0.208 over the batch, and batch "
+    "normalization divides by that on the way up and on the way down: the ceiling is "
+    "0.25 / 0.208 = 1.20, and times the slope 1.02 a layer.",
     {"norm": "on"},
+    [
+        "so it would be if only the slope changed, from 0.94 to 0.85 a layer; it was "
+        "never the trouble.",
+        "over nine layers that is a factor of 1.3 a layer, and the ceiling alone "
+        "rises by nearly five.",
+        "",
+    ],
 )
 VISITS = {
     "scale 10: half are flat": {"s": 10},
@@ -87,14 +101,16 @@ def values(state) -> dict:
         rms, mean = float(np.sqrt(WEIGHTS @ h**2)), float(WEIGHTS @ h)
         left = float(np.sqrt(WEIGHTS @ slope**2))
         # Going back, a norm divides by the standard deviation of what W makes of h.
-        weight = 1 / float(np.sqrt(WEIGHTS @ (h - mean) ** 2)) if normed else scale
+        std = float(np.sqrt(WEIGHTS @ (h - mean) ** 2))
+        weight = 1 / std if normed else scale
         factors.append(weight * left)
     low, high = FLAT[name]
     with np.errstate(divide="ignore"):
         powers = np.cumsum([0, *np.log10(factors[-2::-1])])[::-1]
     return {
         "spread": spread,
-        "flat": float(WEIGHTS @ ((z < low) | (z > high))),
+        "std": std,
+        "flat": float(WEIGHTS @ outside(z, 1 if normed else spread, low, high)),
         "ceiling": weight * PEAK[name],
         "slope": left / PEAK[name],
         "factor": factors[-1],
@@ -105,47 +121,47 @@ def values(state) -> dict:
     }
 
 
+def outside(z, spread, low, high) -> np.ndarray:
+    """Share of each input's cell, as wide as its quantile, that is not in between."""
+    half = max(spread / 128, 1e-9)
+    below = np.clip((low - z + half) / (2 * half), 0, 1)
+    return below + np.clip((z + half - high) / (2 * half), 0, 1)
+
+
 def heap(x, low, high, bins) -> list[float]:
     """Shares of a histogram; what lies beyond is counted at its edges."""
     place = np.clip(np.floor((x - low) / (high - low) * bins), 0, bins - 1)
     return np.bincount(place.astype(int), WEIGHTS, bins).tolist()
 
 
-def clipped(scale, value, low, high) -> float:
-    """Pixel of a value; what lies beyond is shown at the end."""
-    return float(scale(min(max(value, low), high)))
-
-
 def decades(value) -> float:
-    """Pixel of a factor on its logarithmic axis."""
-    return clipped(LOG, np.log10(value) if value > 0 else -9, -3, 1)
+    """Pixel of a factor on its logarithmic axis, also beyond."""
+    return float(LOG(np.log10(value) if value > 0 else -99))
 
 
 def line(values) -> list[tuple[float, float]]:
-    """Pixels of the gradient, from the last layer down to the first."""
+    """Pixels of the gradient, from the last layer down to the first, also beyond."""
     powers = [-99 if p is None else p for p in values["powers"]]
-    places = [
-        (LAYER(i), clipped(POWER, p, -12, 4)) for i, p in enumerate(powers, start=1)
-    ]
-    return places[::-1]
+    return [(LAYER(i), POWER(p)) for i, p in enumerate(powers, start=1)][::-1]
 
 
 def marks(state, values) -> dict:
     """Ends of all bars, the band of z, and what arrives."""
     found = {"b": (Z(state["b"]), FOOT)}
-    found["band"] = (clipped(Z, state["b"] + values["spread"], -9, 9), FOOT)
+    found["band"] = (Z(min(state["b"] + values["spread"], REACH)), FOOT)
     most = max(values["received"]), max(values["left"])
     for i, share in enumerate(values["received"]):
         found[f"in_{i}"] = (Z(-7.75 + i / 2), BASE - 110 * share / most[0])
     for i, share in enumerate(values["left"]):
         y = UP[0] - (UP[0] - UP[1]) * (i + 0.5) / BINS_OUT
         found[f"out_{i}"] = (WALL + LONGEST * share / most[1], y)
-    ends = decades(values["ceiling"]), decades(values["factor"])
-    found |= {"ceiling": (ends[0], ROWS["ceiling"])}
-    found |= {name: (ends[1], ROWS[name]) for name in ("slope", "factor")}
-    found |= {"arrives": line(values)[-1], "gradient": line(values)[-1]}
+    for name, y in ROWS.items():
+        spot = (decades(values[name]), y)
+        found[name] = (max(spot[0], BARS[0]), y)
+        or_beyond(found, f"end_{name}", spot, BARS)
+    or_beyond(found, "arrives", line(values)[-1], FRAME)
     if state["norm"] == "off":
-        found["s"] = found["ceiling"]
+        found["s"] = found.pop("end_ceiling")
     return found
 
 
@@ -162,16 +178,19 @@ def amount(value: float) -> str:
 
 def sentence(state, values) -> str:
     """What the picture shows."""
-    layer, flat = state["layers"], fixed(100 * values["flat"], 0)
-    whose = f"Layer {layer} has inputs of spread {amount(values['spread'])}"
-    whose += f" around {fixed(state['b'], 1)}"
+    layer, name, std = state["layers"], state["f"], fixed(values["std"], 3)
+    has = f"that spread by {amount(values['spread'])} around {fixed(state['b'], 1)}"
+    parts = [amount(values[part]) for part in ROWS]
+    why = ""
     if state["norm"] == "on":
-        whose += ", normalized to 1 around 0"
-    parts = [amount(values[name]) for name in ("ceiling", "slope", "factor")]
+        has = "normalized to spread by 1 around 0"
+        why = f" The ceiling is {fixed(PEAK[name])} / {std}: normalization divides by "
+        why += f"the spread over the batch of what leaves, {std}."
     return (
-        f"{whose}; {flat} % lie where {NAMES[state['f']]} is flat. It passes on "
-        f"{parts[0]} × {parts[1]} = {parts[2]} of the gradient. Layer 1 gets "
-        f"{amount(values['arrives'])} of what layer {layer} has."
+        f"Layer {layer} has inputs {has}; {fixed(100 * values['flat'], 0)} % lie where "
+        f"{NAMES[name]} is flat ({WHERE[name]}). It passes on {parts[0]} × {parts[1]} "
+        f"= {parts[2]} of the gradient.{why} Layer 1 gets {amount(values['arrives'])} "
+        f"times what layer {layer} has."
     )
 
 
@@ -194,13 +213,12 @@ def _layer(ax, state, values, at) -> None:
     low, high = FLAT[name]
     for i in range(BINS_IN):
         x, y = at[f"in_{i}"]
-        color = VALUE if low < -7.75 + i / 2 < high else FAULT
+        color = VALUE if low < -7.75 + i / 2 < high else GRADIENT
         ax.plot((x, x), (BASE, y), color=color, **bar)
     for i in range(BINS_OUT):
         x, y = at[f"out_{i}"]
         ax.plot((WALL, x), (y, y), color=VALUE, **bar)
-    half = at["band"][0] - at["b"][0]
-    ends = (at["b"][0] - half, at["band"][0])
+    ends = (Z(max(state["b"] - values["spread"], -REACH)), at["band"][0])
     style = {"color": RANGE, "alpha": 0.35, "solid_capstyle": "butt"}
     ax.plot(ends, (FOOT, FOOT), linewidth=18, **style)
     ax.plot(*at["b"], "o", color=VALUE, markersize=11)
@@ -209,14 +227,15 @@ def _layer(ax, state, values, at) -> None:
     ax.plot((Z(-REACH), Z(REACH)), (BASE, BASE), **axis)
     ax.plot((WALL, WALL), UP, **axis)
     middle = {"size": 10.5, "ha": "center", "va": "center"}
-    for tick in (-8, -4, 0, 4, 8):
-        ax.text(Z(tick), 360, f"{tick}".replace("-", "−"), **middle)
+    for tick, words in TICKS.items():
+        ax.text(Z(tick), 374, words, **middle)
     for end, y in zip(SHOWN[name], UP, strict=True):
-        ax.text(WALL - 12, y, f"{end}".replace("-", "−"), **middle)
+        words = f"{end}".replace("-", "−")
+        ax.text(WALL - 6, y, words, size=10.5, ha="right", va="center")
     bold = {"size": 11.5, "va": "center", "weight": "bold"}
     for x, y, text in (
-        (36, 194, "receives"),
-        (36, 14, NAMES[name]),
+        (Z(-REACH), 194, "receives"),
+        (Z(-REACH), 14, NAMES[name]),
         (WALL, 14, "leaves"),
     ):
         ax.text(x, y, text, **bold)
@@ -224,12 +243,13 @@ def _layer(ax, state, values, at) -> None:
 
 def _gradient(ax, values, at) -> None:
     bar = {"linewidth": 6, "solid_capstyle": "butt"}
-    start = {"ceiling": LOG(0), "slope": at["ceiling"][0], "factor": LOG(0)}
     colors = {"ceiling": VALUE, "slope": GRADIENT, "factor": REFERENCE}
     right = {"size": 11, "ha": "right", "va": "center"}
     for name, y in ROWS.items():
-        ax.plot((start[name], at[name][0]), (y, y), color=colors[name], **bar)
-        ax.text(480, y, name, **right)
+        ax.plot((LOG(0), at[name][0]), (y, y), color=colors[name], **bar)
+        ax.plot(*at[name], "o", color=colors[name], markersize=6)
+        ax.text(480, y, SIGNS[name], **right)
+        ax.text(698, y, amount(values[name]), **right)
     ax.plot(*at["ceiling"], "o", color=VALUE, markersize=11)
     axis = {"color": REFERENCE, "linewidth": 1.2}
     ax.plot((LOG(0), LOG(0)), (28, 120), **axis)
@@ -238,7 +258,8 @@ def _gradient(ax, values, at) -> None:
         ax.plot((LOG(power),) * 2, (116, 120), **axis)
         ax.text(LOG(power), 134, text, **middle)
     ax.plot((LAYER(1), LAYER(20)), (POWER(0), POWER(0)), **axis)
-    ax.plot(*np.transpose(line(values)), color=GRADIENT, linewidth=2)
+    style = {"color": GRADIENT, "linewidth": 2, "clip_path": framed(ax, FRAME)}
+    ax.plot(*np.transpose(line(values)), **style)
     ax.plot(*at["arrives"], "o", color=GRADIENT, markersize=11)
     for power, text in ((0, "1"), (-6, "10⁻⁶"), (-12, "10⁻¹²")):
         ax.text(480, POWER(power), text, **right)
@@ -288,6 +309,10 @@ SATURATION = Explorable(
         "peak": PEAK,
         "flat": FLAT,
         "shown": SHOWN,
+        "where": WHERE,
+        "signs": SIGNS,
         "rows": ROWS,
+        "bars": BARS,
+        "frame": FRAME,
     },
 )

@@ -2,7 +2,8 @@
 
 On the left a small tensor, three examples of four channels of 3×3 pixels, and the
 elements whose statistics a chosen one shares. On the right the example it is of:
-shifted before the layer, shifted after it, and the difference.
+shifted before the layer, shifted after it, the difference, and the γ, which is not
+shifted.
 """
 
 import itertools
@@ -12,7 +13,7 @@ import numpy as np
 
 from batchnorm import reference, relatives
 from batchnorm.explorables.kinds import Choice, Explorable, Guess, Range, fixed
-from batchnorm.figures.style import FAULT, GRADIENT, REFERENCE, VALUE
+from batchnorm.figures.style import FAULT, REFERENCE, VALUE
 
 SHAPE = N, C, H, W = 3, 4, 3, 3
 GROUPS = 2
@@ -29,10 +30,14 @@ X = _hundredths(5, SHAPE, 1, 1.5)
 GAMMA, BETA = _hundredths(1, SHAPE[1:], 1, 0.3), _hundredths(2, SHAPE[1:], 0, 0.4)
 EPS = 1e-5
 
-HEIGHT, PITCH, TILE = 316, 22, 78
-SHEETS, TOPS = {"tensor": 24, "layer": 376}, (52, 146, 240)
+HEIGHT, PITCH, TILE = 410, 22, 78
+SHEETS, TOPS = {"tensor": 24, "layer": 376}, (52, 146, 240, 334)
 RESULTS = ("shift, then layer", "layer, then shift", "difference")
-FULL = 2.5  # the size of a value that is drawn in full color
+#: What is drawn in full color: the size of a value, and how far γ is from 1.
+FULL, FULL_GAMMA = 2.5, 0.6
+#: Where the colors are explained, by the share of the full one.
+SWATCHES = {-1: ("−2.5", "0.4"), -0.5: ("", ""), 0: ("0", "1"), 0.5: ("", "")}
+SWATCHES |= {1: ("2.5", "1.6")}
 
 NAMES = {
     "batch": "batch",
@@ -47,7 +52,7 @@ CONTROLS = [
     Choice(
         "affine",
         "γ and β",
-        {"own": "as the layer has them", "none": "1 and 0"},
+        {"own": "the layer's own", "none": "1 and 0"},
         "own",
         "The layer",
     ),
@@ -60,31 +65,37 @@ CONTROLS = [
 GUESS = Guess(
     "Layer normalization takes one mean over all channels and pixels of an image. Its "
     "γ and β have an entry for each of them, as PyTorch's LayerNorm has it. The image "
-    "is shifted by a pixel; what goes out on the right comes in on the left. Does what "
-    "leaves the layer shift along?",
+    "is shifted by a pixel; what goes out on the right comes in on the left. Does the "
+    "output shift with it?",
     [
         "yes",
         "no, for its mean and its variance change",
         "no, for γ and β stay at their places",
     ],
     2,
-    "A shift only reorders the values under the mean, so that mean and variance stay. "
-    "But each pixel now meets the γ and β of its neighbor.",
+    "Mean and variance are the same for the shifted image. But each value now meets "
+    "the γ and β of its neighbor: the lowest row of the picture stays where it is.",
     {"norm": "layer", "affine": "own", "shift": 1},
+    [
+        "so it would with one γ and one β for a whole channel; here each pixel has "
+        "its own.",
+        "they are taken over all pixels, and a shift only puts these in other places.",
+        "",
+    ],
 )
 VISITS = {
     "layer, γ = 1 and β = 0": {"norm": "layer", "affine": "none"},
-    "one mean per activation": {"norm": "activation", "affine": "none"},
-    "groups": {"norm": "group", "c": 3},
+    "per activation, γ = 1 and β = 0": {"norm": "activation", "affine": "none"},
+    "two groups, channel 3": {"norm": "group", "c": 3},
     "RMS": {"norm": "rms"},
 }
 SHARED = {
-    "batch": "its channel in all examples",
-    "activation": "its channel and pixel in all examples",
-    "instance": "its channel of its example",
-    "layer": "its whole example",
-    "group": "two channels of its example",
-    "rms": "its whole example",
+    "batch": "the marked element's channel in all examples",
+    "activation": "the marked element's channel and pixel in all examples",
+    "instance": "the marked element's channel in its example",
+    "layer": "the marked element's whole example",
+    "group": "two channels of the marked element's example",
+    "rms": "the marked element's whole example",
 }
 STAYS = {
     "activation": "each place keeps statistics of its own",
@@ -110,6 +121,15 @@ def forward(x, norm: str, affine: str):
     if norm == "instance":
         return relatives.instance_norm(x, *columns, eps=EPS)
     return relatives.group_norm(x, GROUPS, *columns, eps=EPS)
+
+
+def gains(norm: str, affine: str) -> np.ndarray:
+    """What multiplies each element of an example, (C, H, W)."""
+    if affine == "none":
+        return np.ones(SHAPE[1:])
+    gamma = GAMMA / 100
+    per_element = norm in ("activation", "layer", "rms")
+    return gamma if per_element else gamma[:, :1, :1] * np.ones(SHAPE[1:])
 
 
 def chosen(state) -> tuple[int, int, int, int]:
@@ -147,6 +167,7 @@ def values(state) -> dict:
         "members": members(state["norm"], place),
         "shifted": first.ravel().tolist(),
         "gap": float(np.abs(first - last).max()),
+        "gamma": gains(state["norm"], state["affine"]).ravel().tolist(),
     }
 
 
@@ -191,7 +212,7 @@ def sentence(state, values) -> str:
     return (
         f"{count} elements share one {shared(state)}: {SHARED[state['norm']]}. Example "
         f"{state['n']} is shifted by {state['shift']} px, before the layer and after "
-        f"it. The results {verdict(state, values)}."
+        f"it; the other examples stay. The results {verdict(state, values)}."
     )
 
 
@@ -199,28 +220,57 @@ def draw(ax, state, values) -> None:
     """The static picture."""
     at = marks(state, values)
     bold = {"size": 11.5, "va": "center", "weight": "bold"}
-    count = f"{len(values['members'])} elements share one {shared(state)}"
+    count = f"{len(values['members'])} share one {shared(state)}"
     ax.text(SHEETS["tensor"], 14, count, **bold)
     ax.text(SHEETS["layer"], 14, f"example {state['n']} leaves", **bold)
-    for row, top in enumerate(TOPS):
-        small = {"size": 10.5, "va": "center"}
+    small = {"size": 10.5, "va": "center"}
+    ax.text(SHEETS["layer"], TOPS[3] - 12, gamma_said(state), **small)
+    for row, top in enumerate(TOPS[:3]):
         ax.text(SHEETS["tensor"], top - 12, f"example {N - row}", **small)
         ax.text(SHEETS["layer"], top - 12, RESULTS[row], **small)
     square = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
     for place in np.ndindex(SHAPE):
         ax.plot(*in_tensor(place), color=REFERENCE, alpha=0.13, **square)
     for i in values["members"]:
-        ax.plot(*at[f"cell_{i}"], color=VALUE, **square)
-    ax.plot(*at["chosen"], "o", color=GRADIENT, markersize=10)
+        ax.plot(*at[f"cell_{i}"], color=REFERENCE, **square)
+    ax.plot(*at["chosen"], "o", color="white", markersize=7)
     where = chosen(state)[0], state["shift"]
     first, last = results(state["norm"], state["affine"], *where)
-    for row, shown in enumerate((first, last, first - last)):
+    gamma = (gains(state["norm"], state["affine"]) - 1) / FULL_GAMMA
+    rows = first / FULL, last / FULL, (first - last) / FULL, gamma
+    for row, shown in enumerate(rows):
         for c, h, w in np.ndindex(shown.shape):
-            v = shown[c, h, w]
-            color, alpha = (VALUE if v > 0 else FAULT), min(abs(v) / FULL, 1)
-            spot = center("layer", row, c, h, w)
-            ax.plot(*spot, color=REFERENCE, alpha=0.13, **square)
-            ax.plot(*spot, color=color, alpha=alpha, **square)
+            _colored(ax, center("layer", row, c, h, w), shown[c, h, w])
+    _swatches(ax)
+
+
+def gamma_said(state) -> str:
+    """What stands above the tiles of γ."""
+    if state["affine"] == "none":
+        return "γ = 1"
+    each = "element" if state["norm"] in ("activation", "layer", "rms") else "channel"
+    return f"γ, one per {each}: stays"
+
+
+def _colored(ax, spot, share) -> None:
+    """A tile: blue above zero, orange below, by the share of the full color."""
+    square = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
+    ax.plot(*spot, color=REFERENCE, alpha=0.13, **square)
+    color, alpha = (VALUE if share > 0 else FAULT), min(abs(share), 1)
+    ax.plot(*spot, color=color, alpha=alpha, **square)
+
+
+def _swatches(ax) -> None:
+    """The colors on the right, and the values that they stand for."""
+    small = {"size": 10.5, "va": "center"}
+    ax.text(SHEETS["tensor"], TOPS[3] - 12, "colors on the right", **small)
+    for y, words in ((372, "values"), (396, "γ")):
+        ax.text(SHEETS["tensor"], y, words, **small)
+    for i, (share, said) in enumerate(SWATCHES.items()):
+        x = SHEETS["tensor"] + 100 + 44 * i
+        _colored(ax, (x, TOPS[3] + PITCH / 2), share)
+        for y, words in zip((372, 396), said, strict=True):
+            ax.text(x, y, words, ha="center", **small)
 
 
 def states():
@@ -255,5 +305,6 @@ SHARED_MEANS = Explorable(
     data={"shape": SHAPE, "groups": GROUPS, "eps": EPS, "full": FULL}
     | {"x": X.tolist(), "gamma": GAMMA.tolist(), "beta": BETA.tolist()}
     | {"sheets": SHEETS, "tops": TOPS, "pitch": PITCH, "tile": TILE}
+    | {"fullGamma": FULL_GAMMA, "swatches": list(SWATCHES.values())}
     | {"results": RESULTS, "shared": SHARED, "stays": STAYS},
 )
