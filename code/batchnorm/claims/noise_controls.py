@@ -25,7 +25,7 @@ from batchnorm.ensemble import forward, init_parameters, moments_over
 FACTORS = np.geomspace(1 / 32, 4, 40)  # of the logits, in steps of 13 %
 
 
-class Injected(NamedTuple):
+class PutIn(NamedTuple):
     """An arm with one mean for the whole mini-batch, and the noise of ghosts put in.
 
     The fields are those of `Noisy`; ``own`` is that of `GhostNoise`.
@@ -103,8 +103,8 @@ def best_factor(logits, y):
 
 ARMS = {
     "ghosts": Noisy(4, rate=0.1),
-    "own errors": Injected(4, own=True),
-    "lent errors": Injected(4, own=False),
+    "own errors": PutIn(4, own=True),
+    "lent errors": PutIn(4, own=False),
     "whole": Noisy(64, rate=0.1),
     "whole, redrawn": Noisy(64, rate=0.1, draw=1),
     "whole, one step": Noisy(64, rate=0.1, steps=1),

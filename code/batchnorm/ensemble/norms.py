@@ -337,6 +337,11 @@ class GhostNoise(BatchNorm):
 
     def ghosts(self, u: Tensor, x: Tensor, channels: int) -> Tensor:
         """(K, features, m) as (K, channels, pixels, ghosts, size)."""
+        if x.shape[-1] % self.size:
+            raise ValueError(
+                f"size of a ghost is {self.size}, of the batch {x.shape[-1]}; allowed "
+                "are divisors of the batch"
+            )
         return u.reshape(len(x), channels, -1, x.shape[-1] // self.size, self.size)
 
     def backward(self, dy: Tensor, shape: Shape, cache, gamma: Tensor, beta: Tensor):
