@@ -18,7 +18,7 @@ from sphinx import addnodes
 
 from batchnorm import claims
 from batchnorm.claims import ledger, moved
-from batchnorm.claims.registry import references
+from batchnorm.claims.registry import chapter, references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import chapters as numbered
@@ -46,7 +46,7 @@ def page(records):
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text = [_filter()]
     for title, module in chapters():
-        here = [c for c in claims.claims() if _module(c) == module]
+        here = [c for c in claims.claims() if chapter(c) == module]
         names = [i for i in claims.identities() if i.chapter == module]
         if here or names:
             text.append(f"## {title}")
@@ -62,10 +62,6 @@ def chapters():
         head = re.match(r"\(ch-[\w-]+\)=\n# (.+)", read(path).cells[0].source)
         if head:
             yield head[1], re.sub(r"^\d+_", "", path.stem)
-
-
-def _module(claim):
-    return claim.measure.__module__.rpartition(".")[2]
 
 
 def verdicts(records):
@@ -115,7 +111,7 @@ def _filter():
     titles = {module: title for title, module in chapters()}
     groups = {
         "verdict": {name: name for name in (*VERDICTS, UNCONFIRMED)},
-        "chapter": {_module(c): titles[_module(c)] for c in claims.claims()},
+        "chapter": {chapter(c): titles[chapter(c)] for c in claims.claims()},
     }
     buttons = "".join(_buttons(name, choices) for name, choices in groups.items())
     rules = "".join(
@@ -157,7 +153,7 @@ def _entry(claim, kept, earlier):
         f"```python\n{_code(claim)}\n```\n::::"
     ]
     body = "\n\n".join(said)
-    classes = f"claim {verdict} {_module(claim)}"
+    classes = f"claim {verdict} {chapter(claim)}"
     return f"(claim-{claim.id})=\n:::::{{div}} {classes}\n{body}\n:::::"
 
 

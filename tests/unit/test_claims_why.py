@@ -8,12 +8,14 @@ import torch
 
 from batchnorm import claims, datasets
 from batchnorm.claims import descents, noisy, protocol, random_layers, smooth, why
-from batchnorm.claims.networks import Arm, Mlp
+from batchnorm.claims import why_controls as more
+from batchnorm.claims.networks import Arm, Mlp, mini_batches
+from batchnorm.claims.registry import chapter
 from batchnorm.claims.tuning import SWEEPS, best
-from batchnorm.ensemble import Only, init_parameters, train
+from batchnorm.ensemble import Only, Recorder, init_parameters, train, unpack
 from booktools.notebooks import notebooks, read
 
-OURS = [c for c in claims.claims() if c.measure.__module__ == why.__name__]
+OURS = [c for c in claims.claims() if chapter(c) == "why"]
 EXPERIMENTS = [c for c in OURS if c.kind == "experiment"]
 SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
 NET = Mlp("tanh", 2, 12)
@@ -156,6 +158,92 @@ def test_gradient_descent_takes_the_steps_that_the_condition_number_says():
     rates = np.array(descents.RATES)
     assert np.isinf(found[rates > 2]).all()
     assert np.isfinite(found[rates == 1]).all()
+
+
+@pytest.mark.parametrize("way", ["plain", "one rate", "solved", "conditioned"])
+def test_from_the_drawn_length_both_functions_take_as_many_steps(way):
+    found = descents.arrivals((3, 4), way, **why.SQUARES)
+    wanted = descents.steps_of_descent((3, 4), way, **why.SQUARES)
+    assert found.shape == (2, 1, len(descents.RATES))
+    np.testing.assert_array_equal(found[:, 0], wanted)
+
+
+def test_a_line_search_lowers_the_loss_most(monkeypatch):
+    """With two eigenvalues, against the best of a fine grid of rates at each step."""
+    monkeypatch.setattr(descents, "RATES", (1.0,))
+    problem = {"kappa": 10.0, "inputs": 2, "steps": 200}
+    ((found,),) = descents.arrivals([5], "line search", **problem)[0].tolist()
+    target, w = np.random.default_rng(5).normal(size=(2, 2))
+    scale, rates = np.geomspace(1, 0.1, 2), np.linspace(0.5, 10, 20001)[:, None]
+
+    def loss(v):
+        return np.sum(scale * (v - target) ** 2, axis=-1)
+
+    start, steps = loss(w), 0
+    while loss(w) > 1e-6 * start:
+        tried = w - rates * scale * (w - target)
+        w, steps = tried[loss(tried).argmin()], steps + 1
+    assert found == steps
+
+
+def test_the_starting_length_sets_the_rate_of_the_direction_alone():
+    """A thousand times as long, the direction stands still, and γ learns alone."""
+    long = descents.arrivals((3,), "one rate", (1000.0,), **why.SQUARES)
+    assert np.isinf(long).all()
+
+
+# -------------------------------------------------------------------- turn, smoothness
+
+
+def test_the_turn_is_the_step_over_the_length():
+    arm = Arm(None, 0.1)
+    (found,) = more.turn((7,), arm, NET, 5)
+    network = NET.network(None)
+    theta = init_parameters(network, (7,), arm.scale)
+    before, after = (
+        train(network, datasets.digits, (7,), lr=0.1, steps=n, theta=theta).theta
+        for n in (4, 5)
+    )
+    layers = [unpack(network, u)[:-1] for u in (before, after)]
+    wanted = [
+        np.linalg.norm(b.weight - a.weight) / np.linalg.norm(a.weight)
+        for a, b in zip(*layers, strict=True)
+    ]
+    assert found == pytest.approx(np.exp(np.mean(np.log(wanted))))
+
+
+def test_the_change_of_a_linear_gradient_is_the_same_over_every_distance(monkeypatch):
+    network = Mlp("relu", 2, 12).network(None)
+    theta = init_parameters(network, (1, 2), 1.4)
+    found = []
+    for a in (1.0, 30.0):
+        monkeypatch.setattr(
+            more, "gradient", lambda net, t, *batch, a=a: (None, 3.0 * t / a**2)
+        )
+        found += [more.change_at(network, a * theta, d, ()) for d in (0.01, 0.1)]
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0])
+
+
+def test_places_of_equal_loss_have_that_loss():
+    arm = Arm("batch", 0.5)
+    at_loss = more.change((1, 2), arm, NET, (0.1,), 1.5)
+    keep = Recorder(every=5, quantities={"theta": lambda state: state.theta})
+    run = train(
+        NET.network("batch"),
+        datasets.digits,
+        (1, 2),
+        lr=0.5,
+        steps=100,
+        theta=init_parameters(NET.network("batch"), (1, 2), arm.scale),
+        recorder=keep,
+    )
+    first = (run.loss <= 1.5).argmax(axis=1)
+    assert (first > 0).all()
+    theta = run.records["theta"][[0, 1], first]
+    batch = next(mini_batches((1, 2), 60, 1))
+    wanted = more.change_at(NET.network("batch"), theta, 0.1, batch)
+    np.testing.assert_allclose(at_loss[0], wanted)
 
 
 # ------------------------------------------------------------------- a part that learns

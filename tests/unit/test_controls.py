@@ -10,7 +10,7 @@ import pytest
 
 from batchnorm import claims
 from batchnorm.claims import protocol, tuning
-from batchnorm.claims.registry import references
+from batchnorm.claims.registry import chapter, references
 from booktools.notebooks import ROOT
 
 EXPERIMENTS = [claim for claim in claims.claims() if claim.kind == "experiment"]
@@ -79,7 +79,7 @@ def test_an_identity_has_a_test(identity):
 def test_identities_and_claims_stand_under_a_chapter():
     chapters = {path.stem[3:] for path in (ROOT / "chapters").glob("[0-9]*.ipynb")}
     here = {identity.chapter for identity in claims.identities()}
-    here |= {c.measure.__module__.rpartition(".")[2] for c in claims.claims()}
+    here |= {chapter(claim) for claim in claims.claims()}
     assert here <= chapters
 
 

@@ -16,7 +16,7 @@ from batchnorm.ensemble import (
     moments_over,
     train,
 )
-from batchnorm.ensemble.norms import BatchDropout, Dropout, GhostNorm
+from batchnorm.ensemble.norms import BatchDropout, Dropout, GhostNoise, GhostNorm
 
 SEEDS = (3, 8)
 
@@ -52,6 +52,45 @@ def test_a_ghost_is_a_batch_of_its_own(shape):
         m = values[0].numel()
         assert torch.allclose(cache.mean[k, :, 0], mean, rtol=0, atol=1e-12)
         assert torch.allclose(cache.var[k, :, 0] * m / (m - 1), var, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 2)])
+def test_noise_of_ghosts_is_put_in_as_given_numbers(shape, own):
+    """Against autograd, with the errors of the ghosts detached from the graph."""
+    x, gamma, beta = drawn(shape)
+    norm = GhostNoise(1e-3, 4, own)
+    y, cache = norm.forward(x, shape, gamma, beta)
+    dy = torch.as_tensor(np.random.default_rng(1).normal(size=x.shape))
+    found = norm.backward(dy.clone(), shape, cache, gamma, beta)
+    leaves = [t.clone().requires_grad_() for t in (x, gamma, beta)]
+    parts = leaves[0].view(2, shape[0], -1, 3, 4)
+    mean = parts.mean((2, 3, 4), keepdim=True)
+    std = (parts.var((2, 3, 4), correction=0, keepdim=True) + 1e-3).sqrt()
+    means = parts.detach().mean((2, 4), keepdim=True)
+    stds = (parts.detach().var((2, 4), correction=0, keepdim=True) + 1e-3).sqrt()
+    if not own:
+        means, stds = means.roll(-1, 3), stds.roll(-1, 3)
+    a, b = ((means - mean) / std).detach(), (stds / std).detach()
+    g, shift = (leaf[:, :, None, None, None] for leaf in leaves[1:])
+    out = (g * ((parts - mean) / std - a) / b + shift).view_as(x)
+    assert torch.allclose(y, out, rtol=0, atol=1e-12)
+    if own:
+        ghosts, _ = GhostNorm(1e-3, 4).forward(x, shape, gamma, beta)
+        assert torch.allclose(y, ghosts, rtol=0, atol=1e-12)
+    wanted = torch.autograd.grad((out * dy).sum(), leaves)
+    for one, grad in zip(found, wanted, strict=True):
+        assert torch.allclose(one, grad, rtol=0, atol=1e-11)
+
+
+def test_noise_of_ghosts_is_off_at_inference_and_needs_divisors():
+    x, gamma, beta = drawn((5,))
+    given = torch.zeros(2, 5, dtype=x.dtype), torch.ones(2, 5, dtype=x.dtype)
+    y, _ = GhostNoise(1e-3, 4).forward(x, (5,), gamma, beta, given)
+    wanted = gamma[..., None] * x / (1 + 1e-3) ** 0.5 + beta[..., None]
+    assert torch.allclose(y, wanted, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="size of a ghost is 5, of the batch 12"):
+        GhostNoise(1e-3, 5).forward(x, (5,), gamma, beta)
 
 
 def test_one_ghost_is_batch_normalization_and_so_is_inference():

@@ -20,7 +20,9 @@ from batchnorm.claims import training  # isort: skip
 from batchnorm.claims import feature_maps  # isort: skip
 from batchnorm.claims import inference  # isort: skip
 from batchnorm.claims import noise  # isort: skip
+from batchnorm.claims import noise_controls  # isort: skip
 from batchnorm.claims import why  # isort: skip
+from batchnorm.claims import why_controls  # isort: skip
 from batchnorm.claims import failures  # isort: skip
 from batchnorm.claims import relatives  # isort: skip
 from batchnorm.claims import workers  # isort: skip
@@ -43,6 +45,7 @@ __all__ = [
     "invariance",
     "machine",
     "noise",
+    "noise_controls",
     "relatives",
     "saturation",
     "short",
@@ -51,5 +54,6 @@ __all__ = [
     "transform",
     "whitening",
     "why",
+    "why_controls",
     "workers",
 ]

@@ -372,7 +372,7 @@ FROZEN, MOVING = True, False
     statement="Trained on for 100 steps with two images a batch, on images like those "
     "before, a network reads more if its statistics were frozen, learning rate tuned "
     "for both.",
-    source="wu2021rethinking, section 4",
+    source="wu2021rethinking, on which batch to normalize by",
     question="Should the statistics be frozen where batches are small?",
     setting={
         **TUNE,
@@ -393,7 +393,7 @@ FROZEN, MOVING = True, False
     statement="Trained on for 100 steps with 32 inverted images a batch, a network "
     "reads more inverted ones if its statistics moved than if they were frozen, "
     "learning rate tuned for both.",
-    source="wu2021rethinking, section 4",
+    source="wu2021rethinking, on which batch to normalize by",
     question="Should the statistics be frozen where the images change?",
     setting={
         **TUNE,

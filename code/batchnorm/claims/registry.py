@@ -98,6 +98,21 @@ def identities():
     return tuple(_identities.values())
 
 
+def chapter(claim):
+    """The chapter of a claim: its module, or that of which it holds the controls.
+
+    Parameters
+    ----------
+    claim : Experiment or Prediction
+
+    Returns
+    -------
+    str
+        "why" for the claims of ``why`` and of ``why_controls``.
+    """
+    return claim.measure.__module__.rpartition(".")[2].removesuffix("_controls")
+
+
 def get(id):
     """The experiment or prediction of that id.
 

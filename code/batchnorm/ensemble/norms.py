@@ -295,6 +295,64 @@ class GhostNorm(BatchNorm):
         return each.view(len(u), -1, *each.shape[1:]).transpose(1, 2).reshape(u.shape)
 
 
+class Injected(NamedTuple):
+    """What `GhostNoise` keeps: `Normalized` of the whole batch, and the noise."""
+
+    mean: Tensor
+    var: Tensor
+    whole: Normalized
+    shift: Tensor  # a, (K, D, values)
+    factor: Tensor  # 1/(1 + b)
+
+
+class GhostNoise(BatchNorm):
+    """Batch normalization of the whole mini-batch, with the noise of ghosts put in.
+
+    ``y = γ (x̂ − a)/(1 + b) + β``, where a and b are the errors of a ghost's mean and
+    standard deviation, in standard deviations of the mini-batch. Ghost k gets those
+    of ghost k + 1, whose examples are others, or its ``own``: then the forward pass is
+    that of `GhostNorm`. The backward pass takes them as given, and goes through the
+    statistics of the whole mini-batch alone. At inference this is `BatchNorm`.
+    """
+
+    def __init__(self, eps: float, size: int = 2, own: bool = False):
+        super().__init__(eps)
+        self.size, self.own = _checks.count("size", size, least=2), own
+
+    def forward(self, x: Tensor, shape: Shape, gamma: Tensor, beta: Tensor, given=None):
+        y, whole = super().forward(x, shape, gamma, beta, given)
+        if given is not None:
+            return y, whole
+        channels = self.channels(shape)
+        c = self.ghosts(whole.centered, x, channels)
+        shift = c.mean((2, 4), keepdim=True)
+        var = (c - shift).square_().mean((2, 4), keepdim=True)
+        inverse = whole.inverse[..., None, None]
+        shift, factor = shift * inverse, (var + self.eps).rsqrt() / inverse
+        if not self.own:
+            shift, factor = shift.roll(-1, 3), factor.roll(-1, 3)
+        b, g = (p[..., None, None, None] for p in (beta, gamma))
+        y = b + factor * (self.ghosts(y, x, channels) - b - g * shift)
+        return y.view_as(x), Injected(whole.mean, whole.var, whole, shift, factor)
+
+    def ghosts(self, u: Tensor, x: Tensor, channels: int) -> Tensor:
+        """(K, features, m) as (K, channels, pixels, ghosts, size)."""
+        if x.shape[-1] % self.size:
+            raise ValueError(
+                f"size of a ghost is {self.size}, of the batch {x.shape[-1]}; allowed "
+                "are divisors of the batch"
+            )
+        return u.reshape(len(x), channels, -1, x.shape[-1] // self.size, self.size)
+
+    def backward(self, dy: Tensor, shape: Shape, cache, gamma: Tensor, beta: Tensor):
+        maps = self.ghosts(dy, dy, self.channels(shape))
+        dbeta, d = maps.sum((2, 3, 4)), maps * cache.factor
+        of_shift = (d * cache.shift).sum((2, 3, 4))
+        d = d.view_as(dy)
+        dx, dgamma, _ = super().backward(d, shape, cache.whole, gamma, beta)
+        return dx, dgamma - of_shift, dbeta
+
+
 class Masks:
     """Dropout's masks: 0 with probability p, and otherwise 1/(1 − p).
 
@@ -382,6 +440,7 @@ NORMS: dict[str, type[Operation]] = {
     "group": GroupNorm,
     "rms": RMSNorm,
     "ghost": GhostNorm,
+    "ghost-noise": GhostNoise,
     "dropout": Dropout,
     "batch-dropout": BatchDropout,
     "noisy": NoisyBatchNorm,
