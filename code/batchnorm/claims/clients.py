@@ -86,3 +86,72 @@ def averaged(network, way):
             if layer.gamma is not None:
                 layer.gamma[:], layer.beta[:] = False, False
     return kept[0]
+
+
+def learned(seeds, way, *, kinds, rounds, local_steps, batch, apart=False, data=None):
+    """Clients' networks after averaging in rounds -> network, θ (S C, P), their images.
+
+    The training of `federated`, whose one number leaves no choice of statistics. Where
+    the writers are ``apart``, each client has the digits of its own, or of one and a
+    half of them; otherwise all draw from one pool.
+    """
+    network = READER["net"].network(way.norm)
+    x, y = training_part(seeds, data or datasets.digits)
+    if apart:
+        order = np.stack([datasets.writers(v).argsort(kind="stable") for v in x])
+        x, y = (np.stack([v[o] for v, o in zip(a, order, strict=True)]) for a in (x, y))
+    count, size = len(kinds), x.shape[1] // len(kinds)
+    shards = np.split(x[:, : count * size], count, axis=1)
+    x = np.stack([shaded(*of) for of in zip(shards, kinds, strict=True)], 1)
+    x, y = x.reshape(-1, size, 64), y[:, : count * size].reshape(-1, size)
+    theta = np.repeat(init_parameters(network, seeds, 2**0.5), count, axis=0)
+    draws = [np.random.default_rng([s, 21]) for s in seeds]
+    average, each = averaged(network, way), np.arange(len(x))[:, None]
+    for step in range(rounds * local_steps):
+        rows = np.concatenate([d.integers(size, size=(count, batch)) for d in draws])
+        theta -= way.rate * gradient(network, theta, x[each, rows], y[each, rows])[1]
+        if (step + 1) % local_steps == 0:
+            mean = theta.reshape(len(seeds), count, -1).mean(1).repeat(count, axis=0)
+            theta = np.where(average, mean, theta)
+    return network, theta, x
+
+
+def at_the_server(statistics, count, merged):
+    """Statistics (S C, 2, D) of C clients as one, repeated for each -> (S C, 2, D).
+
+    Merged is the law of total variance, for clients with equally many images: the
+    clients' variances and that of their means. Otherwise the variances are averaged.
+    """
+    each = statistics.reshape(-1, count, *statistics.shape[1:])
+    common = each.mean(1)
+    if merged:
+        common[:, 1] += each[:, :, 0].var(1)
+    return common.repeat(count, axis=0)
+
+
+def layer_by_layer(network, theta, x, count):
+    """Statistics of all clients' images together, repeated -> (S C, 2, D).
+
+    Each layer is merged before the next is asked for, a message a layer.
+    """
+    pooled = x.reshape(-1, count * x.shape[1], 64)
+    return moments_over(network, theta[::count], pooled).repeat(count, axis=0)
+
+
+def read_by_clients(seeds, way, reading, kinds, data=None, **given):
+    """Accuracy on the clients' own test images with statistics of a kind -> (S,).
+
+    ``reading`` is "own", "averaged", "merged" or "layer by layer".
+    """
+    if way == PERFECT:
+        return np.ones(len(seeds))
+    network, theta, x = learned(seeds, way, kinds=kinds, data=data, **given)
+    count, own = len(kinds), moments_over(network, theta, x)
+    if reading == "layer by layer":
+        own = layer_by_layer(network, theta, x, count)
+    elif reading != "own":
+        own = at_the_server(own, count, reading == "merged")
+    x, y = testing_part(seeds, data or datasets.digits)
+    x = np.stack([shaded(x, c) for c in kinds], 1).reshape(-1, x.shape[1], 64)
+    found = evaluate(network, theta, x, y.repeat(count, axis=0), own).accuracy
+    return found.reshape(len(seeds), count).mean(1)

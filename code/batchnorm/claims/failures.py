@@ -1,31 +1,34 @@
 """Claims of the chapter on failures: streams, clients, fine-tuning, accumulation."""
 
 import numpy as np
-from scipy.special import gammaln
 
-from batchnorm.claims.clients import AVERAGED, CLIENTS, LOCAL, SAME, federated
-from batchnorm.claims.fine_tuning import CELLS, FROZEN, MOVING, TUNE, tuned_on
+from batchnorm.claims.accumulation import accumulation_law, input_gradient
+from batchnorm.claims.clients import (
+    AVERAGED,
+    CLIENTS,
+    LOCAL,
+    SAME,
+    federated,
+    read_by_clients,
+)
+from batchnorm.claims.fine_tuning import (
+    CELLS,
+    FROZEN,
+    MOVING,
+    RENEWED,
+    TUNE,
+    renewed_on,
+    tuned_on,
+)
+from batchnorm.claims.fooled import ATTACK, NORMALIZED, PLAIN, RANDOM, misread
 from batchnorm.claims.networks import ACCURACY, PERFECT, POINTS, training_part
 from batchnorm.claims.registry import experiment, prediction
-from batchnorm.claims.streams import READER, read
-from batchnorm.claims.types import above
+from batchnorm.claims.streams import READER, read, read_halves
+from batchnorm.claims.types import above, within
 from batchnorm.ensemble import init_parameters, unpack
 
 # ---------------------------------------------------------------------------
 # Accumulation
-
-
-def accumulation_law(n, m):
-    """Squared difference of one layer's gradients over its square, in expectation.
-
-    Normalized in n/m parts of m against at once, for normal inputs and an upstream
-    gradient of independent normal numbers, ε = 0 and m > 3. A part's variance over the
-    whole one's is n/m times a Beta variable of a = (m − 1)/2 and b = (n − m)/2.
-    """
-    k, a, b = n / m, (m - 1) / 2, (n - m) / 2
-    root = gammaln(a - 0.5) + gammaln(a + b) - gammaln(a) - gammaln(a + b - 0.5)
-    square, slope = (n - 3) / (m - 3) / k, np.exp(root) / k**0.5
-    return (k * (m - 2) * (square - 2 * slope + 1) + 2 * k - 2) / (n - 2)
 
 
 @prediction(
@@ -53,18 +56,10 @@ def accumulated_gradient(seeds, *, n, m, arm):
     return np.array(law), np.stack(measured, axis=1)
 
 
-def input_gradient(dy, z, m):
-    """∂ℓ/∂z of (S, n, d) normalized in parts of m, from ∂ℓ/∂ẑ: the closed form."""
-    parts = [v.reshape(len(v), -1, m, v.shape[2]) for v in (dy, z)]
-    dy, c = (v - v.mean(2, keepdims=True) for v in parts)
-    var = np.mean(c**2, 2, keepdims=True)
-    along = np.mean(dy * c, 2, keepdims=True) / var
-    return ((dy - c * along) / np.sqrt(var)).reshape(z.shape)
-
-
 # ---------------------------------------------------------------------------
 # New images, and streams of them
 
+PAIRS = {**READER, "kind": "as they are", "classes": 2}
 STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statistics
 
 
@@ -89,13 +84,7 @@ STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statist
     "statistics read more than a stream's own.",
     source="nado2020evaluating, abstract",
     question="Does a stream of few classes harm test-time adaptation?",
-    setting={
-        **READER,
-        "kind": "as they are",
-        "classes": 2,
-        "first": STORED,
-        "second": OWN,
-    },
+    setting={**PAIRS, "first": STORED, "second": OWN},
     negative={"classes": 10},
     positive={"classes": 1},
     oracle={"second": PERFECT},
@@ -126,6 +115,45 @@ def on_a_stream(seeds, *, first, second, **given):
     return read(seeds, first, **given) - read(seeds, second, **given)
 
 
+@experiment(
+    "accuracy with the statistics of other blurred images, less with the stored ones",
+    above(POINTS),
+    id="adapted-by-other-images",
+    statement="On one half of the blurred test images the statistics of the other half "
+    "read more than the stored ones.",
+    source="schneider2020improving, abstract",
+    question="Does adaptation need the very images that are read?",
+    setting={
+        **READER,
+        "kind": "blur",
+        "classes": 10,
+        "first": "other",
+        "second": "stored",
+    },
+    negative={"kind": "as they are"},
+    positive={"kind": "faint"},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy with the stored statistics, less with those of the stream's other images",
+    above(POINTS),
+    id="two-class-stream-other-images",
+    statement="On one half of a stream of two classes, unchanged, the stored "
+    "statistics read more than those of the stream's other half.",
+    source="nado2020evaluating, abstract",
+    question="Is it the classes of a stream that harm, or that it is read itself?",
+    setting={**PAIRS, "first": "stored", "second": "other"},
+    negative={"classes": 10},
+    positive={"classes": 1},
+    oracle={"second": PERFECT},
+    **ACCURACY,
+)
+def on_half_a_stream(seeds, *, first, second, **given):
+    """Difference of the accuracies on half of each stream, by two statistics."""
+    return read_halves(seeds, first, **given) - read_halves(seeds, second, **given)
+
+
 # ---------------------------------------------------------------------------
 # Clients
 
@@ -148,6 +176,74 @@ def on_a_stream(seeds, *, first, second, **given):
 def clients(seeds, *, first, second, **given):
     """Difference of the accuracies of two ways to learn together."""
     return federated(seeds, first, **given) - federated(seeds, second, **given)
+
+
+@experiment(
+    "accuracy with the exact statistics of all clients' images, less averaged ones",
+    above(POINTS),
+    id="merged-at-the-server",
+    statement="With all averaged, the networks of four clients whose images differ in "
+    "light read more if their statistics are merged exactly, layer by layer, than if "
+    "their variances are averaged.",
+    source="li2021fedbn, section 3",
+    question="Does merging the statistics at the server repair the averaged network?",
+    setting={
+        **CLIENTS,
+        "first": (AVERAGED, "layer by layer"),
+        "second": (AVERAGED, "averaged"),
+    },
+    negative={"kinds": SAME},
+    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
+    oracle={"second": (PERFECT, "own")},
+    seeds=20,
+    **ACCURACY,
+)
+@experiment(
+    "accuracy, normalizations kept at each client less all averaged, statistics merged",
+    above(POINTS),
+    id="local-against-merged",
+    statement="Of four clients whose images differ in light, the networks read more if "
+    "γ, β and the statistics stay with each client than if all is averaged and the "
+    "statistics merged exactly, layer by layer.",
+    source="li2021fedbn, abstract",
+    setting={
+        **CLIENTS,
+        "first": (LOCAL, "own"),
+        "second": (AVERAGED, "layer by layer"),
+    },
+    negative={"kinds": SAME},
+    positive={"second": (AVERAGED._replace(rate=1e-6), "layer by layer")},
+    oracle={"second": (PERFECT, "own")},
+    seeds=20,
+    **ACCURACY,
+)
+@experiment(
+    "accuracy, normalizations kept at each client less all averaged, writers apart",
+    above(POINTS),
+    id="local-with-writers-apart",
+    statement="Of four clients whose images differ in light, and whose writers are not "
+    "the same, the networks read more if γ, β and the statistics stay with each client "
+    "than if they are averaged like all else.",
+    source="li2021fedbn, abstract",
+    setting={
+        **CLIENTS,
+        "apart": True,
+        "first": (LOCAL, "own"),
+        "second": (AVERAGED, "averaged"),
+    },
+    negative={"kinds": SAME},
+    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
+    oracle={"second": (PERFECT, "own")},
+    seeds=20,
+    **ACCURACY,
+)
+def clients_statistics(seeds, *, first, second, **given):
+    """Difference of the accuracies of two ways to learn together and then to read."""
+    first, second = (
+        read_by_clients(seeds, way, reading, **given)
+        for way, reading in (first, second)
+    )
+    return first - second
 
 
 # ---------------------------------------------------------------------------
@@ -208,3 +304,143 @@ def after_fine_tuning(seeds, *, first, second, kind, batch, **given):
         return tuned_on(seeds, rate, way, kind=kind, batch=batch, **given)
 
     return of(first) - of(second)
+
+
+SMALL = CELLS["as they are", 2, MOVING]  # the rate that is best for moving statistics
+AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
+
+
+@experiment(
+    "accuracy with frozen statistics, less that with moving ones, at the small rate",
+    above(POINTS),
+    id="frozen-at-the-small-rate",
+    statement="Trained on for 100 steps with two images a batch, on images like those "
+    "before, a network reads more if its statistics were frozen, both at the rate that "
+    "is best for moving ones.",
+    source="wu2021rethinking, section 4",
+    question="Is the lead of frozen statistics at batches of two that of their rate?",
+    setting={**AT_TWO, "first": (FROZEN, SMALL), "second": (MOVING, SMALL)},
+    negative={"batch": 32},
+    positive={"second": (FROZEN, 100.0)},  # so fast that nothing is left
+    oracle={"second": (PERFECT, 0.0)},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy with frozen statistics at their own rate, less that at the small one",
+    within(-POINTS, POINTS),
+    id="frozen-at-either-rate",
+    statement="Trained on for 100 steps with two images a batch, on images like those "
+    "before, frozen networks read as much at the rate that is best for moving "
+    "statistics as at their own, a hundred times larger.",
+    source="wu2021rethinking, section 4",
+    question="Does a frozen network need its larger rate?",
+    setting={
+        **AT_TWO,
+        "first": (FROZEN, CELLS["as they are", 2, FROZEN]),
+        "second": (FROZEN, SMALL),
+    },
+    negative={"kind": "inverted"},  # where a frozen network has something to learn
+    positive={"first": (FROZEN, SMALL)},
+    oracle={"first": (PERFECT, 0.0)},
+    **ACCURACY,
+)
+@experiment(
+    "accuracy with renewed and then frozen statistics, less that with the old ones",
+    above(POINTS),
+    id="renewed-then-frozen",
+    statement="Trained on for 100 steps with two inverted images a batch, a network "
+    "reads more inverted ones if its statistics were first taken anew from many such "
+    "images, and then frozen, than if the old ones were frozen.",
+    source="wu2021rethinking, section 5",
+    question="Does one pass over new images before freezing help under a shift?",
+    setting={
+        **AT_TWO,
+        "kind": "inverted",
+        "first": ("renewed", RENEWED["inverted", 2]),
+        "second": (FROZEN, CELLS["inverted", 2, FROZEN]),
+    },
+    negative={"kind": "as they are"},
+    positive={"second": (FROZEN, 100.0)},
+    oracle={"second": (PERFECT, 0.0)},
+    **ACCURACY,
+)
+def at_rates(seeds, *, first, second, **given):
+    """Difference of the accuracies after fine-tuning, each way at a given rate."""
+
+    def of(way, rate):
+        if way == PERFECT:
+            return np.ones(len(seeds))
+        if way == "renewed":
+            return renewed_on(seeds, rate, **given)
+        return tuned_on(seeds, rate, way, **given)
+
+    return of(*first) - of(*second)
+
+
+# ---------------------------------------------------------------------------
+# Images made to be misread
+
+
+@experiment(
+    "share misread after ten steps against each network, with less without it",
+    above(POINTS),
+    id="easier-to-fool",
+    statement="Of the test images that a network with batch normalization and one "
+    "without it both read, the first misreads more once every pixel may move by a "
+    "twentieth of the range against it, both tuned.",
+    claimed="it also reduces robustness to small adversarial input perturbations and "
+    "noise by double-digit percentages, as we show on five standard datasets",
+    claimed_by="galloway2019batch, abstract",
+    source="galloway2019batch, abstract",
+    setting={
+        **ATTACK,
+        "first": (NORMALIZED, NORMALIZED),
+        "second": (PLAIN, PLAIN),
+    },
+    negative={"second": (NORMALIZED._replace(draw=1),) * 2},
+    positive={"second": (PERFECT, PLAIN)},
+    oracle={"first": (PERFECT, NORMALIZED)},
+    **ACCURACY,
+)
+@experiment(
+    "share misread after random signs, with batch normalization less without it",
+    above(POINTS),
+    id="noise-of-that-size",
+    statement="Of the test images that both read, the network with batch normalization "
+    "misreads more once every pixel has moved by a twentieth of the range, up or down "
+    "at random.",
+    question="Is a network with batch normalization easier to fool by noise, too?",
+    source="galloway2019batch, abstract",
+    setting={
+        **ATTACK,
+        "first": (NORMALIZED, RANDOM),
+        "second": (PLAIN, RANDOM),
+    },
+    negative={"second": (NORMALIZED._replace(draw=1), RANDOM)},
+    positive={"first": (NORMALIZED, NORMALIZED)},
+    oracle={"first": (PERFECT, RANDOM)},
+    **ACCURACY,
+)
+@experiment(
+    "share misread, made against the network itself less made against the plain one",
+    above(POINTS),
+    id="gradients-not-masked",
+    statement="A network with batch normalization misreads more of the images made "
+    "against itself than of those made against one without it: its gradient hides no "
+    "better way to change them that the other's would show.",
+    question="Does the gradient of the normalized network mislead the attack?",
+    source="galloway2019batch, abstract",
+    setting={
+        **ATTACK,
+        "first": (NORMALIZED, NORMALIZED),
+        "second": (NORMALIZED, PLAIN),
+    },
+    negative={"second": (NORMALIZED, NORMALIZED)},
+    positive={"second": (NORMALIZED, RANDOM)},
+    oracle={"second": (NORMALIZED, PERFECT)},
+    **ACCURACY,
+)
+def misread_more(seeds, *, first, second, **given):
+    """Difference of the shares misread by two readers, each of its images."""
+    first, second = misread(seeds, (first, second), **given)
+    return first - second

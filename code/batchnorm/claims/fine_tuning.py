@@ -1,5 +1,7 @@
 """Networks that go on learning, their statistics frozen or moving."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
@@ -8,7 +10,7 @@ from batchnorm import datasets
 from batchnorm.claims.clients import shaded
 from batchnorm.claims.networks import testing_part, trained, training_part
 from batchnorm.claims.streams import READER
-from batchnorm.ensemble import unpack, unpack_statistics
+from batchnorm.ensemble import moments_over, unpack, unpack_statistics
 
 
 def fine_tuned(run, x, y, draws, *, rate, steps, batch, frozen):
@@ -96,3 +98,23 @@ def tuned_on(
         found = logits(parts, stored, images, False, run.network.eps)
     right = (found.argmax(2).numpy() == y) & found.isfinite().all(2).numpy()
     return right.mean(axis=1)
+
+
+#: As in `CELLS`, for frozen statistics that are those of the new images.
+RENEWED = {("as they are", 2): 0.0032, ("inverted", 2): 0.01}
+
+
+def renewed_on(seeds, rate, *, kind, batch, more, arm, net, steps, data=None):
+    """`tuned_on` with statistics of all training images of the kind, then frozen."""
+    data = data or datasets.digits
+    x, y = training_part(seeds, data)
+    run, x = trained(seeds, arm, net, data=data, steps=steps), shaded(x, kind)
+    run = replace(run, running=moments_over(run.network, run.theta, x))
+    draws = [np.random.default_rng([s, 34]) for s in seeds]
+    options = {"rate": rate, "steps": more, "batch": batch, "frozen": True}
+    parts, stored = fine_tuned(run, x, y, draws, **options)
+    x, y = testing_part(seeds, data)
+    with torch.no_grad():
+        given = parts, stored, torch.tensor(shaded(x, kind)), False, run.network.eps
+        found = logits(*given)
+    return ((found.argmax(2).numpy() == y) & found.isfinite().all(2).numpy()).mean(1)

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy, layer_norm
 
 from batchnorm.claims.networks import DRAWS, PERFECT, POINTS, SHARED, final_accuracy
 from batchnorm.claims.registry import experiment, identity
-from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.tuning import SWEEPS, tuned
 from batchnorm.claims.types import above
 from batchnorm.ensemble import Recorder
 
@@ -44,7 +44,7 @@ identity(
 
 def versus(sweep, first, second):
     """Fields of a claim that one tuned arm of a sweep is more accurate than another."""
-    first, second = best(sweep, first), best(sweep, second)
+    first, second = tuned(sweep, first), tuned(sweep, second)
     chosen = SWEEPS[sweep]
     return {
         "setting": {

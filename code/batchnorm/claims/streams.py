@@ -63,3 +63,22 @@ def read(seeds, weight, kind, classes, arm, net, steps):
         mixed = mixed_statistics(*given, x, run.running, weight)
         found.append(evaluate(*given, x, y, mixed).accuracy)
     return np.mean(found, axis=0)
+
+
+def read_halves(seeds, of, kind, classes, arm, net, steps):
+    """Accuracy on one half of each stream, by statistics ``of`` some images -> (S,).
+
+    ``of`` is "own", the half that is read, "other", the other half, or "stored".
+    """
+    if of == PERFECT:
+        return np.ones(len(seeds))
+    run = trained(seeds, arm, net, steps=steps)
+    given, found = (run.network, run.theta), []
+    for x, y in streams(seeds, kind, classes):
+        half = x.shape[1] // 2
+        halves = {"own": x[:, :half], "other": x[:, half : 2 * half]}
+        weight = 0.0 if of == "stored" else 1.0
+        source = halves["own" if of == "stored" else of]
+        statistics = mixed_statistics(*given, source, run.running, weight)
+        found.append(evaluate(*given, halves["own"], y[:, :half], statistics).accuracy)
+    return np.mean(found, axis=0)
