@@ -32,6 +32,11 @@ AVERAGED = Shared("batch", False, 3.2)
 LOCAL = Shared("batch", True, 1.0)
 WITHOUT = Shared(None, False, 0.1)
 
+#: How clients that averaged all, or all but normalizations, then read.
+BY_AVERAGE = (AVERAGED, "averaged")
+BY_UNION = (AVERAGED, "layer by layer")
+BY_OWN = (LOCAL, "own")
+
 SHADES = ("as they are", "left", "top", "inverted")
 SAME = SHADES[:1] * 4
 CLIENTS = {"kinds": SHADES, "rounds": 20, "local_steps": 5, "batch": 32}

@@ -5,6 +5,9 @@ import numpy as np
 from batchnorm.claims.accumulation import accumulation_law, input_gradient
 from batchnorm.claims.clients import (
     AVERAGED,
+    BY_AVERAGE,
+    BY_OWN,
+    BY_UNION,
     CLIENTS,
     LOCAL,
     SAME,
@@ -20,7 +23,7 @@ from batchnorm.claims.fine_tuning import (
     renewed_on,
     tuned_on,
 )
-from batchnorm.claims.fooled import ATTACK, NORMALIZED, PLAIN, RANDOM, misread
+from batchnorm.claims.fooled import ATTACK, NORMALIZED, PLAIN, RANDOM, SLOW, misread
 from batchnorm.claims.networks import ACCURACY, PERFECT, POINTS, training_part
 from batchnorm.claims.registry import experiment, prediction
 from batchnorm.claims.streams import READER, read, read_halves
@@ -187,11 +190,7 @@ def clients(seeds, *, first, second, **given):
     "their variances are averaged.",
     source="li2021fedbn, section 3",
     question="Does merging the statistics at the server repair the averaged network?",
-    setting={
-        **CLIENTS,
-        "first": (AVERAGED, "layer by layer"),
-        "second": (AVERAGED, "averaged"),
-    },
+    setting={**CLIENTS, "first": BY_UNION, "second": BY_AVERAGE},
     negative={"kinds": SAME},
     positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
     oracle={"second": (PERFECT, "own")},
@@ -206,11 +205,7 @@ def clients(seeds, *, first, second, **given):
     "γ, β and the statistics stay with each client than if all is averaged and the "
     "statistics merged exactly, layer by layer.",
     source="li2021fedbn, abstract",
-    setting={
-        **CLIENTS,
-        "first": (LOCAL, "own"),
-        "second": (AVERAGED, "layer by layer"),
-    },
+    setting={**CLIENTS, "first": BY_OWN, "second": BY_UNION},
     negative={"kinds": SAME},
     positive={"second": (AVERAGED._replace(rate=1e-6), "layer by layer")},
     oracle={"second": (PERFECT, "own")},
@@ -225,12 +220,7 @@ def clients(seeds, *, first, second, **given):
     "the same, the networks read more if γ, β and the statistics stay with each client "
     "than if they are averaged like all else.",
     source="li2021fedbn, abstract",
-    setting={
-        **CLIENTS,
-        "apart": True,
-        "first": (LOCAL, "own"),
-        "second": (AVERAGED, "averaged"),
-    },
+    setting={**CLIENTS, "apart": True, "first": BY_OWN, "second": BY_AVERAGE},
     negative={"kinds": SAME},
     positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
     oracle={"second": (PERFECT, "own")},
@@ -392,14 +382,25 @@ def at_rates(seeds, *, first, second, **given):
     "noise by double-digit percentages, as we show on five standard datasets",
     claimed_by="galloway2019batch, abstract",
     source="galloway2019batch, abstract",
-    setting={
-        **ATTACK,
-        "first": (NORMALIZED, NORMALIZED),
-        "second": (PLAIN, PLAIN),
-    },
+    setting={**ATTACK, "first": (NORMALIZED, NORMALIZED), "second": (PLAIN, PLAIN)},
     negative={"second": (NORMALIZED._replace(draw=1),) * 2},
     positive={"second": (PERFECT, PLAIN)},
     oracle={"first": (PERFECT, NORMALIZED)},
+    **ACCURACY,
+)
+@experiment(
+    "share misread after ten steps against each, with less without, at one rate",
+    above(POINTS),
+    id="easier-to-fool-at-one-rate",
+    statement="Of the test images that both read, a network with batch normalization "
+    "misreads more than one without it once every pixel may move by a twentieth of the "
+    "range against it, both trained at the rate that is best without it.",
+    question="Is a normalized network easier to fool at the plain one's rate?",
+    source="galloway2019batch, abstract",
+    setting={**ATTACK, "first": (SLOW, SLOW), "second": (PLAIN, PLAIN)},
+    negative={"second": (SLOW._replace(draw=1),) * 2},
+    positive={"second": (PERFECT, PLAIN)},
+    oracle={"first": (PERFECT, SLOW)},
     **ACCURACY,
 )
 @experiment(
@@ -411,11 +412,7 @@ def at_rates(seeds, *, first, second, **given):
     "at random.",
     question="Is a network with batch normalization easier to fool by noise, too?",
     source="galloway2019batch, abstract",
-    setting={
-        **ATTACK,
-        "first": (NORMALIZED, RANDOM),
-        "second": (PLAIN, RANDOM),
-    },
+    setting={**ATTACK, "first": (NORMALIZED, RANDOM), "second": (PLAIN, RANDOM)},
     negative={"second": (NORMALIZED._replace(draw=1), RANDOM)},
     positive={"first": (NORMALIZED, NORMALIZED)},
     oracle={"first": (PERFECT, RANDOM)},

@@ -14,6 +14,7 @@ from batchnorm.ensemble import unpack, unpack_statistics
 
 #: Tuned on `TUNING_SEEDS` over rates in steps of √10, for the accuracy after the steps.
 NORMALIZED, PLAIN = Arm("batch", 1.0), Arm(None, 0.1)
+SLOW = NORMALIZED._replace(rate=PLAIN.rate)
 ATTACK = {"net": Mlp("relu", 3, 64), "steps": 300, "size": 0.05, "times": 10}
 RANDOM = Arm("random signs", 0.0)  # stands for changes that look at no network
 

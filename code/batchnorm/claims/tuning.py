@@ -93,7 +93,7 @@ def crossover(batch, lowest, highest):
         Mlp("relu", 2, 32),
         3200 // batch,
         rates(lowest, highest),
-        scales(-2.5, 1),
+        scales(-2, 1),
         arms=(("batch", "before"), ("layer", "before"), (("group", 4), "before")),
         options=(("batch", batch),),
     )
@@ -146,10 +146,9 @@ SWEEPS = {
         arms=(("batch", "before"), ("layer", "before")),
         options=(("batch", 32),),
     ),
-    "crossover at 2": crossover(2, -3, -0.5),
-    "crossover at 4": crossover(4, -2.5, 0),
-    "crossover at 8": crossover(8, -2, 0),
-    "crossover at 32": crossover(32, -1.5, 0.5),
+    "crossover at 2": crossover(2, -2.5, -1),
+    "crossover at 8": crossover(8, -2, -0.5),
+    "crossover at 32": crossover(32, -1.5, 0),
     "noise": Sweep(
         Mlp("relu", 6, 50),
         60,
