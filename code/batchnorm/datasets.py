@@ -127,6 +127,33 @@ def digits_to_tune(seed: int) -> Split:
     return _by_sheet(seed, TUNING_SHEETS, tested=1, sizes=(639, 123))
 
 
+def writers(x: np.ndarray) -> np.ndarray:
+    """The sheet that each digit stands on, by its place in ``SHEETS``.
+
+    Parameters
+    ----------
+    x : array, (n, 64)
+        Images of `digits` or `digits_to_tune`, unchanged.
+
+    Returns
+    -------
+    array of int, (n,)
+
+    Raises
+    ------
+    ValueError
+        If one is none of the digits.
+    """
+    rows = {image.tobytes(): row for row, image in enumerate(_all_digits()[0])}
+    found = [rows.get(image.tobytes()) for image in np.asarray(x, np.float64)]
+    if None in found:
+        raise ValueError(
+            f"x has an image in row {found.index(None)} that is none of the digits; "
+            "allowed are those of digits and digits_to_tune"
+        )
+    return np.searchsorted(SHEETS, found, side="right") - 1
+
+
 def _by_sheet(seed, sheets, tested, sizes):
     """A split whose test part is ``tested`` whole sheets, both cut to their sizes."""
     x, y = _all_digits()

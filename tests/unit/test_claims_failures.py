@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 
 from batchnorm import claims, datasets
+from batchnorm.claims import clients, fine_tuning, networks, streams
 from batchnorm.claims import failures as chapter
-from batchnorm.claims import networks
 from batchnorm.claims.networks import trained
 from batchnorm.ensemble import Network, evaluate, init_parameters, moments_over, unpack
 
@@ -38,23 +38,23 @@ def test_the_gradient_in_parts_is_that_of_autograd():
 def test_a_blur_is_the_mean_of_nine():
     x = np.random.default_rng(0).random((2, 64))
     each = [ndimage.uniform_filter(v, 3, mode="constant") for v in x.reshape(2, 8, 8)]
-    found = chapter.changed(x, "blur").reshape(2, 8, 8)
+    found = streams.changed(x, "blur").reshape(2, 8, 8)
     np.testing.assert_allclose(found, each, atol=1e-12)
 
 
 def test_all_of_its_own_statistics_are_those_of_training_mode():
-    run = trained(FEW, **{k: chapter.READER[k] for k in ("arm", "net")}, steps=3)
+    run = trained(FEW, **{k: streams.READER[k] for k in ("arm", "net")}, steps=3)
     x, y = networks.testing_part(FEW)
     given = run.network, run.theta, x
-    own = chapter.mixed_statistics(*given, run.running, 1.0)
+    own = streams.mixed_statistics(*given, run.running, 1.0)
     np.testing.assert_allclose(own, moments_over(*given), rtol=1e-9)
-    none = chapter.mixed_statistics(*given, run.running, 0.0)
+    none = streams.mixed_statistics(*given, run.running, 0.0)
     np.testing.assert_array_equal(none, run.running)
     assert evaluate(*given, y, none).accuracy.shape == (3,)
 
 
 def test_streams_hold_their_classes_and_no_image_twice():
-    found = list(chapter.streams(FEW, "as they are", 2))
+    found = list(streams.streams(FEW, "as they are", 2))
     assert len(found) == 5
     for k in range(3):
         kept = [set(y[k]) for _, y in found]
@@ -65,23 +65,23 @@ def test_streams_hold_their_classes_and_no_image_twice():
 def test_what_stays_at_a_client_is_gamma_and_beta():
     network = Network((64,), (4, 3), norm="batch")
     theta = init_parameters(network, [0])
-    stays = ~chapter.averaged(network, chapter.LOCAL)
+    stays = ~clients.averaged(network, clients.LOCAL)
     marked = unpack(network, np.where(stays, np.nan, theta))
     for layer in marked[:-1]:
         assert np.isnan(layer.gamma).all()
         assert np.isnan(layer.beta).all()
         assert np.isfinite(layer.weight).all()
     assert stays.sum() == 2 * (4 + 3)
-    assert chapter.averaged(network, chapter.AVERAGED).all()
+    assert clients.averaged(network, clients.AVERAGED).all()
 
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_fine_tuning_moves_statistics_unless_they_are_frozen(frozen):
-    run = trained(FEW, **{k: chapter.READER[k] for k in ("arm", "net")}, steps=3)
+    run = trained(FEW, **{k: streams.READER[k] for k in ("arm", "net")}, steps=3)
     x, y = networks.testing_part(FEW)
     draws = [np.random.default_rng(seed) for seed in FEW]
     options = {"rate": 0.01, "steps": 2, "batch": 8, "frozen": frozen}
-    parts, stored = chapter.fine_tuned(run, x, y, draws, **options)
+    parts, stored = fine_tuning.fine_tuned(run, x, y, draws, **options)
     before = run.running[:, 0, :64]
     assert np.array_equal(stored[0][0].numpy(), before) == frozen
     weight = unpack(run.network, run.theta)[0].weight
@@ -107,20 +107,20 @@ def around(rate):
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize(("kind", "batch"), [("as they are", 2), ("inverted", 32)])
 def test_the_rates_of_fine_tuning_are_the_best_of_their_grid(kind, batch, frozen):
-    given = {**chapter.TUNE, "kind": kind, "batch": batch}
+    given = {**fine_tuning.TUNE, "kind": kind, "batch": batch}
     given["data"] = datasets.digits_to_tune
     scores = [
-        chapter.tuned_on(claims.TUNING_SEEDS, rate, frozen, **given).mean()
-        for rate in around(chapter.CELLS[kind, batch, frozen])
+        fine_tuning.tuned_on(claims.TUNING_SEEDS, rate, frozen, **given).mean()
+        for rate in around(fine_tuning.CELLS[kind, batch, frozen])
     ]
     assert np.argmax(scores) == 1
 
 
-@pytest.mark.parametrize("way", [chapter.AVERAGED, chapter.LOCAL])
+@pytest.mark.parametrize("way", [clients.AVERAGED, clients.LOCAL])
 def test_the_rates_of_the_clients_are_the_best_of_their_grid(way):
-    given = {**chapter.CLIENTS, "data": datasets.digits_to_tune}
+    given = {**clients.CLIENTS, "data": datasets.digits_to_tune}
     scores = [
-        chapter.federated(claims.TUNING_SEEDS, way._replace(rate=rate), **given).mean()
+        clients.federated(claims.TUNING_SEEDS, way._replace(rate=rate), **given).mean()
         for rate in around(way.rate)
     ]
     assert np.argmax(scores) == 1

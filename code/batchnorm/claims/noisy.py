@@ -3,17 +3,8 @@
 import numpy as np
 
 from batchnorm import datasets
-from batchnorm.claims.networks import PERFECT, Arm, accuracies
-from batchnorm.claims.tuning import stored
+from batchnorm.claims.networks import PERFECT, accuracies
 from batchnorm.ensemble import Recorder, forward, init_parameters, train, unpack
-
-
-def noisy_arm(strength):
-    """Batch normalization with noise of a strength, tuned."""
-    for kept in stored("noise")["arms"]:
-        if kept["norm"] == ["noisy", strength]:
-            return Arm(("noisy", strength), kept["rate"], kept["scale"])
-    raise ValueError(f"strength is {strength}; no such arm was swept")
 
 
 def seeded(arm, seeds):

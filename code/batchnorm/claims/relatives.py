@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy, layer_norm
 
 from batchnorm.claims.networks import DRAWS, PERFECT, POINTS, SHARED, final_accuracy
 from batchnorm.claims.registry import experiment, identity
-from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.tuning import SWEEPS, tuned
 from batchnorm.claims.types import above
 from batchnorm.ensemble import Recorder
 
@@ -44,7 +44,7 @@ identity(
 
 def versus(sweep, first, second):
     """Fields of a claim that one tuned arm of a sweep is more accurate than another."""
-    first, second = best(sweep, first), best(sweep, second)
+    first, second = tuned(sweep, first), tuned(sweep, second)
     chosen = SWEEPS[sweep]
     return {
         "setting": {
@@ -64,6 +64,32 @@ def versus(sweep, first, second):
     }
 
 
+@experiment(
+    "accuracy after 3200 images with batches of 32, batch less group normalization",
+    above(POINTS),
+    id="batch-norm-before-group-at-32",
+    statement=(
+        "With mini-batches of 32, a network is more accurate after 3200 images with "
+        "batch normalization than with group normalization, four groups of eight "
+        "units, learning rate and initial scale tuned for both."
+    ),
+    source="wu2018group, section 4.1",
+    question="Does batch normalization lead group normalization at large batches?",
+    **versus("crossover at 32", "batch", ("group", 4)),
+)
+@experiment(
+    "accuracy after 3200 images with batches of 2, group less batch normalization",
+    above(POINTS),
+    id="group-norm-at-batches-of-2",
+    statement=(
+        "With mini-batches of two, a network is more accurate after 3200 images with "
+        "group normalization, four groups of eight units, than with batch "
+        "normalization, learning rate and initial scale tuned for both."
+    ),
+    source="wu2018group, section 4.1",
+    question="Does group normalization win where a mini-batch has two examples?",
+    **versus("crossover at 2", ("group", 4), "batch"),
+)
 @experiment(
     "accuracy after 100 steps with batches of 32, batch less layer normalization",
     above(POINTS),

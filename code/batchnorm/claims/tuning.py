@@ -87,6 +87,18 @@ def random_features(optimizer):
     )
 
 
+def crossover(batch, lowest, highest):
+    """The sweep of three norms that see 3200 images in mini-batches of one size."""
+    return Sweep(
+        Mlp("relu", 2, 32),
+        3200 // batch,
+        rates(lowest, highest),
+        scales(-2, 1),
+        arms=(("batch", "before"), ("layer", "before"), (("group", 4), "before")),
+        options=(("batch", batch),),
+    )
+
+
 SWEEPS = {
     "sigmoid": Sweep(Mlp("sigmoid", 3, 50), 200, rates(-1, 1.5), scales(0, 3)),
     "tanh": Sweep(Mlp("tanh", 4, 50), 150, rates(-2, 0.5), scales(-2, 1.5)),
@@ -134,6 +146,9 @@ SWEEPS = {
         arms=(("batch", "before"), ("layer", "before")),
         options=(("batch", 32),),
     ),
+    "crossover at 2": crossover(2, -2.5, -1),
+    "crossover at 8": crossover(8, -2, -0.5),
+    "crossover at 32": crossover(32, -1.5, 0),
     "noise": Sweep(
         Mlp("relu", 6, 50),
         60,
@@ -178,6 +193,32 @@ def best(name, norm, order="before"):
         f"name is {name!r}, norm {norm!r}, order {order!r}; {FILE.name} has no such "
         "sweep: run python -m batchnorm.claims --tune"
     )
+
+
+def tuned(name, norm):
+    """As `best`, of an arm whose norm may come with an option: ("group", 4).
+
+    Parameters
+    ----------
+    name : str
+        Of the sweep.
+    norm : str, tuple or None
+
+    Returns
+    -------
+    Arm
+
+    Raises
+    ------
+    ValueError
+        If no such arm was swept.
+    """
+    for kept in stored(name)["arms"]:
+        # The file has a list where the sweep has a tuple.
+        swept = kept["norm"]
+        if (tuple(swept) if isinstance(swept, list) else swept) == norm:
+            return Arm(norm, kept["rate"], kept["scale"], kept["order"])
+    raise ValueError(f"norm is {norm!r}; {name!r} has no such arm")
 
 
 def stored(name):

@@ -4,7 +4,7 @@ import numpy as np
 
 from batchnorm.claims.descents import steps_of_descent
 from batchnorm.claims.networks import PERFECT, POINTS, SHARED, final_accuracy
-from batchnorm.claims.noisy import early, early_exact, noisy_arm, shift
+from batchnorm.claims.noisy import early, early_exact, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
     expected_gap,
@@ -13,7 +13,7 @@ from batchnorm.claims.random_layers import (
 )
 from batchnorm.claims.registry import experiment, prediction
 from batchnorm.claims.smooth import sharpness, smoothness
-from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.claims.types import above, below
 from batchnorm.ensemble import Recorder
 
@@ -24,7 +24,7 @@ FACTOR = 1.25  # the smallest ratio of interest in this book
 
 SANTURKAR = "santurkar2018how, figure 2; santurkar2018how, algorithm 1"
 PLAIN, NORMALIZED = best("noise", None), best("noise", "batch")
-NOISY, NOISIER = noisy_arm(1.0), noisy_arm(4.0)
+NOISY, NOISIER = (tuned("noise", ("noisy", s)) for s in (1.0, 4.0))
 SLOW = PLAIN._replace(rate=PLAIN.rate / 100)
 NOISE = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
 
