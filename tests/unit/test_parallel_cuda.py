@@ -16,6 +16,7 @@ import traceback
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from unittest import SkipTest
 
 import torch
 import torch.distributed as dist
@@ -275,22 +276,17 @@ def main():
     return faults
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def pytest_generate_tests(metafunc):
+    """All checks, with pytest; nothing of it is imported, for a GPU may be without."""
+    names = ["-".join(map(str, (check.__name__, *args))) for check, args in CHECKS]
+    metafunc.parametrize(("check", "arguments"), CHECKS, ids=names)
 
-import pytest  # noqa: E402  (a plain run above does without it)
 
-
-@pytest.mark.parametrize(
-    ("check", "arguments"),
-    [
-        pytest.param(
-            check, arguments, id="-".join(map(str, (check.__name__[6:], *arguments)))
-        )
-        for check, arguments in CHECKS
-    ],
-)
 def test_on_a_gpu(check, arguments):
     if reason := missing(arguments[0]):
-        pytest.skip(reason)
+        raise SkipTest(reason)
     check(*arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
