@@ -37,7 +37,7 @@ LETTERS, WORD = 8, 4
 LENGTH = 2 * WORD  # the last letter is told and not read
 LINES, TESTS = 8, 64  # of a mini-batch, of the test
 STEPS, WARM = 100, 25
-RATES = (0.001, 0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032, 0.056)
+RATES = (0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032)
 
 
 class Placed(NamedTuple):
