@@ -172,6 +172,7 @@ def gradients(seed, place, depth, width=24):
     # As above; and depths at which what theory leaves out has less weight.
     negative={"second": "post", "draw": 1},
     positive={"depths": (4, 8, 16, 32)},
+    estimator="mean",
     seeds=29,
     question="How does the difference grow with the number of blocks?",
 )
