@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from booktools.bench import timing
+from booktools.bench import machine, timing
 
 
 def test_calls_take_turns_in_each_round():
@@ -24,6 +24,25 @@ def test_a_short_call_is_repeated_and_its_mean_taken(monkeypatch):
 
     assert timing.in_turn({"a": call}, rounds=2, least=10) == [{"a": 1.0}] * 2
     assert now[0] == 3 + 2 * 10
+
+
+def test_what_was_only_started_is_waited_for(monkeypatch):
+    """Before the clock is read, at both ends, and not after each repeat."""
+    order = []
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: order.append("clock") or 0)
+    call, settle = (lambda name=name: order.append(name) for name in ("call", "settle"))
+    timing.seconds(call, 2, settle)
+    assert order == ["settle", "clock", "call", "call", "settle", "clock"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_is_timed_is_what_is_counted(dtype):
+    """Each pass runs, in both dtypes, and has a count of its own."""
+    named = machine.passes((2, 3, 4, 4), dtype=dtype)
+    for call, counted in named.values():
+        call()
+        assert counted.bytes > 0
+    assert len({counted for _, counted in named.values()}) == len(named)
 
 
 def test_ratios_are_taken_within_a_round():

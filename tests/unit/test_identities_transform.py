@@ -166,3 +166,16 @@ def test_a_wrong_law_is_not_supported(id, wrong):
     from batchnorm import claims
 
     assert judged(claims.get(id), wrong) == "opposed"
+
+
+@pytest.mark.parametrize("mean", [1500.0, 4000.0, 10_000.0])
+def test_a_rounded_result_is_negative_from_half_an_ulp_on(mean):
+    """Normal numbers, rounded to multiples of the ulp, as the predicted share has it;
+    the share of those below zero before they are rounded is another."""
+    from batchnorm.claims import machine
+
+    ulp, error = float(np.spacing(np.float32(mean**2))), machine._spread(mean, 1000)
+    x = np.random.default_rng(0).normal(1, error, 1_000_000)
+    share = np.mean(np.round(x / ulp) < 0)
+    assert share == pytest.approx(machine._negative_share(mean, 1000), abs=2e-3)
+    assert np.mean(x < 0) > share + 0.01

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, layer_norm
 
+from batchnorm.claims import copying
+from batchnorm.claims.copying import RIGHT, WARM, accuracies
 from batchnorm.claims.networks import DRAWS, PERFECT, POINTS, SHARED, final_accuracy
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.tuning import SWEEPS, tuned
-from batchnorm.claims.types import above
+from batchnorm.claims.types import above, within
 from batchnorm.ensemble import Recorder
 
 # ---------------------------------------------------------------------------
@@ -184,3 +186,118 @@ def gradients(seed, place, depth, width=24):
     loss = cross_entropy((x @ weights[-1]).flatten(0, 1), labels)
     found = torch.autograd.grad(loss, weights[5:-1:6])
     return [float(gradient.norm()) for gradient in found]
+
+
+@experiment(
+    "exponent of the number of blocks in that ratio",
+    within(0.25, 0.75),
+    id="last-gradients-part-with-depth",
+    statement="From 2 to 16 blocks that ratio grows about like the root of the "
+    "number of blocks: as a power of it between 1/4 and 3/4.",
+    source="xiong2020layer, section 3.3, theorem 1",
+    setting={"first": "post", "second": "pre", "depths": (2, 4, 8, 16), "draw": 0},
+    # As above; and depths at which what theory leaves out has less weight.
+    negative={"second": "post", "draw": 1},
+    positive={"depths": (4, 8, 16, 32)},
+    estimator="mean",
+    seeds=29,
+    question="How does the difference grow with the number of blocks?",
+)
+def exponent(seeds, *, first, second, depths, draw):
+    """Slope of the logarithm of the ratio of last gradients over that of the depth."""
+    ratios = [
+        [
+            gradients(seed, first, depth)[-1]
+            / gradients(seed + DRAWS * draw, second, depth)[-1]
+            for depth in depths
+        ]
+        for seed in seeds
+    ]
+    return np.polyfit(np.log(depths), np.log(np.transpose(ratios)), 1)[0]
+
+
+# ---------------------------------------------------------------------------
+# Where it stands while a transformer learns
+
+
+def versus_placed(first, second):
+    """Fields of a claim that one transformer copies better than another."""
+    return {
+        "setting": {"first": first, "second": second},
+        # As in `versus`.
+        "negative": {"second": first._replace(draw=1)},
+        "positive": {"second": second._replace(rate=second.rate / 100)},
+        "oracle": {"second": RIGHT},
+        "estimator": "mean",
+    }
+
+
+COPIED = "share of letters copied after 100 steps"
+SAME_RATE = copying.tuned("post")._replace(rate=copying.tuned("pre").rate)
+
+
+@experiment(
+    f"{COPIED}, norm before less norm behind",
+    above(POINTS),
+    id="pre-norm-copies-sooner",
+    statement="A transformer of four blocks copies more after 100 steps of Adam with "
+    "the norm at the start of each branch than behind each sum, the constant learning "
+    "rate tuned for both.",
+    source="xiong2020layer, section 4",
+    question="Does pre-norm learn sooner, with each at the rate that is best for it?",
+    **versus_placed(copying.tuned("pre"), copying.tuned("post")),
+)
+@experiment(
+    f"{COPIED}, norm before less norm behind, at one rate",
+    above(POINTS),
+    id="pre-norm-copies-sooner-at-its-rate",
+    statement="At the rate that is best for pre-norm a transformer copies less after "
+    "100 steps with post-norm.",
+    source="xiong2020layer, section 4",
+    question="Does post-norm stand the rate that is best for pre-norm?",
+    **versus_placed(copying.tuned("pre"), SAME_RATE),
+)
+@experiment(
+    f"{COPIED}, norm behind, with warm-up less without",
+    above(POINTS),
+    id="warm-up-helps-post-norm",
+    statement="With post-norm a transformer copies more after 100 steps if the rate "
+    "grows from 0 over the first 25 of them, tuned with and without.",
+    source="xiong2020layer, section 4",
+    question="Does warm-up help post-norm, with each at the rate that is best for it?",
+    **versus_placed(copying.tuned("post", WARM), copying.tuned("post")),
+)
+@experiment(
+    f"{COPIED}, norm behind, with warm-up less without, at one rate",
+    above(POINTS),
+    id="warm-up-helps-post-norm-at-that-rate",
+    statement="At the rate that is best for pre-norm, a transformer with post-norm "
+    "copies more after 100 steps if the rate grows from 0 over the first 25 of them.",
+    source="xiong2020layer, section 4",
+    question="Does warm-up let post-norm stand the rate that is best for pre-norm?",
+    **versus_placed(SAME_RATE._replace(warm=WARM), SAME_RATE),
+)
+@experiment(
+    f"{COPIED}, norm before less norm behind with warm-up",
+    above(POINTS),
+    id="pre-norm-copies-sooner-than-with-warm-up",
+    statement="A transformer copies more after 100 steps with pre-norm at a constant "
+    "rate than with post-norm and warm-up, tuned for both.",
+    source="xiong2020layer, section 4",
+    question="Does warm-up close the gap between post-norm and pre-norm?",
+    **versus_placed(copying.tuned("pre"), copying.tuned("post", WARM)),
+)
+@experiment(
+    f"{COPIED}, layer less batch normalization",
+    above(POINTS),
+    id="layer-norm-copies-sooner-than-batch-norm",
+    statement="A transformer copies more after 100 steps with layer normalization at "
+    "the start of each branch than with batch normalization over all letters there, "
+    "tuned for both and tested with the statistics of the test lines.",
+    source="shen2020powernorm, section 3",
+    question="Is it in learning that batch normalization is behind in a transformer?",
+    **versus_placed(copying.tuned("pre"), copying.tuned("batch")),
+)
+def copied_more(seeds, *, first, second):
+    """How much more of the words one transformer copies than another."""
+    return accuracies(seeds, first)[:, -1] - accuracies(seeds, second)[:, -1]

@@ -13,9 +13,9 @@ from batchnorm.claims.networks import (
     mini_batches,
     trained,
 )
-from batchnorm.claims.noisy import noisy_arm, seeded
+from batchnorm.claims.noisy import seeded
 from batchnorm.claims.registry import experiment
-from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.claims.types import above
 from batchnorm.ensemble import Recorder, gradient, unpack
 
@@ -33,7 +33,7 @@ NET = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
     above(POINTS),
     question="Is the noisy network ahead only because its noise is off in the test?",
     source="santurkar2018how, figure 2; santurkar2018how, algorithm 1",
-    setting={"first": noisy_arm(1.0), "second": PLAIN, **NET},
+    setting={"first": tuned("noise", ("noisy", 1.0)), "second": PLAIN, **NET},
     negative={"first": PLAIN._replace(draw=1)},
     positive={"second": PLAIN._replace(rate=PLAIN.rate / 100)},
     oracle={"second": PERFECT},

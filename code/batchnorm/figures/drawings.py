@@ -305,12 +305,14 @@ def weight_paths(panels: Mapping[str, tuple[np.ndarray, float | None]]) -> None:
 
 
 def roofline(
-    work: Mapping[str, float], machines: Mapping[str, tuple[float, float]]
+    work: Mapping[str, float],
+    machines: Mapping[str, tuple[float, float]],
+    second: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """Draw the operations a second that machines reach, over operations per byte.
 
     Each machine is a roof, the smaller of bandwidth times intensity and its rate; each
-    piece of work is a mark on every roof.
+    piece of work is a mark on every roof. Second roofs are dashed, and bear no marks.
 
     Parameters
     ----------
@@ -318,9 +320,20 @@ def roofline(
         Name to arithmetic intensity, operations per byte.
     machines : mapping of str to pair of float
         Name to bandwidth, bytes a second, and rate, operations a second.
+    second : mapping of str to pair of float, optional
+        The same of roofs that hold for a part of the machine: another memory, other
+        units.
     """
     _, ax = plt.subplots(figsize=(WIDTH, 4.0))
     reach = np.geomspace(0.05, 3000, 200)
+    for name, (bandwidth, rate) in (second or {}).items():
+        roof = np.minimum(bandwidth * reach, rate)
+        ax.plot(reach, roof, "--", color=REFERENCE, linewidth=1.2, zorder=1)
+        ax.plot(rate / bandwidth, rate, "|", color=REFERENCE, markersize=10)
+        shared = any(rate == other for _, other in machines.values())
+        place = (4, 4) if shared else (8, -14)  # beside the slope that goes on
+        at = rate / bandwidth, rate
+        ax.annotate(name, at, place, textcoords="offset points")
     for name, (bandwidth, rate) in machines.items():
         ax.plot(reach, np.minimum(bandwidth * reach, rate), color=REFERENCE, zorder=1)
         ax.annotate(

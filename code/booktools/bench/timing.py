@@ -17,7 +17,15 @@ ROUNDS = 15
 LEAST_SECONDS = 0.01
 
 
-def seconds(call: Callable[[], object], repeats: int = 1) -> float:
+def _done() -> None:
+    """On a processor a call that returns is done."""
+
+
+def seconds(
+    call: Callable[[], object],
+    repeats: int = 1,
+    settle: Callable[[], object] = _done,
+) -> float:
     """Time a call, as the mean over repeats in a row.
 
     Parameters
@@ -26,15 +34,19 @@ def seconds(call: Callable[[], object], repeats: int = 1) -> float:
         Takes nothing; what it returns is dropped.
     repeats : int
         How often it is called.
+    settle : callable
+        Waits until all calls are done, where they only start something.
 
     Returns
     -------
     float
         Seconds of one call.
     """
+    settle()
     start = time.perf_counter()
     for _ in range(repeats):
         call()
+    settle()
     return (time.perf_counter() - start) / repeats
 
 
@@ -42,6 +54,7 @@ def in_turn(
     calls: Mapping[str, Callable[[], object]],
     rounds: int = ROUNDS,
     least: float = LEAST_SECONDS,
+    settle: Callable[[], object] = _done,
 ) -> list[dict[str, float]]:
     """Time calls against each other.
 
@@ -53,6 +66,8 @@ def in_turn(
         How often all of them are timed.
     least : float
         Seconds that a call takes within a round, by repeating it. Zero: once.
+    settle : callable
+        As in `seconds`.
 
     Returns
     -------
@@ -62,9 +77,10 @@ def in_turn(
     repeats = dict.fromkeys(calls, 1)
     if least:
         for name, call in calls.items():  # the first of three warms up
-            repeats[name] = round(least / min(seconds(call) for _ in range(3))) or 1
+            once = min(seconds(call, settle=settle) for _ in range(3))
+            repeats[name] = round(least / once) or 1
     return [
-        {name: seconds(call, repeats[name]) for name, call in calls.items()}
+        {name: seconds(call, repeats[name], settle) for name, call in calls.items()}
         for _ in range(rounds)
     ]
 
