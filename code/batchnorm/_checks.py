@@ -34,8 +34,8 @@ def real_array(name, values):
     except (TypeError, RuntimeError) as error:  # bfloat16, a graph, another device
         kind = getattr(values, "dtype", type(values).__name__)
         raise ValueError(
-            f"{name} is a tensor, {kind}, that NumPy does not read; allowed are arrays, "
-            "and tensors as tensor.detach().cpu().float().numpy()"
+            f"{name} is a tensor, {kind}, that NumPy does not read; allowed are "
+            "arrays, and tensors as tensor.detach().cpu().float().numpy()"
         ) from error
     if array.dtype.kind in "biu":
         return array.astype(np.float64)

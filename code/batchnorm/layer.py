@@ -107,8 +107,8 @@ def batch_norm(x, weight, bias, eps=1e-5):
     ------
     ValueError
         If x is not a real floating tensor with a channel axis, has one value per
-        channel, weight or bias has another length than x has channels, or eps is not positive
-        and finite.
+        channel, weight or bias has another length than x has channels, or eps is not
+        positive and finite.
 
     References
     ----------
@@ -410,7 +410,7 @@ def _twin(layer, dimensions):
 
 
 def _node(layer, x):
-    """The layer as one node of a trace by torch.fx, which has no values and no shape."""
+    """The layer as one node of a trace by torch.fx, which has no values, no shape."""
     path = getattr(x.tracer, "submodule_paths", {}).get(layer)
     if not path:
         raise ValueError(

@@ -158,9 +158,9 @@ def _local(name: str) -> bytes | None:
                 data = _verified(name, _unpacked(path))
                 if data is None:
                     raise DataUnavailableError(
-                        f"{path} cannot be read, is damaged or is not MNIST: unpacked, its sha256 has "
-                        f"to be {SHA256[name]}. Replace the file, or unset "
-                        f"{DIRECTORY} to download MNIST."
+                        f"{path} cannot be read, is damaged or is not MNIST: unpacked, "
+                        f"its sha256 has to be {SHA256[name]}. Replace the file, or "
+                        f"unset {DIRECTORY} to download MNIST."
                     )
                 return data
         raise DataUnavailableError(
@@ -216,8 +216,8 @@ def _keep(name: str, data: bytes) -> None:
             os.replace(whole, cache_dir / name)  # so the cache never holds a part
     except OSError as error:
         warnings.warn(
-            f"{name} is not cached and will be downloaded again: {cache_dir} cannot be "
-            f"written ({type(error).__name__}); put the files of MNIST into a directory "
-            f"and set {DIRECTORY} to it",
+            f"{name} is not cached and will be downloaded again: {cache_dir} cannot "
+            f"be written ({type(error).__name__}); put the files of MNIST into a "
+            f"directory and set {DIRECTORY} to it",
             stacklevel=2,
         )

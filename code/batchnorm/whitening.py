@@ -139,12 +139,10 @@ class _Centered(NamedTuple):
     exponent: np.ndarray
 
 
-def _centered(x, together):
-    """`_Centered` of x, with one unit for all columns if they are taken together."""
+def _centered(x):
+    """`_Centered` of x, each column in a unit of its own."""
     x = _checks.samples("x", x)
     _, exponent = np.frexp(np.abs(x).max(axis=0))
-    if together:
-        exponent = np.full_like(exponent, exponent.max())
     x = np.ldexp(x, -exponent)
     mean = x.mean(axis=0)
     centered = x - mean
@@ -152,6 +150,17 @@ def _centered(x, together):
     noise = len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
     varies = np.abs(centered).max(axis=0) > noise
     return _Centered(mean, np.where(varies, centered, 0.0), varies, exponent)
+
+
+def _together(data):
+    """`_Centered` in one unit, that of the largest column that varies."""
+    unit = data.exponent[data.varies].max(initial=-1100)
+    shift = np.where(data.varies, data.exponent - unit, 0)
+    return data._replace(
+        mean=np.ldexp(data.mean, shift),
+        centered=np.ldexp(data.centered, shift),
+        exponent=data.exponent - shift,
+    )
 
 
 def _spread(data):
@@ -199,7 +208,7 @@ def fit_standardize(x: np.ndarray) -> Affine:
     ValueError
         If x is not a matrix of finite real numbers, or varies by less than 1e-308.
     """
-    data = _centered(x, together=False)
+    data = _centered(x)
     std = np.sqrt(np.mean(data.centered**2, axis=0))
     scale = np.where(data.varies, 1.0 / np.where(data.varies, std, 1.0), 0.0)
     return _fitted(data, np.diag(scale), data.varies.sum())
@@ -226,7 +235,7 @@ def fit_pca(x: np.ndarray) -> Affine:
     ValueError
         If x is not a matrix of finite real numbers, or varies by less than 1e-308.
     """
-    data = _centered(x, together=True)
+    data = _together(_centered(x))
     std, axes = _spread(data)
     sizes = np.abs(axes)
     largest = (sizes > (1 - 1e-6) * sizes.max(axis=0, initial=0.0)).argmax(axis=0)
@@ -256,7 +265,7 @@ def fit_zca(x: np.ndarray) -> Affine:
     ----------
     Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018.
     """
-    data = _centered(x, together=True)
+    data = _together(_centered(x))
     std, axes = _spread(data)
     return _fitted(data, (axes / std) @ axes.T, len(std))
 
@@ -300,7 +309,7 @@ def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     """
     x = _checks.samples("x", x)
     dy = _checks.gradient("dy", dy, x.shape).astype(np.float64)
-    data = _centered(x, together=True)
+    data = _together(_centered(x))
     std, axes = _spread(data)
     if len(std) < x.shape[1]:
         raise ValueError(

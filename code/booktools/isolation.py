@@ -59,7 +59,7 @@ os.chdir(_here)
 
 
 class OwnKernel(KernelSpecManager):
-    """Knows one kernel, this interpreter's, whatever its name and who installed more."""
+    """Knows one kernel, this interpreter's, whatever others are installed."""
 
     def get_kernel_spec(self, kernel_name):
         resources = ipykernel.kernelspec.RESOURCES
