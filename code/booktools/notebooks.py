@@ -110,11 +110,11 @@ def execute(path: Path) -> nbformat.NotebookNode:
     )
     client.execute()
     for number, (cell, before) in enumerate(zip(nb.cells, stored, strict=True)):
-        named = "figure" in cell.metadata.get("mystnb", {})
-        if figures(cell) < max(before, named):
+        expected = max(before, int("figure" in cell.metadata.get("mystnb", {})))
+        if figures(cell) < expected:
             raise ValueError(
-                f"cell {number} ({cell.id}) has lost a figure: {max(before, named)} "
-                f"before, {figures(cell)} now; clear its output if none is meant"
+                f"cell {number} ({cell.id}) has lost a figure: {expected} before, "
+                f"{figures(cell)} now; clear its output if none is meant"
             )
     return normalize(nb)
 
