@@ -48,7 +48,7 @@ install() {
     # Settings of pip in force, by name, but for those of how the network is reached.
     settings=$("$venv_python" -m pip --disable-pip-version-check config list 2>/dev/null |
         sed -n "s/^:env:\.\(.*\)=.*/\1/p; s/^[a-z]*\.\(.*\)=.*/\1/p" |
-        grep -v 'cert\|timeout\|version-check\|cache-dir\|proxy\|retries\|^user$\|virtualenv' |
+        grep -v 'config-file\|cert\|timeout\|version-check\|cache-dir\|proxy\|retries\|^user$\|virtualenv' |
         sort -u | tr '\n' ' ')
     fail "the packages could not be installed (is there a network?${settings:+ pip is told: $settings}); nothing was left behind, try again"
 }
