@@ -21,7 +21,6 @@ FAMILIES = (
     "JUPYTER",
     "MATPLOTLIB",
     "MPL",
-    "PYTEST_",
     "PYTHON",
     "TORCHDYNAMO_",
     "TORCHINDUCTOR_",
@@ -29,7 +28,6 @@ FAMILIES = (
 )
 #: Of these, what leaves outputs alone; `tox` sets the first on purpose.
 KEPT = {"PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
-KEPT |= {name for name in os.environ if name.startswith("PYTEST_XDIST")}
 INLINE = "module://matplotlib_inline.backend_inline"
 
 # What every kernel runs first. Kernels themselves talk over the loopback interface.

@@ -17,7 +17,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 
 from booktools import isolation
 from booktools.images import SHARE, difference
-from booktools.notebooks import CHAPTERS, is_chapter, read
+from booktools.notebooks import CHAPTERS, is_chapter, notebooks, read
 
 _compare_text = IPyNbCell.compare_outputs
 
@@ -73,7 +73,6 @@ def pytest_configure(config):
     isolation.isolate(config.kernel_profile)
     config.option.current_env = True  # the kernel is this interpreter
     config.option.continue_on_collection_errors = True
-    config.passed_over = set()
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -83,7 +82,6 @@ def pytest_ignore_collect(collection_path, config):
     named = {Path(argument.split("::")[0]).resolve() for argument in config.args}
     if is_chapter(collection_path) or collection_path.resolve() in named:
         return None
-    config.passed_over.add(collection_path.name)
     return True
 
 
@@ -112,8 +110,11 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    for name in sorted(config.passed_over):
-        terminalreporter.write_line(f"passed over: {name} is not named as a chapter")
+    if any(Path(argument).resolve() == CHAPTERS for argument in config.args):
+        for path in sorted(set(CHAPTERS.glob("*.ipynb")) - set(notebooks())):
+            terminalreporter.write_line(
+                f"passed over: {path.name} is not named as a chapter"
+            )
     seconds, failed = Counter(), Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
