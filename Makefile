@@ -8,9 +8,23 @@ VENV   ?= .venv
 TORCH  ?=
 PORT   ?= 8000
 
+ifneq ($(words $(VENV)),1)
+$(error VENV is '$(VENV)'; allowed is a path without a space)
+endif
 BIN   := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/ready
-RUN   := $(BIN)/python -m
+RUN   := "$(BIN)/python" -m
+
+# What a reader has set for Python, Jupyter or pip is not meant for the book.
+unexport PYTHONHOME PYTHONINSPECT PYTHONOPTIMIZE PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP
+unexport PYTHONWARNINGS PYTEST_ADDOPTS PYTEST_PLUGINS MPLBACKEND MATPLOTLIBRC VIRTUAL_ENV
+
+# An environment belongs to one folder and one Python: moved, copied, or with its
+# interpreter gone, it is made again.
+HERE := test "$$(cat '$(READY)')" = "$$(pwd -P)" && "$(BIN)/python" -c 'import batchnorm'
+ifneq ($(shell { $(HERE); } 2>/dev/null || echo stale),)
+.PHONY: $(READY)
+endif
 
 # Workers compute side by side, so each gets one thread; a figure or a digit
 # that depended on the number of threads would be a fault.
@@ -32,7 +46,7 @@ $(READY): requirements.txt
 # page only when it reads it. The site is there only if it was built without a warning.
 book: $(READY)  ## build the site into _build/html; a warning is an error
 	@rm -rf _build && mkdir _build
-	@$(BIN)/jupyter-book build . -n -W --keep-going --quiet >_build/log 2>&1 || \
+	@"$(BIN)/jupyter-book" build . -n -W --keep-going --quiet >_build/log 2>&1 || \
 	  { cat _build/log >&2; rm -rf _build/html; \
 	    echo "the book was not built; the lines above say why" >&2; exit 1; }
 	@echo "the book is at $(CURDIR)/_build/html/index.html"
@@ -82,10 +96,10 @@ lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; \
 	   $(RUN) pip --disable-pip-version-check freeze --all --exclude-editable \
 	   | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | grep -v '^pip=='; } > requirements.tmp
-	@mv requirements.tmp requirements.txt && touch $(READY)
+	@mv requirements.tmp requirements.txt && touch "$(READY)"
 
 newest:    ## make .venv with the newest versions that pyproject.toml admits
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)" newest
 
 clean:     ## remove what the other verbs made, the environment too
-	rm -rf _build $(VENV) .tox .pytest_cache .ruff_cache .hypothesis code/*.egg-info
+	rm -rf _build "$(VENV)" .tox .pytest_cache .ruff_cache .hypothesis code/*.egg-info

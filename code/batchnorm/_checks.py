@@ -31,6 +31,12 @@ def real_array(name, values):
         raise ValueError(
             f"{name} is ragged ({error}); allowed are arrays of numbers"
         ) from error
+    except (TypeError, RuntimeError) as error:  # bfloat16, a graph, another device
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise ValueError(
+            f"{name} is a tensor, {kind}, that NumPy does not read; allowed are "
+            "arrays, and tensors as tensor.detach().cpu().float().numpy()"
+        ) from error
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.kind == "f" and array.dtype.newbyteorder("=").type in _FLOATS:
@@ -147,9 +153,16 @@ def parameter(name, values, channels, real=real_array):
 
 
 def variance(name, values, channels, real=real_array):
-    """`values` as a channel vector without negative entries; NaN passes."""
+    """`values` as a channel vector without negative entries; NaN passes.
+
+    A tensor without values (traced, faked, batched, on the meta device) passes too.
+    """
     vector = channel_vector(name, values, channels, real)
-    if (vector < 0).any():
+    try:
+        negative = bool((vector < 0).any())
+    except (RuntimeError, NotImplementedError):
+        return vector
+    if negative:
         channel, value = next((c, v) for c, v in enumerate(vector) if v < 0)
         raise ValueError(
             f"{name} is {float(value)} in channel {channel}; "

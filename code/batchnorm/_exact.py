@@ -217,6 +217,7 @@ def _totals(dy, maps, mean):
 
 def _moments(maps, near, exponent=0, again=True):
     near = near.astype(maps.dtype).astype(np.float64)
+    near = np.where(np.isfinite(near), near, 0.0)  # an infinity less itself is no sum
     result = np.empty((2, maps.shape[1]))
     for block in blocks(maps.shape):
         start = block.spread(near)

@@ -6,6 +6,7 @@ processes. `transformed` and `gradients` are the paper's equations; `moments` an
 """
 
 import torch
+from torch.autograd import forward_ad
 
 from batchnorm import _checks
 from batchnorm._checks import real_tensor
@@ -154,8 +155,19 @@ def merged(counts, means, rests, squares):
     off = torch.stack(means) - near + torch.stack(rests)
     off_mean = (counts * off).sum(0) / counts.sum()
     var = (torch.stack(squares) + counts * (off - off_mean) ** 2).sum(0) / counts.sum()
-    mean = near + off_mean
+    # A distance from an infinite mean is NaN; their weighted mean is that infinity.
+    plain = (counts / counts.sum() * torch.stack(means)).sum(0)
+    mean = torch.where(off_mean.isnan(), plain, near + off_mean)
     return mean, off_mean - (mean - near), var
+
+
+def mixed(old, new, weight):
+    """(1 - weight)·old + weight·new, in which 0 times an infinity is 0."""
+    if not isinstance(weight, torch.Tensor):
+        if weight in (0, 1):
+            return new if weight else old
+        return (1 - weight) * old + weight * new
+    return torch.where(weight == 1, new, (1 - weight) * old + weight * new)
 
 
 def parameters(x, weight, bias):
@@ -212,10 +224,19 @@ def _plain(*tensors):
     """Whether these are eager tensors on the CPU that no gradient is recorded for."""
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return False
+    return plainly_stored(*tensors) and all(t.is_cpu for t in tensors)
+
+
+def plainly_stored(*tensors):
+    """Whether no tensor is one of torch.func's, a fake one, or carries a tangent."""
+    if not all(type(t) in (torch.Tensor, torch.nn.Parameter) for t in tensors):
+        return False
     try:
-        return all(t.is_cpu and t.data_ptr() for t in tensors)
+        for t in tensors:
+            t.data_ptr()
     except RuntimeError:  # torch.func's tensors, batched ones among them, have none
         return False
+    return all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
 
 
 def _pooled(x):

@@ -8,9 +8,19 @@ each channel, and the layer before it is affine too: the two are one layer.
    W'_{c} = \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} W_c, \qquad
    b'_c = \beta_c + \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}} (b_c - \mu_c)
 
-for every output channel c. What cannot be folded is normalization *before* a
-convolution that pads with zeros: the padding would have to be with the value that
-normalization turns into 0, so the result is right inside and wrong at the border.
+for every output channel c. Normalization *before* a layer folds too, into its input
+channels,
+
+.. math::
+
+   W'_{oc} = W_{oc}\, \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}}, \qquad
+   b'_o = b_o + \sum_c W_{oc}
+     \Big(\beta_c - \frac{\gamma_c\, \mu_c}{\sqrt{\sigma_c^2 + \epsilon}}\Big)
+
+if the layer is linear, or a convolution that does not pad. What cannot be folded is
+normalization before a convolution that pads with zeros: the padding would have to be
+with the value that normalization turns into 0, so the result is right inside and wrong
+at the border.
 """
 
 import numpy as np
@@ -143,6 +153,133 @@ def fold_conv(
         scale = scale[:, None]
     taps = [1] * (weight.ndim - 2)
     return (weight * scale.reshape(*scale.shape, *taps)).astype(weight.dtype), bias
+
+
+def fold_before_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
+    r"""Weight and bias of the linear layer that also normalizes its input.
+
+    .. math::
+
+       W' = W \operatorname{diag}\!\Big(\frac{\gamma}{\sqrt{\sigma^2 + \epsilon}}\Big),
+       \qquad
+       b' = b + W \Big(\beta - \frac{\gamma\,\mu}{\sqrt{\sigma^2 + \epsilon}}\Big)
+
+    Parameters
+    ----------
+    weight : array, (d_out, d_in)
+        As torch keeps it.
+    bias : array, (d_out,), or None
+        None for 0.
+    gamma, beta : array, (d_in,), or None
+        Scale and shift; None for 1 and 0.
+    mean, var : array, (d_in,)
+        Statistics of the population.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    weight, bias : array
+        As `fold_linear` returns them.
+
+    Raises
+    ------
+    ValueError
+        As `fold_linear` does.
+    """
+    weight = _checks.real_array("weight", weight)
+    if weight.ndim != 2:
+        raise ValueError(f"weight has shape {weight.shape}; allowed is (d_out, d_in)")
+    return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups=1)
+
+
+def fold_before_conv(
+    weight,
+    bias,
+    gamma,
+    beta,
+    mean,
+    var,
+    *,
+    eps=1e-5,
+    groups=1,
+    padding=0,
+):
+    r"""Weight and bias of the convolution that also normalizes its input.
+
+    .. math::
+
+       W'_{oc} = W_{oc}\, \frac{\gamma_c}{\sqrt{\sigma_c^2 + \epsilon}}, \qquad
+       b'_o = b_o + \sum_{c,\,\text{taps}} W_{oc}
+         \Big(\beta_c - \frac{\gamma_c\, \mu_c}{\sqrt{\sigma_c^2 + \epsilon}}\Big)
+
+    Stride and dilation do not matter, padding does. A transposed convolution pads in
+    effect: its border sums fewer taps.
+
+    Parameters
+    ----------
+    weight : array, (C_out, C_in / groups, \*kernel)
+        As torch keeps it; one to three kernel axes.
+    bias : array, (C_out,), or None
+        None for 0.
+    gamma, beta : array, (C_in,), or None
+        Scale and shift; None for 1 and 0.
+    mean, var : array, (C_in,)
+        Statistics of the population.
+    eps : float
+        Added to the variance.
+    groups : int
+        Of the convolution; C_in if it is depthwise.
+    padding : int or tuple of int
+        Of the convolution, to refuse all but 0.
+
+    Returns
+    -------
+    weight, bias : array
+        As `fold_conv` returns them.
+
+    Raises
+    ------
+    ValueError
+        As `fold_conv` does, and if the convolution pads.
+    """
+    weight = _checks.real_array("weight", weight)
+    groups = _checks.count("groups", groups)
+    if np.any(np.asarray(padding) != 0):
+        raise ValueError(
+            f"padding is {padding!r}; allowed is 0: zeros that are padded after the "
+            "normalization are no zeros before it"
+        )
+    if weight.ndim not in (3, 4, 5):
+        raise ValueError(
+            f"weight has shape {weight.shape}; "
+            "allowed are two channel axes and one to three kernel axes"
+        )
+    if weight.shape[0] % groups:
+        raise ValueError(
+            f"groups is {groups}; allowed are divisors of the first axis of weight, "
+            f"which has shape {weight.shape}"
+        )
+    return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups)
+
+
+def _fold_before(weight, bias, gamma, beta, mean, var, eps, groups):
+    """Weight and bias, with the map of each input channel taken into them."""
+    inputs = weight.shape[1] * groups
+    bias = _checks.parameter("bias", bias, len(weight))
+    zeros = np.zeros(inputs)  # float64, so that the shift is
+    scale, shift = _fold(zeros, inputs, None, gamma, beta, mean, var, eps)
+
+    # The rows of a group see its own input channels.
+    taps, rows = [1] * (weight.ndim - 2), len(weight) // groups
+    scale, shift = (
+        np.repeat(v.reshape(groups, -1), rows, axis=0).reshape(*weight.shape[:2], *taps)
+        for v in (scale, shift)
+    )
+    added = (weight * shift).sum(axis=tuple(range(1, weight.ndim)))
+    dtype = weight.dtype if bias is None else bias.dtype
+    bias = added if bias is None else bias + added
+    return (weight * scale).astype(weight.dtype), bias.astype(dtype)
 
 
 def _fold(weight, channels, bias, gamma, beta, mean, var, eps):

@@ -7,6 +7,9 @@ torch's names here, weight and bias. Any device that has float64, any strides.
 float16, bfloat16 and float32 are computed in float64 and rounded once, and so keep
 the accuracy of `reference`. In float64, values beyond about 1e154 or below 1e-154
 square to infinity or to zero, as they do in torch; `reference` scales them.
+
+No forward pass looks at a value: tensors that are traced, faked, batched by torch.func
+or without data go through, and on an accelerator nothing waits for the device.
 """
 
 import torch
@@ -18,8 +21,10 @@ from batchnorm._passes import (
     by_tiles,
     column,
     gradients,
+    mixed,
     moments,
     parameters,
+    plainly_stored,
     transformed,
 )
 
@@ -86,7 +91,7 @@ def batch_norm(x, weight, bias, eps=1e-5):
     Parameters
     ----------
     x : tensor, (m, d) or (N, C, \*spatial)
-        Activations, up to three spatial axes, at least two values per channel.
+        Activations, up to three spatial axes, at least two values per channel, or none.
     weight, bias : tensor, (d,), or None
         gamma and beta; None for 1 and 0.
     eps : float
@@ -95,15 +100,15 @@ def batch_norm(x, weight, bias, eps=1e-5):
     Returns
     -------
     tensor
-        y, of the shape, dtype and strides of x. Differentiable any number of times in
-        reverse mode, also under torch.func; there is no forward mode.
+        y, of the shape, dtype and strides of x. Differentiable any number of times, in
+        reverse and in forward mode, also under torch.func.
 
     Raises
     ------
     ValueError
-        If x is not a real floating tensor with a channel axis, has too few values,
-        weight or bias has another length than x has channels, or eps is not positive
-        and finite.
+        If x is not a real floating tensor with a channel axis, has one value per
+        channel, weight or bias has another length than x has channels, or eps is not
+        positive and finite.
 
     References
     ----------
@@ -124,7 +129,8 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     weight, bias : tensor, (d,), or None
         gamma and beta; None for 1 and 0.
     mean, var : tensor, (d,)
-        Statistics of the population, constants.
+        Statistics of the population, constants. Their values are not looked at: a
+        variance below -eps gives NaN in its channel, as in torch.
     eps : float
         Added to the variance.
 
@@ -137,7 +143,7 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     ------
     ValueError
         As `batch_norm` does, but for the number of values, and if mean or var has
-        another length or var a negative entry.
+        another length.
 
     References
     ----------
@@ -146,10 +152,7 @@ def inference(x, weight, bias, mean, var, eps=1e-5):
     _checks.activations("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = parameters(x, weight, bias)
     _checks.channel_vector("mean", mean, x.shape[1], real_tensor)
-    # A program that is being traced has shapes but no values to look at.
-    traced = torch.compiler.is_compiling()
-    check = _checks.channel_vector if traced else _checks.variance
-    check("var", var, x.shape[1], real_tensor)
+    _checks.channel_vector("var", var, x.shape[1], real_tensor)
     scale = weight.double() / (var.double() + _checks.epsilon(eps)).sqrt()
     bias, mean = bias.double(), mean.double()
 
@@ -199,17 +202,24 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     ValueError
         Before any state changes, if num_features, eps or momentum is out of its range;
         if the input does not fit, or has one value per channel when its own statistics
-        are needed; or if running_var has a negative entry.
+        are needed; if one of running_mean and running_var is None and the other is not,
+        or momentum is None and there is no counter; or if a running_var that is
+        assigned has a negative entry. One that is loaded is an error of
+        ``load_state_dict``, and the layer stays as it was.
 
     Notes
     -----
     Input (m, d) or (N, C, \*spatial) with up to three spatial axes, whatever the
-    dimension of the module it stands in for.
+    dimension of the module it stands in for. A mini-batch without values comes back as
+    it is, and is not counted (torch counts it).
 
     Parameters weight, bias and buffers running_mean, running_var, all (d,), and
     num_batches_tracked are torch's, so that a state_dict moves either way, and so is
-    the base class: what torch does to its own layers by type (``swa_utils.update_bn``,
-    conversion to SyncBatchNorm) it does to this one.
+    the base class: what torch does to its own layers by base class
+    (``swa_utils.update_bn``, conversion to SyncBatchNorm) it does to this one. In a
+    trace of torch.fx it is one node, as torch's is. What knows exact types (fusion,
+    quantization), and an exporter that should write one operator and no casts to
+    double, gets the model from `to_torch`; or fold first, with `batchnorm.folding`.
 
     References
     ----------
@@ -252,39 +262,178 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         ValueError
             As the class describes.
         """
+        if isinstance(x, torch.fx.Proxy):
+            return _node(self, x)
         self._check(x)
         if not self.training and self.running_mean is not None:
             return inference(
                 x, self.weight, self.bias, self.running_mean, self.running_var, self.eps
             )
         y, mean, var = _normalize_batch(x, self.weight, self.bias, self.eps)
-        if self.training and self.track_running_stats:
+        if self.training and self.track_running_stats and x.numel():
             self._update(mean, var, x.numel() // x.shape[1])
         return y
 
+    def __setattr__(self, name, value):
+        """As in torch, but a running_var with a negative entry is refused."""
+        if name == "running_var" and value is not None:
+            value = _checks.real_tensor(name, value)
+            _checks.variance(name, value, len(value), real_tensor)
+        super().__setattr__(name, value)
+
+    def __prepare_scriptable__(self):
+        raise ValueError(
+            "torch.jit.script does not read batchnorm.layer.BatchNorm; allowed is the "
+            "model from batchnorm.layer.to_torch(model, x)"
+        )
+
+    def _load_from_state_dict(self, state, prefix, metadata, strict, *lists):
+        """As in torch, but a running_var with a negative entry is one of the errors."""
+        var, errors = state.get(f"{prefix}running_var"), lists[-1]
+        try:
+            if isinstance(var, torch.Tensor):
+                _checks.variance(f"{prefix}running_var", var, len(var), real_tensor)
+        except ValueError as error:
+            errors.append(str(error))
+        else:
+            super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
+
     def _check(self, x):
         """Refuse what does not fit the layer."""
-        _checks.momentum(self.momentum)
+        momentum = _checks.momentum(self.momentum)
         _checks.activations("x", x, real_tensor, spatial=SPATIAL)
         _checks.channels("x", x, self.num_features)
+        statistics = {
+            "running_mean": self.running_mean,
+            "running_var": self.running_var,
+        }
+        missing = [name for name, value in statistics.items() if value is None]
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]} is None; allowed are both or neither")
+        tracks = self.training and self.track_running_stats and not missing
+        if tracks and momentum is None and self.num_batches_tracked is None:
+            raise ValueError(
+                "momentum is None and num_batches_tracked too; allowed is the plain "
+                "average over batches that are counted, or a momentum"
+            )
 
     def _update(self, mean, var, count):
-        """Take the statistics of one batch into the running ones, in place."""
-        # mean and var are marked as not differentiable: no graph grows here.
-        self.num_batches_tracked.add_(1)
+        """Take the statistics of one batch into the running ones, where there are any.
+
+        They are marked as not differentiable: no graph grows here.
+        """
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        if self.running_mean is None:
+            return
         w = self.momentum
         if w is None:
             w = 1 / self.num_batches_tracked.double()
         unbiased = var * (count / (count - 1))
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-            running.copy_((1 - w) * running.double() + w * new)
+            running.copy_(mixed(running.double(), new, w))
+
+
+def to_torch(module, *inputs):
+    r"""The model with torch's own layer in place of each `BatchNorm`.
+
+    For tools that know layers by exact type or export an operator each: fusion,
+    quantization, ONNX. Parameters and statistics are the same objects; results differ
+    by the rounding of float32, and a state_dict fits either model.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Changed in place, unless it is itself a `BatchNorm`.
+    *inputs
+        What the model is called with. It is run once, in evaluation and without
+        gradients, to see whether a layer stands for BatchNorm1d, 2d or 3d.
+
+    Returns
+    -------
+    nn.Module
+        The model, in the mode in which it was.
+
+    Raises
+    ------
+    ValueError
+        If the run does not reach a layer, or reaches it with inputs for several kinds.
+
+    References
+    ----------
+    torch.ao.quantization.fuse_modules; torch.fx.experimental.optimization.fuse.
+    """
+    layers = {name: m for name, m in module.named_modules() if type(m) is BatchNorm}
+    seen = {layer: set() for layer in layers.values()}
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, x: seen[layer].add(x[0].ndim))
+        for layer in seen
+    ]
+    modes = {m: m.training for m in module.modules()}
+    try:
+        with torch.no_grad():
+            module.eval()(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for m, training in modes.items():
+            m.training = training
+    for name, layer in layers.items():
+        kinds = {max(1, ndim - 2) for ndim in seen[layer]}
+        if len(kinds) != 1:
+            raise ValueError(
+                f"{name or 'module'} saw inputs for {sorted(kinds) or 'no'} spatial "
+                "axes; allowed are inputs that reach each layer, with one kind each"
+            )
+        twin = _twin(layer, *kinds)
+        if not name:
+            return twin
+        module.set_submodule(name, twin)
+    return module
+
+
+def _twin(layer, dimensions):
+    """torch's layer of so many dimensions, with the same parameters and buffers."""
+    kind = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions - 1]
+    twin = kind(
+        layer.num_features,
+        layer.eps,
+        layer.momentum,
+        layer.affine,
+        layer.track_running_stats,
+        device="meta",  # what it holds is replaced
+    )
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        setattr(twin, name, getattr(layer, name))
+    twin.num_batches_tracked = layer.num_batches_tracked
+    return twin.train(layer.training)
+
+
+def _node(layer, x):
+    """The layer as one node of a trace by torch.fx, which has no values, no shape."""
+    path = getattr(x.tracer, "submodule_paths", {}).get(layer)
+    if not path:
+        raise ValueError(
+            f"x is a {type(x).__name__} of torch.fx, which traces a model that holds "
+            "the layer, not the layer itself: nn.Sequential(layer) is one"
+        )
+    return x.tracer.create_proxy("call_module", path, (x,), {})
 
 
 def _normalize_batch(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, without a graph."""
+    _checks.activations("x", x, real_tensor, spatial=SPATIAL)
+    if x.numel() == 0:  # y too, with a graph in which weight and bias have gradient 0
+        zeros = x.new_zeros(x.shape[1])
+        return inference(x, weight, bias, zeros, zeros, eps), zeros, zeros
     _checks.batch("x", x, real_tensor, spatial=SPATIAL)
     weight, bias = parameters(x, weight, bias)
-    y, mean, _, var = BatchNormalizingTransform.apply(
-        x, weight, bias, _checks.epsilon(eps)
-    )
-    return y, mean, var
+    eps = _checks.epsilon(eps)
+    if torch.compiler.is_compiling() or plainly_stored(x, weight, bias):
+        y, mean, _, var = BatchNormalizingTransform.apply(x, weight, bias, eps)
+        return y, mean, var
+    # torch.func and forward mode differentiate the steps, to any order and in any
+    # order of the transforms, which a derivative of our own is not told.
+    mean, rest, var = moments(x)
+    y = transformed(x, weight, bias, mean, rest, var, eps)
+    return y, mean.detach(), var.detach()

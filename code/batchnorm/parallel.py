@@ -62,7 +62,7 @@ class SyncBatchNorm(BatchNorm):
     ValueError
         On every worker, if one of them has an input that ``BatchNorm`` refuses, or one
         of another dtype, number of axes or channels, or one that records a gradient
-        where others do not; if all shards together have fewer than two values.
+        where others do not; if all shards together have one value per channel.
     RuntimeError
         In training, if there is no process group or this process is not in it; if a
         worker has died, is late by more than the time-out of the group, or is in
@@ -119,13 +119,13 @@ class SyncBatchNorm(BatchNorm):
         ValueError, RuntimeError
             As the class describes.
         """
-        if not self.training:
+        if not self.training or isinstance(x, torch.fx.Proxy):
             return super().forward(x)
         group = _group_of(self.process_group)
         weight, bias = self._fitting(x, group)
         call, *statistics = _statistics_of_all(x, self.num_features, group)
         y = SynchronizedTransform.apply(x, weight, bias, *statistics, self.eps, call)
-        if self.track_running_stats:
+        if self.track_running_stats and call.count:
             mean, _, var = statistics
             self._update(mean, var, call.count)
         return y
@@ -147,6 +147,13 @@ class SynchronizedTransform(torch.autograd.Function):
     ``apply(x, weight, bias, mean, rest, var, eps, call)`` returns y. The gradient goes
     through the statistics too, although they come in as constants.
     """
+
+    @staticmethod
+    def jvp(*_):
+        raise NotImplementedError(
+            "SyncBatchNorm has no forward mode; batchnorm.layer.BatchNorm, on one "
+            "process, has"
+        )
 
     @staticmethod
     def forward(ctx, x, weight, bias, mean, rest, var, eps, call):
@@ -273,17 +280,19 @@ def _statistics_of_all(x, features, group):
     _tell_refusals(rows, group)
     headers = [Header(*row[: len(Header._fields)].tolist()) for row in rows]
     counts = [int(header.count) for header in headers]
-    if sum(counts) < 2:
+    call = Call(group, int(headers[0].turn), sum(counts))
+    if call.count == 0:
+        return call, zeros, zeros, zeros
+    if call.count < 2:
         raise ValueError(
             f"x has {counts} values per channel on the {len(rows)} workers; "
-            "batch statistics need at least two in all"
+            "batch statistics need at least two in all, or none"
         )
     shards = [
         (n, *row[len(Header._fields) :].split(features))
         for n, row in zip(counts, rows, strict=True)
         if n
     ]
-    call = Call(group, int(headers[0].turn), sum(counts))
     return call, *merged(*zip(*shards, strict=True))
 
 

@@ -66,15 +66,36 @@ class RunningStatistics:
         Raises
         ------
         ValueError
-            If x has too few values or another number of channels.
+            If x has too few values or another number of channels, or finite values
+            whose variance is beyond float64.
         """
         x = _checks.batch("x", x)
         _checks.channels("x", x, self.num_features)
         mean, var, count = batch_statistics(x)
+        var = var * (count / (count - 1))
+        _not_infinite("x", var)
         self.num_batches += 1
         weight = 1 / self.num_batches if self.momentum is None else self.momentum
-        self.mean = (1 - weight) * self.mean + weight * mean
-        self.var = (1 - weight) * self.var + weight * (var * count / (count - 1))
+        self.mean = _mixed(self.mean, mean, weight)
+        self.var = _mixed(self.var, var, weight)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _mixed(old, new, weight):
+    """(1 - weight)·old + weight·new, in which 0 times an infinity is 0."""
+    if weight in (0, 1):
+        return new if weight else old
+    return (1 - weight) * old + weight * new
+
+
+def _not_infinite(name, var, channels=True):
+    """Refuse an infinite variance: that of finite values, for others have NaN."""
+    too_large = np.flatnonzero(np.isinf(var) & channels)
+    if too_large.size:
+        raise ValueError(
+            f"the variance of {name} is beyond float64 in channel {too_large[0]}; "
+            "allowed are values that can be squared"
+        )
 
 
 def batch_statistics(x):
@@ -126,7 +147,8 @@ def population_statistics(batches):
     Raises
     ------
     ValueError
-        If there are no values, or the number of channels changes.
+        If there are no values, the number of channels changes, or finite values have a
+        variance beyond float64.
     """
     shards = []
     origin = None
@@ -138,7 +160,10 @@ def population_statistics(batches):
         if origin is None:
             # Distances from one sample are exact where values are close together,
             # however far from zero they lie.
-            origin = np.where(np.isfinite(maps[0, :, 0]), maps[0, :, 0], 0.0)
+            first = maps[0, :, 0]
+            # A distance from a number below 2**1000 does not overflow, where the
+            # number itself does not.
+            origin = np.where(np.abs(first) < 2.0**1000, first, 0.0)
         _checks.channels("batches", x, len(origin))
         maps = maps - origin[:, None]
         if x.size == len(origin):
@@ -150,6 +175,7 @@ def population_statistics(batches):
     if origin is None:
         raise ValueError("batches holds no values; allowed is one or more")
     mean, var, _ = merge(shards)
+    _not_infinite("batches", var)
     return origin + mean, var
 
 
@@ -178,8 +204,9 @@ def merge(shards):
     Raises
     ------
     ValueError
-        If no shard holds a value, lengths differ, a variance is negative, or a count is
-        not an integer from 0 on.
+        If no shard holds a value, lengths differ, a variance is negative, a count is
+        not an integer from 0 on, or the variance of shards that are all finite is
+        beyond float64.
 
     References
     ----------
@@ -201,11 +228,16 @@ def merge(shards):
     counts = [count for _, _, count in shards]
     total = sum(counts)
     weights = np.array([count / total for count in counts])[:, None]
-    origin = means[0]
-    distances = means - origin
+    # Halves of halves: neither a distance nor a sum of distances is then too large.
+    origin = np.where(np.isfinite(means[0]), means[0], 0.0) / 4
+    distances = means / 4 - origin
     distance = row_total(weights * distances)
-    mean = origin + distance
-    var = row_total(weights * (variances + (distances - distance) ** 2))
+    mean = (origin + distance) * 4
+    # An infinite mean has no distance from another: where there is one, neither has
+    # the spread a value.
+    spread = row_total(weights * (distances - distance) ** 2) * 16
+    var = row_total(weights * variances) + spread
+    _not_infinite("shards", var, np.isfinite(variances).all(axis=0))
     return mean, var, total
 
 

@@ -8,6 +8,10 @@ covariance (biased, as in batch normalization),
 
 they differ in the matrix of the map and in the covariance afterward:
 `fit_standardize` leaves ones on its diagonal, `fit_pca` and `fit_zca` the identity.
+
+All three take a column for constant by one rule: if it varies by no more than rounding
+leaves behind in numbers of its size. Data are scaled by powers of two before they are
+squared, so that neither 1e-300 nor 1e300 leaves the range of float64.
 """
 
 from typing import NamedTuple
@@ -37,9 +41,10 @@ class Affine(NamedTuple):
     matrix : array, (d, k)
         The matrix W.
     rank : int
-        The number of directions in which the fitted data varied. A rank below d says
-        that columns were constant or linearly dependent: those directions are mapped to
-        zero (PCA leaves them out, so that k = rank), not divided by zero.
+        The number of directions in which the fitted data varied: of columns for
+        `fit_standardize`, which looks at each by itself, else of axes. A rank below d
+        says that columns were constant or linearly dependent: those directions are
+        mapped to zero (PCA leaves them out, so that k = rank), not divided by zero.
     """
 
     mean: np.ndarray
@@ -69,7 +74,9 @@ class Affine(NamedTuple):
                 f"x has shape {x.shape}; allowed is (n, {len(self.mean)}), "
                 "with the columns that the map was fitted to"
             )
-        return (x - self.mean) @ self.matrix
+        # Half of it first: a distance between two ends of float64 is no float64.
+        half = np.multiply(x, 0.5, dtype=np.float64) - self.mean / 2
+        return 2 * (half @ self.matrix)
 
 
 def covariance(x: np.ndarray) -> np.ndarray:
@@ -120,20 +127,67 @@ def condition_number(matrix: np.ndarray) -> float:
     return float(values[-1] / values[0]) if values[0] > floor else float("inf")
 
 
-def _spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard deviations and axes of the directions in which x varies.
+class _Centered(NamedTuple):
+    """Data less their mean, in units of a power of two a column.
+
+    x = (mean + centered)·2**exponent; a constant column is zero, not rounding.
+    """
+
+    mean: np.ndarray
+    centered: np.ndarray
+    varies: np.ndarray
+    exponent: np.ndarray
+
+
+def _centered(x):
+    """`_Centered` of x, each column in a unit of its own."""
+    x = _checks.samples("x", x)
+    _, exponent = np.frexp(np.abs(x).max(axis=0))
+    x = np.ldexp(x, -exponent)
+    mean = x.mean(axis=0)
+    centered = x - mean
+    # Rounding of a mean of m equal numbers leaves a column at this height, not at zero.
+    noise = len(x) * np.finfo(np.float64).eps * np.abs(x).max(axis=0)
+    varies = np.abs(centered).max(axis=0) > noise
+    return _Centered(mean, np.where(varies, centered, 0.0), varies, exponent)
+
+
+def _together(data):
+    """`_Centered` in one unit, that of the largest column that varies."""
+    unit = data.exponent[data.varies].max(initial=-1100)
+    shift = np.where(data.varies, data.exponent - unit, 0)
+    return data._replace(
+        mean=np.ldexp(data.mean, shift),
+        centered=np.ldexp(data.centered, shift),
+        exponent=data.exponent - shift,
+    )
+
+
+def _spread(data):
+    """Standard deviations and axes of the directions in which the data vary.
 
     The axes are the columns of U. They come from the singular values of the
     centered data, which keeps twice the digits that the covariance would, and
-    a direction counts by the rule of numpy.linalg.matrix_rank.
+    a direction counts by the rule of numpy.linalg.matrix_rank, in which the size of
+    the data is that before they were centered.
     """
-    x = _checks.samples("x", x)
-    mean = x.mean(axis=0)
-    _, s, vt = np.linalg.svd(x - mean, full_matrices=False)
-    # Rounding of the mean leaves a constant column at this height, not at zero.
-    noise = np.finfo(np.float64).eps * max(s[0], np.abs(mean).max() * len(x) ** 0.5)
-    varies = s > max(x.shape) * noise
-    return mean, s[varies] / len(x) ** 0.5, vt[varies].T
+    m, d = data.centered.shape
+    _, s, vt = np.linalg.svd(data.centered, full_matrices=False)
+    size = np.abs(np.where(data.varies, data.mean, 0.0)).max() * m**0.5
+    varies = s > max(m, d) * np.finfo(np.float64).eps * max(s[0], size)
+    return s[varies] / m**0.5, vt[varies].T
+
+
+def _fitted(data, matrix, rank):
+    """The map, from its matrix in the units of the data."""
+    with np.errstate(over="ignore"):
+        matrix = np.ldexp(matrix, -data.exponent[:, None])
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            "x varies by less than 1e-308, whose reciprocal is beyond float64; allowed "
+            "are data that are scaled up, or constant"
+        )
+    return Affine(np.ldexp(data.mean, data.exponent), matrix, int(rank))
 
 
 def fit_standardize(x: np.ndarray) -> Affine:
@@ -152,13 +206,12 @@ def fit_standardize(x: np.ndarray) -> Affine:
     Raises
     ------
     ValueError
-        If x is not a matrix of finite real numbers.
+        If x is not a matrix of finite real numbers, or varies by less than 1e-308.
     """
-    x = _checks.samples("x", x)
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    constant = np.ptp(x, axis=0) == 0
-    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
-    return Affine(mean, np.diag(scale), int((~constant).sum()))
+    data = _centered(x)
+    std = np.sqrt(np.mean(data.centered**2, axis=0))
+    scale = np.where(data.varies, 1.0 / np.where(data.varies, std, 1.0), 0.0)
+    return _fitted(data, np.diag(scale), data.varies.sum())
 
 
 def fit_pca(x: np.ndarray) -> Affine:
@@ -174,17 +227,20 @@ def fit_pca(x: np.ndarray) -> Affine:
     Affine
         With as many columns as x has directions in which it varies, the widest first.
         The sign of each column is arbitrary and is fixed here by making the largest
-        entry of its axis positive.
+        entry of its axis positive, the first of those that are equal but for rounding.
+        Where two directions vary equally, any two axes of their plane are right.
 
     Raises
     ------
     ValueError
-        If x is not a matrix of finite real numbers.
+        If x is not a matrix of finite real numbers, or varies by less than 1e-308.
     """
-    mean, std, axes = _spread(x)
-    largest = np.abs(axes).argmax(axis=0)
+    data = _together(_centered(x))
+    std, axes = _spread(data)
+    sizes = np.abs(axes)
+    largest = (sizes > (1 - 1e-6) * sizes.max(axis=0, initial=0.0)).argmax(axis=0)
     signs = np.sign(axes[largest, np.arange(axes.shape[1])])
-    return Affine(mean, axes * signs / std, len(std))
+    return _fitted(data, axes * signs / std, len(std))
 
 
 def fit_zca(x: np.ndarray) -> Affine:
@@ -203,14 +259,15 @@ def fit_zca(x: np.ndarray) -> Affine:
     Raises
     ------
     ValueError
-        If x is not a matrix of finite real numbers.
+        If x is not a matrix of finite real numbers, or varies by less than 1e-308.
 
     References
     ----------
     Kessy, Lewin and Strimmer, The American Statistician 72(4), 2018.
     """
-    mean, std, axes = _spread(x)
-    return Affine(mean, (axes / std) @ axes.T, len(std))
+    data = _together(_centered(x))
+    std, axes = _spread(data)
+    return _fitted(data, (axes / std) @ axes.T, len(std))
 
 
 def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -252,15 +309,16 @@ def zca_backward(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     """
     x = _checks.samples("x", x)
     dy = _checks.gradient("dy", dy, x.shape).astype(np.float64)
-    mean, std, axes = _spread(x)
+    data = _together(_centered(x))
+    std, axes = _spread(data)
     if len(std) < x.shape[1]:
         raise ValueError(
             f"x varies in {len(std)} directions; allowed is all {x.shape[1]}, "
             "elsewhere its whitening has no derivative"
         )
-    centered = x - mean
+    centered = data.centered
     dw = centered.T @ dy
     k = -1 / (np.outer(std, std) * np.add.outer(std, std))
     m = axes @ (k * (axes.T @ (dw + dw.T) @ axes / 2)) @ axes.T
     dcentered = dy @ ((axes / std) @ axes.T) + 2 / len(x) * centered @ m
-    return dcentered - dcentered.mean(axis=0)
+    return np.ldexp(dcentered - dcentered.mean(axis=0), -data.exponent)

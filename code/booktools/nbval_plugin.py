@@ -7,16 +7,17 @@ on the next machine.
 """
 
 import base64
-import os
 import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from nbval.plugin import IPyNbCell
+from nbval.plugin import IPyNbCell, IPyNbFile
 
+from booktools import isolation
 from booktools.images import SHARE, difference
+from booktools.notebooks import CHAPTERS, is_chapter, notebooks, read
 
 _compare_text = IPyNbCell.compare_outputs
 
@@ -49,32 +50,39 @@ def _compare(self, test, ref, skip_compare=None):
 IPyNbCell.compare_outputs = _compare
 
 
-# What every kernel runs first. Kernels themselves talk over the loopback interface.
-OFFLINE = """
-import socket
-
-_connect = socket.socket.connect
+_collect = IPyNbFile.collect
 
 
-def _refuse(self, address):
-    if self.family != getattr(socket, "AF_UNIX", None) and address[0] not in (
-        "127.0.0.1", "::1", "localhost"
-    ):
-        raise OSError(f"chapters run without a network; one asked for {address[0]}")
-    return _connect(self, address)
+def _collect_or_say_why(self):
+    """The cells; where there is no notebook, a sentence, and the others are run."""
+    try:
+        read(self.path)
+    except (OSError, ValueError) as error:
+        raise self.CollectError(f"{self.path.name}: {error}") from error
+    yield from _collect(self)
 
 
-socket.socket.connect = _refuse
-"""
+IPyNbFile.collect = _collect_or_say_why
 
 
 def pytest_configure(config):
     """Give kernels a profile of their own: no network, nobody's settings."""
+    if said := isolation.foreign(config.rootpath):
+        raise pytest.UsageError(said)
     config.kernel_profile = tempfile.mkdtemp(prefix="nbval-")
-    startup = Path(config.kernel_profile, "profile_default", "startup")
-    startup.mkdir(parents=True)
-    (startup / "offline.py").write_text(OFFLINE)
-    os.environ["IPYTHONDIR"] = config.kernel_profile
+    isolation.isolate(config.kernel_profile)
+    config.option.current_env = True  # the kernel is this interpreter
+    config.option.continue_on_collection_errors = True
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Pass over a notebook among the chapters that is none of them."""
+    if collection_path.suffix != ".ipynb" or collection_path.parent != CHAPTERS:
+        return None
+    named = {Path(argument.split("::")[0]).resolve() for argument in config.args}
+    if is_chapter(collection_path) or collection_path.resolve() in named:
+        return None
+    return True
 
 
 def pytest_unconfigure(config):
@@ -101,7 +109,12 @@ def pytest_sessionfinish(session):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
+    if any(Path(argument).resolve() == CHAPTERS for argument in config.args):
+        for path in sorted(set(CHAPTERS.glob("*.ipynb")) - set(notebooks())):
+            terminalreporter.write_line(
+                f"passed over: {path.name} is not named as a chapter"
+            )
     seconds, failed = Counter(), Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:

@@ -1,19 +1,24 @@
 """The notebooks: find them, run them, and store them in one normal form.
 
 ``python -m booktools.notebooks [PATH ...]`` runs the notebooks named, or all,
-and rewrites each through a temporary file. A notebook that fails is left as it
-was.
+and rewrites each through a temporary file. A notebook that fails, or in which a figure
+is missing, is left as it was; a sentence says why, and the next one is run.
 """
 
 import argparse
+import contextlib
 import os
+import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from booktools import isolation
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = ROOT / "chapters"
@@ -25,7 +30,12 @@ CELL_METADATA = {"tags", "mystnb"}
 
 def notebooks() -> list[Path]:
     """All notebooks of the book in reading order, the template included."""
-    return sorted(CHAPTERS.glob("*.ipynb"))
+    return [path for path in sorted(CHAPTERS.glob("*.ipynb")) if is_chapter(path)]
+
+
+def is_chapter(path: Path) -> bool:
+    """Whether a notebook is named as one of the book; editors leave others behind."""
+    return re.fullmatch(r"\d\d_[a-z0-9_]+|template", path.stem) is not None
 
 
 def chapters() -> list[Path]:
@@ -66,7 +76,19 @@ def normalize(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    return nbformat.read(path, as_version=4)
+    """The notebook; a ValueError says in a sentence why a file is none."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return nbformat.reads(text, as_version=4)
+    except Exception as error:
+        conflict = re.search(r"^<{7} ", text, re.MULTILINE)
+        why = (
+            f"line {text.count(chr(10), 0, conflict.start()) + 1} holds the marker of "
+            "a merge conflict"
+            if conflict
+            else " ".join(str(error).split())[:120]
+        )
+        raise ValueError(f"no notebook can be read from it ({why})") from error
 
 
 def write(nb: nbformat.NotebookNode, path: Path) -> None:
@@ -82,32 +104,77 @@ def write(nb: nbformat.NotebookNode, path: Path) -> None:
 def execute(path: Path) -> nbformat.NotebookNode:
     """Run a notebook from its own folder, as Jupyter does, and normalize it."""
     nb = read(path)
+    stored = [figures(cell) for cell in nb.cells]
     client = NotebookClient(
         nb,
+        kernel_manager_class=isolation.OwnManager,
         timeout=300,
-        kernel_name="python3",
         coalesce_streams=True,
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
+    for number, (cell, before) in enumerate(zip(nb.cells, stored, strict=True)):
+        expected = max(before, int("figure" in cell.metadata.get("mystnb", {})))
+        if figures(cell) < expected:
+            raise ValueError(
+                f"cell {number} ({cell.id}) has lost a figure: {expected} before, "
+                f"{figures(cell)} now; clear its output if none is meant"
+            )
     return normalize(nb)
+
+
+def figures(cell: nbformat.NotebookNode) -> int:
+    """How many pictures a cell has among its outputs."""
+    outputs = cell.get("outputs", ())
+    return sum("image/png" in output.get("data", ()) for output in outputs)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m booktools.notebooks")
     parser.add_argument("paths", nargs="*", type=Path, help="notebooks; default: all")
-    failed = 0
-    for path in parser.parse_args(argv).paths or notebooks():
-        start = time.perf_counter()
-        try:
-            write(execute(path), path)
-        except CellExecutionError as error:
-            failed += 1
-            print(f"{path.name}: failed, left as it was\n{error}", file=sys.stderr)
-        else:
-            print(f"{path.name}: {time.perf_counter() - start:.1f} s")
+    named, failed = parser.parse_args(argv).paths, 0
+    if not named:
+        for path in sorted(set(CHAPTERS.glob("*.ipynb")) - set(notebooks())):
+            print(f"{path.name}: passed over, its name is not that of a chapter")
+    if said := isolation.foreign(Path.cwd()):
+        print(said, file=sys.stderr)
+        return 1
+    with isolated():
+        for path in named or notebooks():
+            failed += not _run(path)
     return 1 if failed else 0
+
+
+def _run(path: Path) -> bool:
+    """Run one and store it; whether that went well."""
+    start = time.perf_counter()
+    try:
+        write(execute(path), path)
+    except CellExecutionError as error:
+        print(f"{path.name}: failed, left as it was\n{error}", file=sys.stderr)
+    except Exception as error:  # a dead kernel, no notebook, a folder without write
+        said = " ".join(str(error).split()) or type(error).__name__
+        print(f"{path.name}: failed, left as it was: {said}", file=sys.stderr)
+    else:
+        print(f"{path.name}: {time.perf_counter() - start:.1f} s")
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def isolated():
+    """The environment without the user's settings, and back."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(
+        prefix="notebooks-", ignore_cleanup_errors=True
+    ) as folder:
+        isolation.isolate(folder)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 if __name__ == "__main__":

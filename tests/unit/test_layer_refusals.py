@@ -25,8 +25,6 @@ def bad_activations():
 def too_few_values():
     yield torch.randn(1, 3), "one value per channel"
     yield torch.randn(1, 3, 1, 1), "one value per channel"
-    yield torch.randn(0, 3), "no values"
-    yield torch.randn(2, 3, 0), "no values"
 
 
 def bad_vectors():
@@ -98,14 +96,14 @@ def test_num_features_is_refused(num_features):
 
 
 def test_negative_variance_is_refused():
-    """Torch returns NaN."""
+    """Where it is set; written into the buffer behind our back it gives NaN."""
     x, ones, var = torch.randn(4, 3), torch.ones(3), torch.tensor([1.0, -0.5, 1.0])
-    with pytest.raises(ValueError, match=r"var is -0\.5 in channel 1"):
-        inference(x, ones, ones, ones, var)
     layer = BatchNorm(3).eval()
+    with pytest.raises(ValueError, match=r"running_var is -0\.5 in channel 1"):
+        layer.running_var = var
     layer.running_var.copy_(var)
-    with pytest.raises(ValueError, match=r"var is -0\.5 in channel 1"):
-        layer(x)
+    for y in (layer(x), inference(x, ones, ones, ones, var)):
+        assert y.isnan().any(dim=0).tolist() == [False, True, False]
 
 
 def refused_steps():
