@@ -49,7 +49,7 @@ def remember(app, env, docnames):
 
 
 def rewritten(app, env):
-    """After pages are read and numbered: all, if one shows something else than before."""
+    """After pages are read and numbered: all, if one shows something else now."""
     changed = app.seen is not None and app.seen != view(env)
     return list(env.found_docs) if REWRITE or changed else []
 

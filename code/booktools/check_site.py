@@ -2,8 +2,8 @@
 
 Every page is opened 1280 and 390 pixels wide, light and dark, and once from disk
 with JavaScript off. A page fails on a violation that axe finds, a script error, a
-request to another host, sideways scroll, a broken link or anchor, a figure without
-alternative text or size, and too much weight.
+request to another host, sideways scroll, a formula or code that is cut off, a broken
+link or anchor, a figure without alternative text or size, and too much weight.
 """
 
 import gzip
@@ -190,7 +190,19 @@ SETTLED = """async () => {
   for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
 }"""
 CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
-THE_REST = '{rules: {"color-contrast": {enabled: false}}, resultTypes: ["violations"]}'
+THE_REST = """{rules: {"color-contrast": {enabled: false}, "target-size": {enabled: true}},
+  resultTypes: ["violations"]}"""
+# What is wider than its box. On a wide page that is a fault of formulas and code, for
+# there is room; on a narrow one they scroll in their box, which has to show it.
+CUT = """(wide) => [...document.querySelectorAll(".katex-display, main pre")].flatMap((e) => {
+  const [style, kind] = [getComputedStyle(e), e.matches("pre") ? "code" : "formula"];
+  if (e.scrollWidth <= e.clientWidth + 1) return [];
+  const text = (e.querySelector("annotation") ?? e).textContent.trim();
+  const said = `${kind} of ${e.scrollWidth} pixels in ${e.clientWidth}: ${text}`;
+  if (wide) return [`cut off, ${said}`];
+  const shows = style.overflowX === "auto" && style.backgroundImage.includes("gradient");
+  return shows ? [] : [`does not show that it goes on, ${said}`];
+})"""
 
 
 class Visit:
@@ -255,6 +267,8 @@ class Visit:
         if wide > seen:
             self.report(f"scrolls sideways: {wide} pixels in {seen}")
         self.page.evaluate(SETTLED)
+        for problem in self.page.evaluate(CUT, seen >= WIDTHS[0]):
+            self.report(problem)
         for scheme in SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
             self.page.evaluate(SAMPLE)

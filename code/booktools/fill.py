@@ -76,7 +76,8 @@ def _fold(ids):
         link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
         link += nodes.inline("", id, classes=["std", "std-ref"])
         fold += nodes.paragraph("", "", nodes.Text("Evidence: "), link)
-        fold += nodes.literal_block("", kept("codes", codes)[id], language="python")
+        code = kept("codes", codes)[id]
+        fold += nodes.literal_block(code, code, language="python")
     return fold
 
 
