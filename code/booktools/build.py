@@ -25,6 +25,8 @@ FOLDERS = ("chapters", "back", "docs", "code", "_static", "_templates")
 #: Written again, not begun from nothing, when these change.
 PAGES = {".ipynb", ".md"}
 STYLE = ("_static/", "_templates/")
+#: The file that `booktools.pdf` writes; the site offers it if it is of the same book.
+NAME = "batch-normalization.pdf"
 #: Of the environment: what the pages say if it is set.
 VARIABLES = ("BOOK_URL", "BOOK_REPOSITORY", "BOOK_BRANCH", "BOOK_HUB")
 
@@ -42,6 +44,19 @@ def inputs(root: Path) -> dict[str, str]:
     return found | {f"${name}": os.environ.get(name, "") for name in VARIABLES}
 
 
+def digest(found: dict[str, str]) -> str:
+    """One hash of all inputs."""
+    return hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
+
+
+def has_pdf(out: Path, found: dict[str, str]) -> bool:
+    """Whether there is a PDF of the book as it stands."""
+    try:
+        return json.loads((out / "pdf.json").read_text("utf-8")) == digest(found)
+    except (OSError, ValueError):
+        return False
+
+
 def changes(before: dict[str, str], now: dict[str, str]) -> set[str]:
     """Names of what was changed, added or removed."""
     return {name for name in {*before, *now} if before.get(name) != now.get(name)}
@@ -49,8 +64,9 @@ def changes(before: dict[str, str], now: dict[str, str]) -> set[str]:
 
 def is_page(name: str) -> bool:
     """Whether a file is a page or part of one, by its name."""
-    folder = name.partition("/")[0]
-    return Path(name).suffix in PAGES and folder in ("chapters", "back", "README.md")
+    if name.startswith("README.md"):  # with $pdf: whether the first page offers it
+        return True
+    return Path(name).suffix in PAGES and name.startswith(("chapters/", "back/"))
 
 
 def plan(before: dict[str, str], now: dict[str, str]) -> str:
@@ -74,6 +90,7 @@ def build(root: Path, out: Path, *, anew: bool = False) -> int:
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(stamp.read_text("utf-8"))
     now = inputs(root)
+    now["README.md$pdf"] = str(has_pdf(out, now))
     whole = failed if failed.is_dir() else html
     todo = "everything" if anew or not whole.is_dir() else plan(before, now)
     if todo == "nothing" and whole == html:
@@ -88,7 +105,14 @@ def build(root: Path, out: Path, *, anew: bool = False) -> int:
     out.mkdir(parents=True, exist_ok=True)
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
-        status = run_sphinx(root, out, changes(before, now), todo == "style")
+        changed = {name.partition("$")[0] for name in changes(before, now)}
+        offered = NAME if now["README.md$pdf"] == "True" else ""
+        status = run_sphinx(root, out, changed, todo == "style", offered)
+    pdf = html / NAME
+    if offered and html.is_dir():
+        shutil.copyfile(out / NAME, pdf)
+    elif html.is_dir():
+        pdf.unlink(missing_ok=True)
     (out / "log").write_text(said.getvalue(), "utf-8")
     if status:
         print(said.getvalue(), file=sys.stderr)
@@ -100,11 +124,14 @@ def build(root: Path, out: Path, *, anew: bool = False) -> int:
     return 0
 
 
-def run_sphinx(root: Path, out: Path, changed: set[str], rewrite: bool) -> int:
+def run_sphinx(
+    root: Path, out: Path, changed: set[str], rewrite: bool, pdf: str = ""
+) -> int:
     """Build as ``jupyter-book build`` does; return 0 if there was no warning.
 
     changed: files whose pages are read again, whatever their date.
     rewrite: whether all pages are written, because what stands around them changed.
+    pdf: name of the file that the first page offers, if there is one.
     """
     # jsonschema would make 38 grammars of addresses, which takes a second, to check a
     # format that no notebook has.
@@ -117,6 +144,7 @@ def run_sphinx(root: Path, out: Path, changed: set[str], rewrite: bool) -> int:
     from booktools import again
 
     again.CHANGED, again.REWRITE = changed, rewrite
+    again.PDF = pdf
     done = build_sphinx(
         root,
         out / "html",

@@ -190,19 +190,24 @@ SETTLED = """async () => {
   for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
 }"""
 CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
-THE_REST = """{rules: {"color-contrast": {enabled: false}, "target-size": {enabled: true}},
-  resultTypes: ["violations"]}"""
+THE_REST = """{
+  rules: {"color-contrast": {enabled: false}, "target-size": {enabled: true}},
+  resultTypes: ["violations"],
+}"""
 # What is wider than its box. On a wide page that is a fault of formulas and code, for
 # there is room; on a narrow one they scroll in their box, which has to show it.
-CUT = """(wide) => [...document.querySelectorAll(".katex-display, main pre")].flatMap((e) => {
-  const [style, kind] = [getComputedStyle(e), e.matches("pre") ? "code" : "formula"];
-  if (e.scrollWidth <= e.clientWidth + 1) return [];
-  const text = (e.querySelector("annotation") ?? e).textContent.trim();
-  const said = `${kind} of ${e.scrollWidth} pixels in ${e.clientWidth}: ${text}`;
-  if (wide) return [`cut off, ${said}`];
-  const shows = style.overflowX === "auto" && style.backgroundImage.includes("gradient");
-  return shows ? [] : [`does not show that it goes on, ${said}`];
-})"""
+CUT = """(wide) => {
+  const boxes = [...document.querySelectorAll(".katex-display, main pre")];
+  return boxes.flatMap((e) => {
+    const [style, kind] = [getComputedStyle(e), e.matches("pre") ? "code" : "formula"];
+    if (e.scrollWidth <= e.clientWidth + 1) return [];
+    const text = (e.querySelector("annotation") ?? e).textContent.trim();
+    const said = `${kind} of ${e.scrollWidth} pixels in ${e.clientWidth}: ${text}`;
+    if (wide) return [`cut off, ${said}`];
+    const shows = style.overflowX === "auto" && /gradient/.test(style.backgroundImage);
+    return shows ? [] : [`does not show that it goes on, ${said}`];
+  });
+}"""
 
 
 class Visit:
