@@ -40,7 +40,7 @@ div.math .katex-display, .scroll { overflow: hidden; }
 table { font-size: 8.5pt; }
 td, th { overflow-wrap: anywhere; }
 img { break-inside: avoid; }
-ol.chapters { list-style: none; padding: 0; }
+h1 { font-size: 17pt; }  /* in one line: the outline loses the space between two */
 """
 # Runs in the first page: what a page refers to by name gets the page's name before its
 # own, and a link to a page becomes one to the place where it stands here.
@@ -54,6 +54,15 @@ JOIN = """async ([pages, style]) => {
     const doc = new DOMParser().parseFromString(text, "text/html");
     const part = document.createElement("article");
     part.append(...doc.querySelector("main").childNodes);
+    // A formula is read aloud as its source; each colored word of code would be an
+    // object of the file, and all of them half of it.
+    for (const e of part.querySelectorAll(".katex")) {
+      e.setAttribute("role", "img");
+      e.ariaLabel = e.querySelector("annotation").textContent;
+    }
+    for (const e of part.querySelectorAll("pre span:not(.c1)")) {
+      e.replaceWith(...e.childNodes);
+    }
     const gone = ".headerlink, script, form, .guess, .panel, .filter, .katex-mathml";
     for (const e of part.querySelectorAll(gone)) e.remove();
     for (const e of part.querySelectorAll("details")) {
@@ -79,6 +88,7 @@ JOIN = """async ([pages, style]) => {
     parts.push(part);
   }
   main.replaceChildren(...parts);
+  main.normalize();
   for (const name of ["katex/katex.min.css", "explorables/explorables.css"]) {
     const link = Object.assign(document.createElement("link"), {
       rel: "stylesheet", href: `${location.origin}/_static/${name}` });
