@@ -26,6 +26,10 @@ def evidence() -> dict:
 
 def mistakes() -> dict:
     """The parts of the page of mistakes, as Markdown; every program is run for them."""
+    # Programs run in threads that are stopped after a while. PyTorch imports this when
+    # it needs it, and an import that was stopped leaves half a module.
+    import torch.fx.experimental.symbolic_shapes  # noqa: F401
+
     from booktools import mistakes
 
     return mistakes.parts()

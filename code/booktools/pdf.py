@@ -60,9 +60,7 @@ JOIN = """async ([pages, style]) => {
       e.setAttribute("role", "img");
       e.ariaLabel = e.querySelector("annotation").textContent;
     }
-    for (const e of part.querySelectorAll("pre span:not(.c1)")) {
-      e.replaceWith(...e.childNodes);
-    }
+    for (const e of part.querySelectorAll("pre")) e.textContent = e.textContent;
     const gone = ".headerlink, script, form, .guess, .panel, .filter, .katex-mathml";
     for (const e of part.querySelectorAll(gone)) e.remove();
     for (const e of part.querySelectorAll("details")) {
@@ -88,7 +86,6 @@ JOIN = """async ([pages, style]) => {
     parts.push(part);
   }
   main.replaceChildren(...parts);
-  main.normalize();
   for (const name of ["katex/katex.min.css", "explorables/explorables.css"]) {
     const link = Object.assign(document.createElement("link"), {
       rel: "stylesheet", href: `${location.origin}/_static/${name}` });
