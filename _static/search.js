@@ -47,7 +47,10 @@ function search(query) {
     return { record, had, score };
   }).filter((r) => r.had);
   const most = Math.max(0, ...rated.map((r) => r.had));
-  const found = rated.filter((r) => r.had === most).sort((a, b) => b.score - a.score);
+  // A symptom told in words rarely has all of them in one place.
+  const enough = words.length > 2 ? most - 1 : most;
+  const rank = (r) => r.score + 8 * (r.had - most);
+  const found = rated.filter((r) => r.had >= enough).sort((a, b) => rank(b) - rank(a));
   return { words, found: found.map((r) => r.record), every: most === words.length };
 }
 
@@ -88,7 +91,7 @@ function show() {
   }));
   const count = found.length === 1 ? "1 place" : `${found.length} places`;
   said.textContent = !words.length ? ""
-    : `${found.length ? count : "Nothing"} found${every ? "" : ", none with all of these words"}${found.length > MOST ? `; the best ${MOST}:` : "."}`;
+    : `${found.length ? count : "Nothing"} found${every || !found.length ? "" : ", none with all of these words"}${found.length > MOST ? `; the best ${MOST}:` : "."}`;
 }
 
 function move(event) {

@@ -15,6 +15,13 @@ from sphinx import addnodes
 
 FILE = "_static/search-index.js"
 SKIPPED = ("back/solutions/", "back/subjects")  # repeat what stands elsewhere
+GREEK = {
+    **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε"},
+    **{"varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ", "lambda": "λ"},
+    **{"mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ"},
+    **{"chi": "χ", "omega": "ω", "Sigma": "Σ", "Delta": "Δ", "ell": "ℓ"},
+    **{"partial": "∂", "sum": "Σ"},
+}
 PACKED = {"ensure_ascii": False, "separators": (",", ":")}
 # Commands of TeX that say how something looks, not what it is.
 LOOKS = re.compile(
@@ -24,7 +31,7 @@ LOOKS = re.compile(
 
 
 def spoken(tex: str) -> str:
-    r"""A formula as words: ``\hat x_i`` as "hat x i".
+    r"""A formula as words: ``\gamma \hat x_i`` as "γ hat x i".
 
     Parameters
     ----------
@@ -35,7 +42,11 @@ def spoken(tex: str) -> str:
     -------
     str
     """
-    words = re.sub(r"\\([a-zA-Z]+)", r" \1 ", LOOKS.sub(" ", tex))
+    words = re.sub(
+        r"\\([a-zA-Z]+)",
+        lambda found: f" {GREEK.get(found[1], found[1])} ",
+        LOOKS.sub(" ", tex),
+    )
     return " ".join(re.sub(r"[^\w.,=+*/-]|_", " ", words).split())
 
 
@@ -48,7 +59,9 @@ def words(node) -> str:
     if isinstance(node, (nodes.math, nodes.math_block)):
         return f" {spoken(node.astext())} "
     if isinstance(node, nodes.literal_block):
-        return " " + " ".join(dict.fromkeys(re.findall(r"[A-Za-z_]\w{2,}", str(node))))
+        return " " + " ".join(
+            dict.fromkeys(re.findall(r"[A-Za-z_]\w{2,}", node.astext()))
+        )
     if isinstance(node, nodes.Text):
         return str(node)
     text = "".join(map(words, node.children))

@@ -9,7 +9,7 @@ from docutils import nodes
 from PIL import Image
 from pybtex.database import parse_string
 
-from booktools import check_site, site
+from booktools import check_site, find, site
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>A page</title>{head}</head>
@@ -287,3 +287,18 @@ def test_punctuation_stays_with_its_formula():
     assert paragraph.astext() == r"of (x), y and \hat x = (x - \mu) / \sigma."
     (joined,) = paragraph.findall(nodes.inline)
     assert joined.astext() == "(x),"
+
+
+def test_search_reads_formulas_titles_and_claims_and_no_output():
+    code = nodes.literal_block("", "running_mean = x")
+    output = nodes.container("", nodes.literal_block("", "0.5"))
+    output["classes"] = ["cell_output"]
+    claim = nodes.container("", nodes.paragraph("", "", nodes.Text("It holds.")))
+    claim["classes"], claim["ids"] = ["claim", "supported"], ["claim-it-holds"]
+    text = nodes.paragraph("", "The ", nodes.math("", r"\hat x_i"))
+    title = nodes.title("", "", nodes.math("", r"\gamma"), nodes.Text(" learns"))
+    section = nodes.section("", title, text, code, output, claim, ids=["learns"])
+    assert find.records(nodes.section("", section)) == [
+        ("section", "learns", "γ learns", "The hat x i running_mean"),
+        ("claim", "claim-it-holds", "it-holds", "It holds."),
+    ]
