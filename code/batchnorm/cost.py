@@ -149,9 +149,9 @@ def backward(shape, dtype, *, passes=2, relu=False):
     .. math::
 
        \begin{aligned}
-       c_i &= x_i - \mu, \quad B = \sum_i dy_i, \quad P = \sum_i dy_i\,c_i
+       c_i &= x_i - \mu, \; B = \sum_i dy_i, \; P = \sum_i dy_i\,c_i
            &&\text{first reading: } 4 n \\
-       d\gamma &= P v, \quad g = \gamma v, \quad k_1 = B/m, \quad
+       d\gamma &= P v, \; g = \gamma v, \; k_1 = B/m, \;
        k_2 = d\gamma\,v/m &&5 C \\
        dx_i &= g\,(dy_i - k_1 - k_2\,c_i) &&\text{second reading: } 5 n
        \end{aligned}

@@ -60,7 +60,7 @@ def words(node) -> str:
         return f" {spoken(node.astext())} "
     if isinstance(node, nodes.literal_block):
         return " " + " ".join(
-            dict.fromkeys(re.findall(r"[A-Za-z_]\w{2,}", node.astext()))
+            dict.fromkeys(re.findall(r"[A-Za-z_]\w{3,}", node.astext()))
         )
     if isinstance(node, nodes.Text):
         return str(node)
@@ -124,6 +124,8 @@ def records(doctree) -> list[tuple[str, str, str, str]]:
             kind, title, body = "section", words(node[0]), node
         rest = body.children[1:] if kind == "section" else body.children
         text = " ".join(" ".join(map(words, rest)).split())
+        if kind == "function":  # the summary, not all parameters
+            text = text[:600]
         found.append((kind, _name(node), " ".join(title.split()), text))
     return found
 
