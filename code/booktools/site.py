@@ -149,7 +149,7 @@ def hosts(repository: str, branch: str, source: str):
 
 def citation(config, pagename: str, title: str) -> str:
     """BibTeX of a chapter, or of the book for its first page."""
-    book, fields = config.project, {"author": f"{{{config.author}}}"}
+    book, fields = config.html_title, {"author": f"{{{config.author}}}"}
     if pagename == config.root_doc:
         key, kind, fields["title"] = "batch-normalization", "book", book
     else:

@@ -82,7 +82,7 @@ def test_links_of_a_known_repository(monkeypatch):
 
 def test_a_chapter_and_the_book_say_how_to_cite_them():
     config = SimpleNamespace(
-        project="The Book",
+        html_title="The Book",
         author="Someone",
         copyright="2026",
         root_doc="index",
