@@ -2,11 +2,13 @@
 # Options: PYTHON=python3.12   the Python to start from
 #          TORCH=cpu           PyTorch without CUDA (on Linux saves gigabytes)
 #          PORT=8000           where `make serve` serves
+#          CHAPTER=05          the one chapter that `make run` and `make test` are about
 
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?=
 PORT   ?= 8000
+CHAPTER ?=
 
 ifneq ($(words $(VENV)),1)
 $(error VENV is '$(VENV)'; allowed is a path without a space)
@@ -32,7 +34,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve check-site test lint unit notebooks run landing handout lab claims bench matrix lock newest clean
+.PHONY: help setup book serve pdf check-site test lint unit notebooks run landing handout lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -42,23 +44,31 @@ setup: $(READY)  ## make .venv with the exact versions in requirements.txt
 $(READY): requirements.txt
 	@sh code/booktools/setup.sh "$(PYTHON)" "$(VENV)" "$(TORCH)"
 
-# From nothing, because Sphinx keeps the pages of chapters that are gone, and warns of a
-# page only when it reads it. The site is there only if it was built without a warning.
+# The site is there only if it was built without a warning. What has not changed is not
+# built again; without _build it begins from nothing.
 book: $(READY)  ## build the site into _build/html; a warning is an error
-	@rm -rf _build && mkdir _build
-	@"$(BIN)/jupyter-book" build . -n -W --keep-going --quiet >_build/log 2>&1 || \
-	  { cat _build/log >&2; rm -rf _build/html; \
-	    echo "the book was not built; the lines above say why" >&2; exit 1; }
-	@echo "the book is at $(CURDIR)/_build/html/index.html"
+	@$(RUN) booktools.build
 
-serve: book  ## build the site and serve it on 127.0.0.1
-	@echo "the book is at http://127.0.0.1:$(PORT)/ until you press Ctrl-C"
-	@$(RUN) http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+serve: $(READY)  ## serve the site on 127.0.0.1, and build it again when a file changes
+	@$(RUN) booktools.serve --port $(PORT)
+
+pdf: book  ## print the whole book into one PDF, _build/html/batch-normalization.pdf
+	@$(RUN) booktools.pdf
+	@$(RUN) booktools.build
 
 check-site: book  ## open every page in a browser: accessibility, links, weight
 	@$(RUN) booktools.check_site
 
-test: lint unit notebooks book  ## everything CI checks: lint, code, notebooks, build
+ifdef CHAPTER
+ONE := $(wildcard chapters/$(CHAPTER)_*.ipynb)
+test: $(READY)
+	@$(if $(ONE),,echo "there is no chapter $(CHAPTER)" >&2; exit 1)
+	@$(RUN) ruff check $(ONE) && $(RUN) ruff format --check $(ONE)
+	@$(WORKERS) $(RUN) pytest -q -p booktools.nbval_plugin --nbval $(ONE)
+	@$(WORKERS) $(RUN) pytest -q tests/book/test_chapters.py -k $(notdir $(ONE:.ipynb=))
+else
+test: lint unit notebooks book  ## everything CI checks, or one chapter: CHAPTER=05
+endif
 
 lint: $(READY)  ## ruff over code and notebooks; the environment fits together
 	@$(RUN) ruff check .
@@ -71,8 +81,8 @@ unit: $(READY)  ## tests of the code and of the notebooks' form
 notebooks: $(READY)  ## run every chapter and compare all outputs with the stored ones
 	@$(WORKERS) $(RUN) pytest $(XDIST) -q -p booktools.nbval_plugin --nbval chapters
 
-run: $(READY)  ## run every notebook again and store its outputs in normal form
-	@$(WORKERS) $(RUN) booktools.notebooks
+run: $(READY)  ## run every notebook, or one, again and store its outputs
+	@$(WORKERS) $(RUN) booktools.notebooks $(if $(CHAPTER),chapters/$(CHAPTER)_*.ipynb)
 
 landing: $(READY)  ## take the figure of the first page from its chapter again
 	@$(RUN) booktools.landing

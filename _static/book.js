@@ -12,7 +12,7 @@ button.addEventListener("click", () => {
   try { localStorage.theme = root.dataset.theme; } catch { /* storage is off */ }
 });
 
-for (const pre of all(".cell_input pre, div[class*=highlight-]:not(.output) > div > pre")) {
+for (const pre of all(".cite pre, .cell_input pre, div[class*=highlight-]:not(.output) > div > pre")) {
   if (pre.parentNode.querySelector("button.copy")) continue;
   const copy = document.createElement("button");
   copy.className = "copy";

@@ -2,8 +2,9 @@
 
 Every page is opened 1280 and 390 pixels wide, light and dark, and from disk with and
 without JavaScript. A page fails on a violation that axe finds, a script error, a
-request to another host, a policy that would let one pass, sideways scroll, a broken
-link or anchor, a figure without alternative text or size, and too much weight.
+request to another host, a policy that would let one pass, sideways scroll, a formula
+or code that is cut off, a broken link or anchor, a figure without alternative text or
+size, and too much weight.
 """
 
 import gzip
@@ -251,6 +252,20 @@ IDLE = """async () => {
     idle.push("font of the formulas");
   return idle;
 }"""
+# What is wider than its box. On a wide page that is a fault of formulas and code, for
+# there is room; on a narrow one they scroll in their box, which has to show it.
+CUT = """(wide) => {
+  const boxes = [...document.querySelectorAll(".katex-display, main pre")];
+  return boxes.flatMap((e) => {
+    const [style, kind] = [getComputedStyle(e), e.matches("pre") ? "code" : "formula"];
+    if (e.scrollWidth <= e.clientWidth + 1) return [];
+    const text = (e.querySelector("annotation") ?? e).textContent.trim();
+    const said = `${kind} of ${e.scrollWidth} pixels in ${e.clientWidth}: ${text}`;
+    if (wide) return [`cut off, ${said}`];
+    const shows = style.overflowX === "auto" && /gradient/.test(style.backgroundImage);
+    return shows ? [] : [`does not show that it goes on, ${said}`];
+  });
+}"""
 
 
 class Visit:
@@ -332,6 +347,8 @@ class Visit:
         if wide > seen:
             self.report(f"scrolls sideways: {wide} pixels in {seen}")
         self.page.evaluate(SETTLED)
+        for problem in self.page.evaluate(CUT, seen >= WIDTHS[0]):
+            self.report(problem)
         for scheme in SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
             self.page.evaluate(SAMPLE)

@@ -1,20 +1,11 @@
-"""Sphinx extension: the page of evidence, and the fold below each strip of claims.
-
-The page comes from the registry and the ledger of `batchnorm.claims`; the comments
-``% counts``, ``% claims`` and ``% changes`` say where its parts go. In a chapter, the
-cell that shows claims gets a fold with the code that measured them and a link to the
-entry of each.
-"""
+"""The page of evidence, as Markdown from the claims and their ledger."""
 
 import html
 import inspect
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-from docutils import nodes
-from sphinx import addnodes
 
 from batchnorm import claims
 from batchnorm.claims import ledger, moved
@@ -24,11 +15,7 @@ from batchnorm.claims.types import VERDICTS
 from booktools.notebooks import chapters as numbered
 from booktools.notebooks import read
 
-PAGE = "back/evidence"
 UNCONFIRMED = "unconfirmed"  # in place of a verdict
-
-# ---------------------------------------------------------------------------
-# The page
 
 
 def page(records):
@@ -159,6 +146,28 @@ def _entry(claim, kept, earlier):
 
 def _code(claim):
     return inspect.getsource(inspect.unwrap(claim.measure)).rstrip()
+
+
+def codes():
+    """The code that measured each claim, by its id.
+
+    Returns
+    -------
+    dict
+    """
+    return {claim.id: _code(claim) for claim in claims.claims()}
+
+
+def parts():
+    """What stands in the place of each comment of the page.
+
+    Returns
+    -------
+    dict of str
+        Markdown.
+    """
+    records = ledger.read()
+    return {"counts": counts(records), "claims": page(records), "changes": changes()}
 
 
 def _outcome(claim, kept):
@@ -292,53 +301,3 @@ def _changes_of(id):
 def _link(id):
     known = {entry.id for entry in claims.claims()}
     return f"{{ref}}`{id} <claim-{id}>`" if id in known else f"`{id}`"
-
-
-# ---------------------------------------------------------------------------
-# Below the strips of a chapter
-
-
-def fold_code(app, doctree):
-    """Put the code and the entries of the claims that a cell shows below it."""
-    for block in list(doctree.findall(nodes.literal_block)):
-        shown = re.findall(r"claims\.show\(([^)]*)\)", block.astext())
-        ids = re.findall(r'"([\w-]+)"', ",".join(shown))
-        if ids:
-            cell = block
-            while "cell" not in cell.get("classes", ()) and cell.parent is not doctree:
-                cell = cell.parent
-            cell.parent.insert(cell.parent.index(cell) + 1, _fold(ids))
-
-
-def _fold(ids):
-    fold = nodes.admonition("", classes=["dropdown"])
-    fold += nodes.title("", "How this was measured")
-    for id in ids:
-        options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
-        link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
-        link += nodes.inline("", id, classes=["std", "std-ref"])
-        fold += nodes.paragraph("", "", nodes.Text("Evidence: "), link)
-        fold += nodes.literal_block("", _code(claims.get(id)), language="python")
-    return fold
-
-
-# ---------------------------------------------------------------------------
-# Sphinx
-
-
-def read_page(app, docname, source):
-    """Put the entries where the page's comment stands."""
-    if docname != PAGE:
-        return
-    records = ledger.read()
-    parts = {"counts": counts(records), "claims": page(records), "changes": changes()}
-    for mark, text in parts.items():
-        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
-    for path in (ledger.FILE, *Path(claims.__file__).parent.glob("*.py")):
-        app.env.note_dependency(str(path))
-
-
-def setup(app):
-    app.connect("source-read", read_page)
-    app.connect("doctree-read", fold_code)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

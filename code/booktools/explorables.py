@@ -13,12 +13,15 @@ import argparse
 import html
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from docutils import nodes
 
-from batchnorm.explorables import EXPLORABLES
-from batchnorm.explorables.kinds import WIDTH, Choice, Explorable, Range
+from booktools.kept import kept
 from booktools.notebooks import ROOT
+
+if TYPE_CHECKING:  # the package imports PyTorch: only where it is used
+    from batchnorm.explorables.kinds import Explorable, Range
 
 VECTORS = ROOT / "tests" / "site" / "vectors"
 FOLDER = "explorables"  # below _static
@@ -28,7 +31,7 @@ DATA_KIB = 30
 # Markup
 
 
-def around(figure: Explorable) -> tuple[str, str]:
+def around(figure: "Explorable") -> tuple[str, str]:
     """HTML before and after the static picture."""
     before = (
         f'<div class="explorable" id="try-{figure.name}" '
@@ -45,7 +48,7 @@ def around(figure: Explorable) -> tuple[str, str]:
     return before, after
 
 
-def _question(figure: Explorable) -> str:
+def _question(figure: "Explorable") -> str:
     guess = figure.guess
     options = "".join(
         f'<label><input type="radio" name="{figure.name}-guess" value="{i}" required> '
@@ -61,7 +64,9 @@ def _question(figure: Explorable) -> str:
     )
 
 
-def _controls(figure: Explorable) -> str:
+def _controls(figure: "Explorable") -> str:
+    from batchnorm.explorables.kinds import Choice
+
     groups: dict[str, list[str]] = {}
     for control in figure.controls:
         write = _choice if isinstance(control, Choice) else _range
@@ -82,7 +87,7 @@ def _controls(figure: Explorable) -> str:
     )
 
 
-def _query(figure: Explorable, changes: dict) -> str:
+def _query(figure: "Explorable", changes: dict) -> str:
     """The part of an address that sets a state."""
     usual = figure.default
     return html.escape(
@@ -90,7 +95,7 @@ def _query(figure: Explorable, changes: dict) -> str:
     )
 
 
-def _range(figure: str, control: Range) -> str:
+def _range(figure: str, control: "Range") -> str:
     name = f"{figure}-{control.name}"
     return (
         f'<div class="control"><label for="{name}">{html.escape(control.label)}</label>'
@@ -102,7 +107,7 @@ def _range(figure: str, control: Range) -> str:
     )
 
 
-def _choice(figure: str, control: Choice) -> str:
+def _choice(figure: str, control) -> str:
     options = "".join(
         f'<label><input type="radio" name="{figure}-{control.name}" value="{value}" '
         f'data-control="{control.name}" autocomplete="off"'
@@ -117,8 +122,10 @@ def _choice(figure: str, control: Choice) -> str:
     )
 
 
-def data(figure: Explorable) -> str:
+def data(figure: "Explorable") -> str:
     """What the script needs, as JSON that can stand in a page."""
+    from batchnorm.explorables.kinds import WIDTH
+
     guess = figure.guess
     needed = {
         "width": WIDTH,
@@ -138,6 +145,8 @@ def data(figure: Explorable) -> str:
 
 
 def _needed(control) -> dict:
+    from batchnorm.explorables.kinds import Choice
+
     if isinstance(control, Choice):
         return {
             "name": control.name,
@@ -154,6 +163,13 @@ def _needed(control) -> dict:
 # The page
 
 
+def markup() -> dict[str, tuple[str, str]]:
+    """HTML around the static picture of each explorable, by its name."""
+    from batchnorm.explorables import EXPLORABLES
+
+    return {name: around(figure) for name, figure in EXPLORABLES.items()}
+
+
 def wrap(app, doctree) -> None:
     """Put the markup of an explorable around the picture of its cell."""
     for cell in list(doctree.findall(nodes.container)):
@@ -162,7 +178,7 @@ def wrap(app, doctree) -> None:
         if name is None:
             continue
         for image in list(cell.findall(nodes.image)):
-            before, after = around(EXPLORABLES[name])
+            before, after = kept("explorables", markup)[name]
             image["classes"].append("no-scaled-link")  # a link under the drawing
             at = image.parent.index(image)
             image.parent[at : at + 1] = [_raw(before), image, _raw(after)]
@@ -183,7 +199,10 @@ def files(doctree) -> set[str]:
 def setup(app):
     app.connect("doctree-read", wrap)
     app.add_css_file(f"{FOLDER}/explorables.css")
-    for name in ("core", *EXPLORABLES):  # in this order, at the end of the page
+    for name in (
+        "core",
+        *kept("explorables", markup),
+    ):  # in this order, at the end of the page
         app.add_js_file(f"{FOLDER}/{name}.js")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -192,7 +211,7 @@ def setup(app):
 # Vectors
 
 
-def vectors(figure: Explorable) -> list[dict]:
+def vectors(figure: "Explorable") -> list[dict]:
     """States of a figure: its numbers, the places of what is drawn, its sentence."""
     found = []
     for state in figure.states():
@@ -214,6 +233,8 @@ def as_text(found: list[dict]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the vectors of the figures named, or of all."""
+    from batchnorm.explorables import EXPLORABLES
+
     parser = argparse.ArgumentParser(prog="python -m booktools.explorables")
     parser.add_argument("names", nargs="*", help="default: all")
     for name in parser.parse_args(argv).names or EXPLORABLES:

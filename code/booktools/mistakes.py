@@ -1,19 +1,15 @@
-"""Sphinx extension: the page of planted mistakes, and the outcome of the trial.
+"""The page of planted mistakes, and the outcome of the trial, as Markdown.
 
 The numbers and verdicts come from running every planted mistake, every pair, every
-right program and every public check while the page is read. The comments ``% counts``,
-``% public``, ``% trial``, ``% plan`` and ``% matrix`` say where they go.
+right program and every public check.
 """
 
 import functools
 import re
-from pathlib import Path
 
-from batchnorm import exercises
 from batchnorm.exercises import matrix, messages, public, trial
 from booktools.notebooks import ROOT
 
-PAGE = "back/mistakes"
 PLAN = ROOT / "docs" / "trial.md"
 
 
@@ -215,32 +211,19 @@ def plan():
     return text.partition("\n\n")[2].rstrip()
 
 
-# ---------------------------------------------------------------------------
-# Sphinx
+def parts():
+    """What stands in the place of each comment of the page.
 
-
-def read_page(app, docname, source):
-    """Put the results where the page's comments stand."""
-    if docname == "back/evidence":
-        source[0] = source[0].replace("\n% trial\n", f"\n{outcome()}\n")
-        app.env.note_dependency(str(trial.RECORD))
-    if docname != PAGE:
-        return
-    parts = {
-        "counts": counts,
-        "public": compared,
-        "trial": outcome,
-        "plan": plan,
-        "programs": details,
-        "matrix": table,
+    Returns
+    -------
+    dict of str
+        Markdown.
+    """
+    return {
+        "counts": counts(),
+        "public": compared(),
+        "trial": outcome(),
+        "plan": plan(),
+        "programs": details(),
+        "matrix": table(),
     }
-    for mark, make in parts.items():
-        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{make()}\n")
-    package = Path(exercises.__file__).parent
-    for path in (PLAN, trial.RECORD, *package.rglob("*.py")):
-        app.env.note_dependency(str(path))
-
-
-def setup(app):
-    app.connect("source-read", read_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

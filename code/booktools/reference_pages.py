@@ -11,6 +11,7 @@ import re
 from docutils import nodes
 from sphinx import addnodes
 
+from booktools.kept import kept
 from booktools.notebooks import notebooks
 
 MODULES = (
@@ -52,6 +53,12 @@ def members(module):
             continue
         if hasattr(module, "__all__") or thing.__module__ == module.__name__:
             yield name, thing
+
+
+def documented():
+    """Every module and name that the API reference documents, by the name."""
+    pairs = [(module, name) for module in MODULES for name, _ in members(module)]
+    return sorted(pairs, key=lambda pair: ".".join(pair).lower())
 
 
 def _documented(thing):
@@ -98,8 +105,7 @@ def fill_index(app, doctree, docname):
     code = [_own_text(section, nodes.literal_block) for _, section in listed]
     imported = {chapter: _imports(app.env.get_doctree(chapter)) for chapter in chapters}
     names = nodes.bullet_list()
-    documented = [(m, name) for m in MODULES for name, _ in members(m)]
-    for module, name in sorted(documented, key=lambda pair: ".".join(pair).lower()):
+    for module, name in kept("documented", documented):
         full = f"batchnorm.{module}.{name}"
         if module == "figures":  # what draws is in every section
             continue
@@ -108,7 +114,8 @@ def fill_index(app, doctree, docname):
             pattern = rf"\b{re.escape(module)}\.{name}\("
             if full in imported[chapter]:
                 pattern += rf"|(?<![\w.]){name}\("
-            counts.append(len(re.findall(pattern, text)))
+            # To look for the name first takes a tenth of the time.
+            counts.append(f"{name}(" in text and len(re.findall(pattern, text)))
         if any(counts):
             home, word = (
                 uri(python[full].docname, full),
@@ -179,7 +186,12 @@ def _uses(word, sections, prose):
     """How often each section says a word or links to it."""
     pattern = re.compile(rf"\b{re.escape(word)}(s|es)?\b", re.IGNORECASE)
     own = [prose[id(section)] for _, section in sections]
-    return [len(pattern.findall(text)) + terms.count(word) for text, terms in own]
+    # To look for the word first takes a tenth of the time.
+    return [
+        (word.lower() in text.lower() and len(pattern.findall(text)))
+        + terms.count(word)
+        for text, terms in own
+    ]
 
 
 def _entry(word, home, sections, uri):

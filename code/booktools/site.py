@@ -4,7 +4,8 @@ A page is `_templates/layout.html` with `_static/book.css`; it loads what it use
 and nothing from another host. `markup` and `katex` write its text. Addresses are not
 written down anywhere: where the book is published, ``BOOK_URL`` is the address of the
 site and ``BOOK_REPOSITORY`` that of the repository, and only there appear the
-canonical addresses, social cards and links that need them.
+canonical addresses, social cards and links that need them. ``BOOK_BRANCH`` is the
+branch, and ``BOOK_HUB`` the address of a JupyterHub.
 """
 
 import base64
@@ -14,11 +15,12 @@ import io
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 from docutils import nodes
 from PIL import Image
 
-from booktools import explorables
+from booktools import again, explorables
 
 # Fonts of every formula, of every page. They are asked for before the style sheet is
 # read, formulas first: a formula moves when its font comes late, text does not.
@@ -129,13 +131,50 @@ def links(source: str, download: str) -> list[tuple[str, str, bool]]:
     repository = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")
     branch = os.environ.get("BOOK_BRANCH", "main")
     if repository and source:
-        github = repository.removeprefix("https://github.com/")
-        if notebook and github != repository:
-            hub = f"https://mybinder.org/v2/gh/{github}/{branch}"
-            actions.append(("Run on Binder", f"{hub}?urlpath=lab/tree/{source}", False))
-        actions.append(("Edit", f"{repository}/edit/{branch}/{source}", False))
+        if notebook:
+            actions += [(*run, False) for run in hosts(repository, branch, source)]
+        change = f"{repository}/edit/{branch}/{source}"
+        actions.append(("Suggest a change", change, False))
         actions.append(("Report a problem", f"{repository}/issues/new", False))
     return actions
+
+
+def hosts(repository: str, branch: str, source: str):
+    """Yield label and address of each place where a notebook can be run.
+
+    Binder and Colab take it from GitHub. A JupyterHub, whose address is ``BOOK_HUB``,
+    takes it from anywhere with nbgitpuller.
+    """
+    github = repository.removeprefix("https://github.com/")
+    if github != repository:
+        hub = f"https://mybinder.org/v2/gh/{github}/{branch}"
+        yield "Run on Binder", f"{hub}?urlpath=lab/tree/{source}"
+        colab = "https://colab.research.google.com/github"
+        yield "Run on Colab", f"{colab}/{github}/blob/{branch}/{source}"
+    hub = os.environ.get("BOOK_HUB", "").rstrip("/")
+    if hub:
+        folder = repository.rpartition("/")[2]
+        query = {"repo": repository, "branch": branch}
+        query["urlpath"] = f"lab/tree/{folder}/{source}"
+        yield (
+            "Run on JupyterHub",
+            f"{hub}/hub/user-redirect/git-pull?{urlencode(query)}",
+        )
+
+
+def citation(config, pagename: str, title: str) -> str:
+    """BibTeX of a chapter, or of the book for its first page."""
+    book, fields = config.html_title, {"author": f"{{{config.author}}}"}
+    if pagename == config.root_doc:
+        key, kind, fields["title"] = "batch-normalization", "book", book
+    else:
+        key = f"batch-normalization-{pagename.rpartition('/')[2].partition('_')[0]}"
+        kind, fields["title"], fields["booktitle"] = "incollection", title, book
+    fields["year"] = config.copyright
+    if config.html_baseurl:
+        fields["url"] = f"{config.html_baseurl}{pagename}.html"
+    lines = [f"  {name} = {{{text}}}" for name, text in fields.items()]
+    return f"@{kind}{{{key},\n" + ",\n".join(lines) + "\n}"
 
 
 def use(context, doctree) -> None:
@@ -175,6 +214,11 @@ def page(app, pagename, templatename, context, doctree) -> None:
         source = "README.md"
     context["description"] = describe(doctree)
     context["actions"] = links(source, download)
+    if pagename == app.config.root_doc and again.PDF:
+        context["actions"].insert(0, ("The book as a PDF", again.PDF, True))
+    if pagename == app.config.root_doc or pagename.startswith("chapters/"):
+        title = " ".join(app.env.titles[pagename].astext().split())
+        context["citation"] = citation(app.config, pagename, title)
     several = app.env.toc_num_entries[pagename] > 2
     context["local_toc"] = context["toc"] if several else ""
 
@@ -186,6 +230,8 @@ def shrink(path: Path, limit: int = FIGURE_BYTES) -> None:
     method is the one that keeps flat areas flat, and white white.
     """
     with Image.open(path) as image:
+        if image.mode == "P" and path.stat().st_size <= limit:
+            return  # by an earlier build
         picture = image.convert("RGB")
     for colors in (256, 128, 64, 32):
         packed = io.BytesIO()

@@ -6,6 +6,7 @@ solution, unfolded, with the stored outputs. ``% solutions`` says where they go,
 stands a link to its page, and on the page a link to each exercise.
 """
 
+import functools
 import posixpath
 import re
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ def exercises(path):
     -------
     list of Exercise
     """
+    return _exercises(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _exercises(path, _date):
     found, open_part = [], None
     for cell in read(path).cells:
         if cell.cell_type == "code":
@@ -186,6 +192,11 @@ def title(path):
     -------
     tuple of str
     """
+    return _title(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _title(path, _date):
     head = re.match(r"\((ch-[\w-]+)\)=\n# (.+)", read(path).cells[0].source)
     return head[2], head[1]
 

@@ -12,7 +12,7 @@ from batchnorm import claims
 from batchnorm.claims import ledger, moved, types
 from batchnorm.claims.registry import chapter, references
 from batchnorm.datasets import REPORTED_SHEETS, SHEETS, TUNING_SHEETS
-from booktools import evidence
+from booktools import evidence, fill
 from booktools.notebooks import ROOT, chapters, read
 
 PAGE = (ROOT / "back" / "evidence.md").read_text(encoding="utf-8")
@@ -184,7 +184,7 @@ def test_the_code_of_each_claim_that_a_cell_shows_is_folded_below_it():
     cell += nodes.literal_block("", 'claims.show("sigmoid-steps", "tanh-steps")')
     document += cell
     document += nodes.paragraph("", "after")
-    evidence.fold_code(None, document)
+    fill.fold_code(None, document)
     fold = document[1]
     links = [n["reftarget"] for n in fold.findall(nodes.Element) if "reftarget" in n]
     assert links == ["claim-sigmoid-steps", "claim-tanh-steps"]
@@ -197,7 +197,7 @@ def test_the_code_of_each_claim_that_a_cell_shows_is_folded_below_it():
 def test_a_cell_without_claims_has_no_fold():
     document = nodes.container()
     document += nodes.literal_block("", "claims.get(id)")
-    evidence.fold_code(None, document)
+    fill.fold_code(None, document)
     assert len(document) == 1
 
 

@@ -52,6 +52,9 @@ White noise.
 .. figure:: dark.png
    :alt: A photograph.
 
+.. image:: strip.png
+   :alt: A strip with a wide region.
+
 .. [A] A source, of [B]_.
 .. [B] Another, of [A]_.
 """
@@ -67,6 +70,8 @@ def page(tmp_path_factory):
     drawing.paste("#0072B2", (100, 100, 300, 200))
     drawing.save(folder / "drawing.png")
     Image.new("L", (100, 100), 30).save(folder / "dark.png")
+    drawing.paste("#e5f3fb", (0, 0, 1200, 600))  # a region of what is of interest
+    drawing.save(folder / "strip.png")
     command = [
         sys.executable,
         "-m",
@@ -134,6 +139,6 @@ def test_an_image_without_a_width_is_shown_at_half_its_pixels(page):
 
 def test_a_drawing_is_inverted_in_the_dark_unless_its_text_names_a_shade(page):
     kinds = [re.search(r'class="(\w+)"', image)[1] for image in images(page)]
-    blue, gray_caption, black, before_white_text, photograph = kinds
-    assert blue == before_white_text == "drawing"
+    blue, gray_caption, black, before_white_text, photograph, strip = kinds
+    assert blue == before_white_text == strip == "drawing"
     assert gray_caption == black == photograph == "picture"

@@ -2,12 +2,14 @@
 
 import os
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from docutils import nodes
 from PIL import Image
+from pybtex.database import parse_string
 
-from booktools import check_site, site
+from booktools import check_site, find, site
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>A page</title>{head}</head>
@@ -54,12 +56,50 @@ def test_links_of_a_known_repository(monkeypatch):
     monkeypatch.setenv("BOOK_REPOSITORY", "https://github.com/someone/book/")
     monkeypatch.setenv("BOOK_BRANCH", "next")
     found = {label: address for label, address, _ in site.links("c/a.ipynb", "x")}
-    assert found["Edit"] == "https://github.com/someone/book/edit/next/c/a.ipynb"
+    assert found["Suggest a change"] == (
+        "https://github.com/someone/book/edit/next/c/a.ipynb"
+    )
     assert found["Run on Binder"].endswith(
         "gh/someone/book/next?urlpath=lab/tree/c/a.ipynb"
     )
+    assert found["Run on Colab"].endswith("/github/someone/book/blob/next/c/a.ipynb")
+    assert "Run on JupyterHub" not in found
     monkeypatch.setenv("BOOK_REPOSITORY", "https://git.example/someone/book")
-    assert "Run on Binder" not in {label for label, *_ in site.links("c/a.ipynb", "x")}
+    monkeypatch.setenv("BOOK_HUB", "https://hub.example/")
+    found = {label: address for label, address, _ in site.links("c/a.ipynb", "x")}
+    assert "Run on Binder" not in found
+    assert "Run on Colab" not in found
+    hub = urlsplit(found["Run on JupyterHub"])
+    assert hub.netloc == "hub.example"
+    assert parse_qs(hub.query) == {
+        "repo": ["https://git.example/someone/book"],
+        "branch": ["next"],
+        "urlpath": ["lab/tree/book/c/a.ipynb"],
+    }
+    pages = {label for label, *_ in site.links("back/notation.md", "x")}
+    assert pages == {"Suggest a change", "Report a problem"}
+
+
+def test_a_chapter_and_the_book_say_how_to_cite_them():
+    config = SimpleNamespace(
+        html_title="The Book",
+        author="Someone",
+        copyright="2026",
+        root_doc="index",
+        html_baseurl="https://book.example/",
+    )
+    text = site.citation(config, "chapters/05_graph", "Node by node")
+    parsed = parse_string(text, "bibtex").entries["batch-normalization-05"]
+    assert parsed.type == "incollection"
+    assert parsed.fields["title"] == "Node by node"
+    assert parsed.fields["booktitle"] == "The Book"
+    assert parsed.fields["url"] == "https://book.example/chapters/05_graph.html"
+    config.html_baseurl = ""
+    book = parse_string(site.citation(config, "index", "x"), "bibtex")
+    assert book.entries["batch-normalization"].fields == {
+        "title": "The Book",
+        "year": "2026",
+    }
 
 
 def test_images_shrink_below_the_limit_and_keep_their_size(tmp_path):
@@ -175,7 +215,31 @@ PLANTED = {
     ),
     "theme": ("", '<button class="theme">Dark</button>', "theme switch does nothing"),
     "copy": ("", '<button class="copy">Copy</button>', "copy button does nothing"),
+    "formula that does not show that it goes on": (
+        "<style>.katex-display { display: block; overflow: auto; width: 9rem }</style>",
+        '<span class="katex-display" tabindex="0">a=bbbbbbbbbbbbbbbbbbbbbbbbbbb</span>',
+        "does not show that it goes on, formula",
+    ),
 }
+CUT = {
+    "formula": '<span class="katex-display">a=bbbbbbbbbbbbbbbbbbbbbbbbbbb</span>',
+    "code": "<pre>a = bbbbbbbbbbbbbbbbbbbbbbbbbbb</pre>",
+}
+
+
+@pytest.mark.parametrize("what", CUT)
+def test_what_is_cut_off_on_a_wide_page_is_found(browser, tmp_path, what):
+    style = "<style>.katex-display, pre { display: block; overflow: auto; width: 9rem }"
+    head = f'<link rel="icon" href="data:,">{style}</style>'
+    (tmp_path / "a.html").write_text(PAGE.format(head=head, body=CUT[what]))
+    with (
+        check_site.serve(tmp_path) as origin,
+        check_site.Visit(
+            browser, f"{origin}/a.html", viewport={"width": 1280, "height": 900}
+        ) as visit,
+    ):
+        visit.check()
+    assert any(f"cut off, {what} of" in problem for problem in visit.problems)
 
 
 @pytest.mark.parametrize("name", ["none", *PLANTED])
@@ -240,3 +304,18 @@ def test_punctuation_stays_with_its_formula():
     assert paragraph.astext() == r"of (x), y and \hat x = (x - \mu) / \sigma."
     (joined,) = paragraph.findall(nodes.inline)
     assert joined.astext() == "(x),"
+
+
+def test_search_reads_formulas_titles_and_claims_and_no_output():
+    code = nodes.literal_block("", "running_mean = x")
+    output = nodes.container("", nodes.literal_block("", "0.5"))
+    output["classes"] = ["cell_output"]
+    claim = nodes.container("", nodes.paragraph("", "", nodes.Text("It holds.")))
+    claim["classes"], claim["ids"] = ["claim", "supported"], ["claim-it-holds"]
+    text = nodes.paragraph("", "The ", nodes.math("", r"\hat x_i"))
+    title = nodes.title("", "", nodes.math("", r"\gamma"), nodes.Text(" learns"))
+    section = nodes.section("", title, text, code, output, claim, ids=["learns"])
+    assert find.records(nodes.section("", section)) == [
+        ("section", "learns", "γ learns", "The hat x i running_mean"),
+        ("claim", "claim-it-holds", "it-holds", "It holds."),
+    ]

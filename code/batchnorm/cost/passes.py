@@ -17,11 +17,11 @@ def forward(shape, dtype, *, passes=2, relu=False):
        \begin{aligned}
        d_i &= x_i - a, \qquad S = \sum_i d_i, \qquad Q = \sum_i d_i^2
            &&\text{first reading: } 4 n \\
-       \mu &= a + S/m, \quad \sigma^2 = Q/m - (S/m)^2, \quad
-       v = 1/\sqrt{\sigma^2 + \epsilon}, \quad \gamma v &&9 C \\
+       \mu &= a + S/m, \quad \sigma^2 = Q/m - (S/m)^2, \\
+       v &= 1/\sqrt{\sigma^2 + \epsilon}, \quad \gamma v &&9 C \\
        y_i &= (x_i - \mu)\,(\gamma v) + \beta &&\text{second reading: } 3 n \\
-       r_\mu &\leftarrow r_\mu + w (\mu - r_\mu), \quad
-       r_\sigma \leftarrow r_\sigma + w (\tfrac{m}{m-1} \sigma^2 - r_\sigma) &&7 C
+       r_\mu &\leftarrow r_\mu + w (\mu - r_\mu), \\
+       r_\sigma &\leftarrow r_\sigma + w (\tfrac{m}{m-1} \sigma^2 - r_\sigma) &&7 C
        \end{aligned}
 
     Reads passes·n activations and 4 C numbers per channel (gamma, beta, two running
@@ -95,9 +95,9 @@ def backward(shape, dtype, *, passes=2, relu=False):
     .. math::
 
        \begin{aligned}
-       c_i &= x_i - \mu, \qquad B = \sum_i dy_i, \qquad P = \sum_i dy_i\,c_i
+       c_i &= x_i - \mu, \; B = \sum_i dy_i, \; P = \sum_i dy_i\,c_i
            &&\text{first reading: } 4 n \\
-       d\gamma &= P v, \quad g = \gamma v, \quad k_1 = B/m, \quad
+       d\gamma &= P v, \; g = \gamma v, \; k_1 = B/m, \;
        k_2 = d\gamma\,v/m &&5 C \\
        dx_i &= g\,(dy_i - k_1 - k_2\,c_i) &&\text{second reading: } 5 n
        \end{aligned}

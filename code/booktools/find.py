@@ -1,0 +1,196 @@
+"""Sphinx extension: what the search of the site looks through.
+
+One record for each section, claim, word of the glossary and function: its title, its
+place and its words. Sphinx's own index knows pages only, and no symbols. The script
+`_static/search.js` searches the records; a formula is written there as it is read, so
+that γ, gamma and a formula that has it are the same.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+
+FILE = "_static/search-index.js"
+SKIPPED = ("back/solutions/", "back/subjects")  # repeat what stands elsewhere
+GREEK = {
+    **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε"},
+    **{"varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ", "lambda": "λ"},
+    **{"mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ"},
+    **{"chi": "χ", "omega": "ω", "Sigma": "Σ", "Delta": "Δ", "ell": "ℓ"},
+    **{"partial": "∂", "sum": "Σ"},
+}
+PACKED = {"ensure_ascii": False, "separators": (",", ":")}
+# Commands of TeX that say how something looks, not what it is.
+LOOKS = re.compile(
+    r"\\(mathcal|mathrm|mathbf|mathbb|text|operatorname|left|right|[bB]igg?[lr]?|quad"
+    r"|qquad|begin|end|aligned|frac|tfrac|dfrac|label|nonumber)\b|aligned|cases"
+)
+
+
+def spoken(tex: str) -> str:
+    r"""A formula as words: ``\gamma \hat x_i`` as "γ hat x i".
+
+    Parameters
+    ----------
+    tex : str
+        TeX.
+
+    Returns
+    -------
+    str
+    """
+    words = re.sub(
+        r"\\([a-zA-Z]+)",
+        lambda found: f" {GREEK.get(found[1], found[1])} ",
+        LOOKS.sub(" ", tex),
+    )
+    return " ".join(re.sub(r"[^\w.,=+*/-]|_", " ", words).split())
+
+
+def words(node) -> str:
+    """Text of a node without what stands in records of its own."""
+    if _has_record(node) or isinstance(node, (nodes.raw, nodes.comment, nodes.target)):
+        return ""
+    if "cell_output" in _classes(node) or _is_code_of_claim(node):
+        return ""
+    if isinstance(node, (nodes.math, nodes.math_block)):
+        return f" {spoken(node.astext())} "
+    if isinstance(node, nodes.literal_block):
+        return " " + " ".join(
+            dict.fromkeys(re.findall(r"[A-Za-z_]\w{3,}", node.astext()))
+        )
+    if isinstance(node, nodes.Text):
+        return str(node)
+    text = "".join(map(words, node.children))
+    alone = isinstance(node, nodes.TextElement) and not isinstance(node, nodes.Inline)
+    return f" {text} " if alone else text
+
+
+def _has_record(node) -> bool:
+    if isinstance(node, nodes.section):
+        return isinstance(node[0], nodes.title)
+    kinds = (nodes.definition_list_item, addnodes.desc)
+    return _is_claim(node) or (isinstance(node, kinds) and bool(_name(node)))
+
+
+def _is_claim(node) -> bool:
+    return "claim" in _classes(node)
+
+
+def _classes(node):
+    return node.get("classes", ()) if isinstance(node, nodes.Element) else ()
+
+
+def _is_code_of_claim(node) -> bool:
+    """Whether a block folds away the code of a claim, which stands there anyway."""
+    if "dropdown" not in _classes(node):
+        return False
+    return node[0].astext().startswith(("How this was measured", "Code of"))
+
+
+def _name(node) -> str:
+    """The anchor of a record."""
+    if isinstance(node, (nodes.definition_list_item, addnodes.desc)):
+        node = node[0]
+    if not node.get("ids") and _is_claim(node):
+        before = node.previous_sibling()
+        return before["refid"] if isinstance(before, nodes.target) else ""
+    return node["ids"][0] if node.get("ids") else ""
+
+
+def records(doctree) -> list[tuple[str, str, str, str]]:
+    """Kind, anchor, title and words of each part of a page.
+
+    Parameters
+    ----------
+    doctree : nodes.document
+
+    Returns
+    -------
+    list of tuple of str
+    """
+    found = []
+    for node in doctree.findall(_has_record):
+        if _is_claim(node):
+            kind, title, body = "claim", _name(node).removeprefix("claim-"), node
+        elif isinstance(node, nodes.definition_list_item):
+            kind, title, body = "term", node[0].astext(), node[-1]
+        elif isinstance(node, addnodes.desc):
+            kind, title, body = "function", node[0].get("fullname", ""), node[-1]
+        else:
+            kind, title, body = "section", words(node[0]), node
+        rest = body.children[1:] if kind == "section" else body.children
+        text = " ".join(" ".join(map(words, rest)).split())
+        if kind == "function":  # the summary, not all parameters
+            text = text[:600]
+        found.append((kind, _name(node), " ".join(title.split()), text))
+    return found
+
+
+# ---------------------------------------------------------------------------
+# Sphinx
+
+
+def remember(app, doctree):
+    """When a page is read: keep its records."""
+    docname = app.env.docname
+    if not docname.startswith(SKIPPED):
+        _kept(app.env)[docname] = records(doctree)
+
+
+def _kept(env) -> dict:
+    if not hasattr(env, "book_records"):
+        env.book_records = {}
+    return env.book_records
+
+
+def forget(app, env, docname):
+    _kept(env).pop(docname, None)
+
+
+def merge(app, env, docnames, other):
+    _kept(env).update({name: _kept(other)[name] for name in docnames})
+
+
+def begin(app):
+    """Leave Sphinx's own index out."""
+    app.builder.search = False
+
+
+def page(app):
+    yield "search", {}, "search.html"
+
+
+def write(app, exception) -> None:
+    """Write the records of all pages, in the order of the book."""
+    if exception is not None or app.builder.format != "html":
+        return
+    env, lines = app.env, []
+    for docname in _in_order(env, app.config.root_doc):
+        title = env.titles[docname].astext()
+        for kind, anchor, name, text in _kept(env).get(docname, ()):
+            address = f"{app.builder.get_target_uri(docname)}#{anchor}"
+            lines.append(json.dumps([kind, address, title, name, text], **PACKED))
+    path = Path(app.outdir, FILE)
+    path.parent.mkdir(exist_ok=True)
+    text = ",\n".join(lines)
+    path.write_text(f"window.RECORDS = [\n{text}\n];\n", "utf-8")
+
+
+def _in_order(env, docname):
+    yield docname
+    for child in env.toctree_includes.get(docname, ()):
+        yield from _in_order(env, child)
+
+
+def setup(app):
+    app.connect("builder-inited", begin)
+    app.connect("doctree-read", remember, priority=800)
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
+    app.connect("html-collect-pages", page)
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
