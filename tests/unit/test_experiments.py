@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED, above, within
-from batchnorm.experiments import chosen, conv, recorded, runs
+from batchnorm.experiments import chosen, conv, dense, recorded, runs
 from batchnorm.experiments.findings import Finding, judge, ratio_of_steps, steps
 from batchnorm.experiments.recorded import Cell, Recorded, carry_out, values
 
@@ -96,17 +96,12 @@ def test_arms_are_chosen_by_their_score_and_an_edge_is_told(tuned):
     assert chosen.edges(data, ["batch"], "early") == ["batch"]
 
 
-def measure(seeds, device, *, factor):
-    """A number a seed."""
-    return {"number": factor * np.array(seeds)}
-
-
 def cells(folder):
     """Two, one on fewer seeds."""
     return {"a": Cell({"factor": 1}), "b": Cell({"factor": 2}, 3)}
 
 
-RUN = Recorded("tiny", "Numbers.", measure, cells, seeds=7, block=2)
+RUN = Recorded("tiny", "Numbers.", dense.trained, cells, seeds=7, block=2)
 
 
 def test_tasks_are_blocks_of_the_seeds_that_the_definition_draws(tmp_path):
@@ -140,7 +135,7 @@ def test_a_file_is_whole_only_as_long_as_its_definition_stands(tmp_path):
     RUN.write([{"cell": "a", "seeds": [1, 2], "number": [1, 2]}], tmp_path)
     assert RUN.whole(tmp_path)
     assert values(RUN.load(tmp_path), "a", "number").tolist() == [1, 2]
-    other = Recorded("tiny", "Numbers.", measure, cells, seeds=8, block=2)
+    other = Recorded("tiny", "Numbers.", dense.trained, cells, seeds=8, block=2)
     assert not other.whole(tmp_path)
 
 
