@@ -1,4 +1,4 @@
-"""Claims on a cluster of two workers, on one that loses a worker, and killed halfway."""
+"""Claims on a cluster, on one that loses a worker, or killed halfway."""
 
 import json
 import os

@@ -11,7 +11,7 @@ settings of the two are run, ten seeds each.
 Source: Ioffe and Szegedy (2015), section 4.1 and figure 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import numpy as np
@@ -149,14 +149,16 @@ def load(folder=FOLDER):
     Returns
     -------
     dict
-        What `Recorded.load` returns, and "steps" (T,).
+        What `Recorded.load` returns, with the "steps" (T,) that were read, and the four
+        "settings" by name.
 
     Raises
     ------
     ValueError
         If there is no such file, or it is not a whole one.
     """
-    return RUN.load(folder) | {"steps": list(schedule(STEPS))}
+    settings = {name: asdict(setting) for name, setting in SETTINGS.items()}
+    return RUN.load(folder) | {"steps": list(schedule(STEPS)), "settings": settings}
 
 
 def select(data: dict, key: str, setting: str, arm: str) -> np.ndarray:
@@ -194,7 +196,7 @@ def table(data: dict) -> str:
     goals = (0.90, 0.95, 0.97)
     head = ["setting", "arm", "seeds", *(f"at {s}" for s in shown)]
     rows = [[*head, *(f"to {goal:.2f}" for goal in goals)]]
-    for setting in SETTINGS:
+    for setting in data["settings"]:
         for arm in ARMS:
             accuracy = select(data, "correct", setting, arm) / 10_000
             if not len(accuracy):

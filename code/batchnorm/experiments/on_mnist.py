@@ -274,9 +274,9 @@ GHOST_RUN = Recorded(
         Finding(
             "mnist-ghosts-read-noisy-labels",
             "ghosts-read-noisy-labels",
-            "With 30 % of 1000 labels random and the rate tuned for both, networks with "
-            "the ghosts that were best when tuned read more of the test images after "
-            "480 steps than with one mean for all 64.",
+            "With 30 % of 1000 labels random and the rate tuned for both, networks "
+            "with the ghosts that were best when tuned read more of the test images "
+            "after 480 steps than with one mean for all 64.",
             "accuracy with ghosts, less that with all 64, each at its rate",
             above(AS_BEFORE),
             "final",
@@ -337,8 +337,8 @@ def _dropout(name, setting):
             Finding(
                 f"mnist-dropout-beside-{name}",
                 f"dropout-beside-{name}",
-                f"With batch normalization {said} gain less than a point of accuracy by "
-                f"dropout, {rest}.",
+                f"With batch normalization {said} gain less than a point of accuracy "
+                f"by dropout, {rest}.",
                 "accuracy with dropout, less that without, both normalized",
                 below(POINT),
                 "final",
@@ -350,8 +350,8 @@ def _dropout(name, setting):
             Finding(
                 f"mnist-normalized-or-dropout-{name}",
                 f"normalized-or-dropout-{name}",
-                f"{said.capitalize().replace('relu', 'ReLU')} read no fewer of the test "
-                "images, within a point, with batch normalization alone than with "
+                f"{said.capitalize().replace('relu', 'ReLU')} read no fewer of the "
+                "test images, within a point, with batch normalization alone than with "
                 f"dropout alone, {rest}.",
                 "accuracy with normalization, less that with dropout",
                 above(-POINT),

@@ -81,9 +81,9 @@ MAPS = Recorded(
         Finding(
             "mnist-cnn-early-accuracy",
             "cnn-early-accuracy",
-            "Over its first 200 steps, a small convolutional network is on average more "
-            "accurate with batch normalization, learning rate and initial scale tuned "
-            "for both.",
+            "Over its first 200 steps, a small convolutional network is on average "
+            "more accurate with batch normalization, learning rate and initial scale "
+            "tuned for both.",
             "mean accuracy of steps 20 to 200, with less without",
             above(POINTS),
             "early",
@@ -104,9 +104,9 @@ MAPS = Recorded(
         _maps(
             "per-map-accuracy",
             "per-map-accuracy",
-            "The network is more accurate after 200 steps with one mean per feature map "
-            "than with one per activation, learning rate and initial scale tuned for "
-            "both.",
+            "The network is more accurate after 200 steps with one mean per feature "
+            "map than with one per activation, learning rate and initial scale tuned "
+            "for both.",
             "accuracy after 200 steps, one mean per map less one per activation",
             "per-activation",
         ),
@@ -153,9 +153,9 @@ def _residual(first, second, size, steps, beside=""):
     return Finding(
         f"mnist-residual-{first}-over-{second}-at-{size}",
         beside,
-        f"In mini-batches of {size}, a residual network of eight layers is more accurate "
-        f"after {steps} steps with {first} normalization {than}, learning rate and "
-        "initial scale tuned for both.",
+        f"In mini-batches of {size}, a residual network of eight layers is more "
+        f"accurate after {steps} steps with {first} normalization {than}, learning "
+        "rate and initial scale tuned for both.",
         f"accuracy with mini-batches of {size}, {first} less {second} normalization",
         above(POINTS),
         "final",
@@ -249,8 +249,8 @@ READINGS = Recorded(
             "reestimated-statistics",
             "After 50 steps, statistics estimated anew from 10 mini-batches of 60 "
             "classify as well as the exact ones.",
-            "accuracy with exact statistics, less that with re-estimated ones, over the "
-            "errors with exact ones",
+            "accuracy with exact statistics, less that with re-estimated ones, over "
+            "the errors with exact ones",
             "errors",
             within(-0.1, 0.1),
             ("exact", "anew"),
@@ -272,8 +272,8 @@ READINGS = Recorded(
         ),
         _read(
             "forgotten-eval",
-            "Evaluated in training mode, in shuffled mini-batches of 8, a network reads "
-            "fewer test images than in inference mode.",
+            "Evaluated in training mode, in shuffled mini-batches of 8, a network "
+            "reads fewer test images than in inference mode.",
             "accuracy in inference mode, less that in training mode",
             "final",
             above(POINTS),
@@ -312,9 +312,9 @@ ACCUMULATED = Recorded(
         Finding(
             "mnist-accumulated-gradient",
             "accumulated-gradient",
-            "Normalized in parts of m and not as one batch of 96, the first layer of an "
-            "untrained network returns another gradient, and by as much as the law for "
-            "normal inputs says.",
+            "Normalized in parts of m and not as one batch of 96, the first layer of "
+            "an untrained network returns another gradient, and by as much as the law "
+            "for normal inputs says.",
             "relative difference of the gradients at the layer's inputs, over the law",
             within(0.9, 1.1),
             "over-law",

@@ -196,7 +196,8 @@ def values(data, cell, key):
     ValueError
         If there is no such cell.
     """
-    _checks.one_of("cell", cell, tuple(data["settings"]))
+    known = dict.fromkeys(record["cell"] for record in data["records"])
+    _checks.one_of("cell", cell, tuple(known))
     records = [r for r in data["records"] if r["cell"] == cell]
     return np.array([row for record in records for row in record[key]])
 
