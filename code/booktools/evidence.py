@@ -21,6 +21,7 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
+from booktools import evidence_mnist
 from booktools.notebooks import notebooks, read
 
 PAGE = "back/evidence"
@@ -43,13 +44,16 @@ def page(records):
     str
     """
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
-    text = [_filter()]
+    text, again = [_filter()], evidence_mnist.beside()
     for title, module in chapters():
         here = [c for c in claims.claims() if _module(c) == module]
         names = [i for i in claims.identities() if i.chapter == module]
         if here or names:
             text.append(f"## {title}")
-        text += [_entry(c, kept[c.id], ledger.earlier(c, records)) for c in here]
+        text += [
+            _entry(c, kept[c.id], ledger.earlier(c, records), again.get(c.id))
+            for c in here
+        ]
         text += [_identities(names)] if names else []
     text.append(_gone(records))
     return "\n\n".join(text)
@@ -137,7 +141,7 @@ def _buttons(group, choices):
     return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
-def _entry(claim, kept, earlier):
+def _entry(claim, kept, earlier, again):
     """One claim as a block of its own, of the class of its verdict."""
     verdict = kept["verdict"] if kept else UNCONFIRMED
     said = []
@@ -150,6 +154,7 @@ def _entry(claim, kept, earlier):
         said += [strip(claim, kept), _outcome(claim, kept)]
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
+    said += [evidence_mnist.entry(again)] if again else []
     said += [_earlier(earlier)] if earlier else []
     said += [
         f"::::{{admonition}} Code of `{claim.id}`\n:class: dropdown\n\n"
