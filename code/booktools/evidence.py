@@ -1,7 +1,8 @@
 """Sphinx extension: the page of evidence, and the fold below each strip of claims.
 
-The page comes from the registry and the ledger of `batchnorm.claims`; the comments
-``% counts``, ``% claims`` and ``% changes`` say where its parts go. In a chapter, the
+The page comes from the registry and the ledger of `batchnorm.claims`, and from the
+result files of `batchnorm.experiments`; the comments ``% counts``, ``% mnist``,
+``% claims`` and ``% changes`` say where its parts go. In a chapter, the
 cell that shows claims gets a fold with the code that measured them and a link to the
 entry of each.
 """
@@ -21,6 +22,7 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
+from batchnorm.experiments import recorded
 from booktools import evidence_mnist
 from booktools.notebooks import notebooks, read
 
@@ -339,10 +341,16 @@ def read_page(app, docname, source):
     if docname != PAGE:
         return
     records = ledger.read()
-    parts = {"counts": counts(records), "claims": page(records), "changes": changes()}
+    parts = {
+        "counts": counts(records),
+        "mnist": evidence_mnist.page(records),
+        "claims": page(records),
+        "changes": changes(),
+    }
     for mark, text in parts.items():
         source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
-    for path in (ledger.FILE, *Path(claims.__file__).parent.glob("*.py")):
+    results = recorded.FOLDER.glob("*.json")
+    for path in (ledger.FILE, *results, *Path(claims.__file__).parent.glob("*.py")):
         app.env.note_dependency(str(path))
 
 

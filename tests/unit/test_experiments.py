@@ -172,3 +172,16 @@ def test_over_the_law_every_point_counts(center, verdict):
 
 def test_the_folder_of_result_files_is_in_the_package():
     assert recorded.FOLDER.is_dir()
+
+
+@pytest.mark.usefixtures("needs_mnist")
+@pytest.mark.parametrize("cell", ["none", "batch"])
+def test_the_beginning_of_recorded_curves_comes_out_again(cell):
+    run = runs.RUNS["mnist-sigmoid"]
+    data = run.load()
+    setting = run.cells(recorded.FOLDER)[cell].setting
+    setting = {**setting, "steps": 20, "at": (5, 10, 15, 20)}
+    again = run.measure(data["records"][0]["seeds"][:1], "cpu", **setting)["right"]
+    # Another processor rounds differently in float32: half a point of 2000 images.
+    first = values(data, cell, "right")[:1, :4]
+    np.testing.assert_allclose(again, first, atol=10)
