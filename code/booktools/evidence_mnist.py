@@ -9,6 +9,7 @@ from batchnorm.claims import ledger
 from batchnorm.claims.show import short
 from batchnorm.claims.types import VERDICTS
 from batchnorm.experiments import chosen
+from batchnorm.experiments.recorded import FOLDER
 from batchnorm.experiments.runs import RUNS, found
 
 
@@ -122,19 +123,29 @@ def _controls(one):
 
 
 def _edges():
-    """Arms whose best rate or scale lies on an edge of the grid, in a sentence."""
-    found_ = []
-    for name, sweep in chosen.SWEEPS.items():
-        if sweep.whole():
-            data = sweep.load()
-            arms = dict.fromkeys(cell.partition(" at ")[0] for cell in data["settings"])
-            for by in ("early", "final"):
-                if by in data["records"][0]:
-                    on_edge = chosen.edges(data, arms, by)
-                    found_ += [f"{name}, {arm} ({by})" for arm in on_edge]
-    if not found_:
-        return "No arm's best rate or scale lies on an edge of its grid."
+    """Compared arms whose best rate or scale lies on an edge of the grid, in words."""
+    on_edge = []
+    for run in RUNS.values():
+        arms = [cell.setting.get("arm") for cell in run.cells(FOLDER).values()]
+        for sweep in (RUNS[name] for name in run.needs):
+            on_edge += [
+                f"`{run.name}`, {arm.norm}" for arm in arms if _edge(sweep, arm)
+            ]
+    if not on_edge:
+        return "No rate or scale of a compared arm lies on an edge of its grid."
     return (
-        "On an edge of their grids lie the best rate or scale of: "
-        f"{'; '.join(found_)}. A wider grid might serve these arms better."
+        "On an edge of its grid lies the best rate or scale of: "
+        f"{'; '.join(on_edge)}. A wider grid might serve these arms better."
+    )
+
+
+def _edge(sweep, arm):
+    """Whether a sweep chose this arm, on an edge of its grid."""
+    data, name = sweep.load(), chosen.label(arm.norm, arm.order)
+    kinds = [by for by in ("early", "final") if by in data["records"][0]]
+    names = {cell.partition(" at ")[0] for cell in data["settings"]}
+    return name in names and any(
+        chosen.edges(data, [name], by)
+        for by in kinds
+        if chosen.best(sweep, FOLDER, arm.norm, by, arm.order) == arm
     )

@@ -52,6 +52,7 @@ def test_the_table_has_a_row_for_each_question_whatever_came_out():
         assert one.finding.statement in row
         assert f"**{one.verdict}**" in row
     assert "Not recorded yet" not in page
+    assert "No rate or scale of a compared arm lies on an edge of its grid." in page
 
 
 def test_the_entry_of_a_claim_names_its_verdict_on_mnist():

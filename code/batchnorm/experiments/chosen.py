@@ -159,7 +159,7 @@ def edges(data, names, by):
 # The sweeps
 
 BOTH = (None, "batch")
-RELU_GRID = rates(-2, 0.5), scales(-4, 2)
+RELU_GRID = rates(-3, 0.5), scales(-4, 2)
 NETS = {
     "sigmoid": Dense("sigmoid", 3),
     "tanh": Dense("tanh", 4),
@@ -193,7 +193,9 @@ SWEEPS = {
         "sigmoid", BOTH, (rates(-1, 2), scales(-1, 4)), net=NETS["sigmoid"], **FULL
     ),
     "relu": dense_sweep("relu", BOTH, RELU_GRID, net=NETS["relu"], **FULL),
-    "tanh": dense_sweep("tanh", BOTH, RELU_GRID, net=NETS["tanh"], **FULL),
+    "tanh": dense_sweep(
+        "tanh", BOTH, (rates(-2, 1), scales(-2, 4)), net=NETS["tanh"], **FULL
+    ),
     "adam": dense_sweep(
         "adam",
         BOTH,
@@ -223,19 +225,19 @@ SWEEPS = {
             ("batch", "after"),
             ("per-activation", "before"),
         ),
-        (rates(-2, 0.5), scales(-2, 2)),
+        (rates(-2, 0.5), scales(-4, 2)),
         **SHALLOW,
     ),
     "residual": conv_sweep(
         "residual",
         tuple((norm, "before") for norm in (None, "batch", "group", "layer")),
-        (rates(-2, 0.5), scales(-2, 1)),
+        (rates(-2, 0.5), scales(-2, 4)),
         **DEEP,
     ),
     "residual-of-4": conv_sweep(
         "residual-of-4",
         tuple((norm, "before") for norm in ("batch", "group", "layer")),
-        (rates(-3, -0.5), scales(-2, 1)),
+        (rates(-3, -0.5), scales(-2, 4)),
         **DEEP_OF_4,
     ),
 }
