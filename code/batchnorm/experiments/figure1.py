@@ -121,7 +121,17 @@ def _mnist() -> Split:
 
 
 def cells(folder):
-    """Four settings, without batch normalization and with it."""
+    """Four settings, without batch normalization and with it.
+
+    Parameters
+    ----------
+    folder : Path
+        Ignored: they depend on no other run.
+
+    Returns
+    -------
+    dict of str to Cell
+    """
     return {
         f"{name} {arm}": Cell({"setting": setting, "norm": norm, "steps": STEPS})
         for name, setting in SETTINGS.items()
