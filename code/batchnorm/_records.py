@@ -1,9 +1,12 @@
 """Result files: written whole or not at all, read back or refused."""
 
+import datetime
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -43,3 +46,56 @@ def read_records(file: Path, key: str) -> dict:
     if not isinstance(data, dict) or key not in data:
         raise ValueError(f"file is {file}, which holds no {key}")
     return data
+
+
+class Partial:
+    """What a long command has finished so far: one line a record, in a file.
+
+    A command that was killed, also while it wrote, finds every record but the one that
+    it was writing.
+
+    Parameters
+    ----------
+    file : Path
+        Made by the first record, and gone after `remove`.
+    """
+
+    def __init__(self, file: Path):
+        self.file, self.done = Path(file), {}
+        text = self.file.read_text("utf-8") if self.file.exists() else ""
+        whole, _, torn = text.rpartition("\n")
+        for line in whole.splitlines():
+            kept = json.loads(line)
+            self.done[_key(kept["key"])] = kept["record"]
+        if torn:
+            os.truncate(self.file, len(text.encode()) - len(torn.encode()))
+
+    def add(self, key, record: dict) -> None:
+        """Keep a record, under a key of plain JSON values."""
+        line = json.dumps({"key": key, "record": record}, ensure_ascii=False) + "\n"
+        with self.file.open("ab", buffering=0) as out:
+            out.write(line.encode())
+            os.fsync(out.fileno())
+        self.done[_key(key)] = json.loads(line)["record"]
+
+    def get(self, key) -> dict | None:
+        """The record of a key, or None."""
+        return self.done.get(_key(key))
+
+    def remove(self) -> None:
+        """Take the file away: all that was in it is written elsewhere."""
+        self.file.unlink(missing_ok=True)
+
+
+def _key(key) -> str:
+    return json.dumps(key, ensure_ascii=False)
+
+
+def circumstances() -> dict:
+    """Date, versions and machine, as a record of a run keeps them."""
+    versions = {name: version(name) for name in ("numpy", "torch", "scikit-learn")}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": {"python": platform.python_version(), **versions},
+        "machine": platform.machine(),
+    }

@@ -1,4 +1,4 @@
-"""The page of evidence, as Markdown from the claims and their ledger."""
+"""The page of evidence, as Markdown from the claims, their ledger and recorded runs."""
 
 import html
 import inspect
@@ -12,6 +12,7 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import chapter, references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
+from booktools import evidence_mnist
 from booktools.notebooks import chapters as numbered
 from booktools.notebooks import read
 
@@ -31,13 +32,16 @@ def page(records):
     str
     """
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
-    text = [_filter()]
+    text, again = [_filter()], evidence_mnist.beside()
     for title, module in chapters():
         here = [c for c in claims.claims() if chapter(c) == module]
         names = [i for i in claims.identities() if i.chapter == module]
         if here or names:
             text.append(f"## {title}")
-        text += [_entry(c, kept[c.id], ledger.earlier(c, records)) for c in here]
+        text += [
+            _entry(c, kept[c.id], ledger.earlier(c, records), again.get(c.id))
+            for c in here
+        ]
         text += [_identities(names)] if names else []
     text.append(_gone(records))
     return "\n\n".join(text)
@@ -121,7 +125,7 @@ def _buttons(group, choices):
     return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
-def _entry(claim, kept, earlier):
+def _entry(claim, kept, earlier, again):
     """One claim as a block of its own, of the class of its verdict."""
     verdict = kept["verdict"] if kept else UNCONFIRMED
     said = []
@@ -134,6 +138,7 @@ def _entry(claim, kept, earlier):
         said += [strip(claim, kept), _outcome(claim, kept)]
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
+    said += [evidence_mnist.entry(again)] if again else []
     said += [_earlier(earlier)] if earlier else []
     said += [
         f"::::{{admonition}} Code of `{claim.id}`\n:class: dropdown\n\n"
@@ -167,7 +172,12 @@ def parts():
         Markdown.
     """
     records = ledger.read()
-    return {"counts": counts(records), "claims": page(records), "changes": changes()}
+    return {
+        "counts": counts(records),
+        "mnist": evidence_mnist.page(records),
+        "claims": page(records),
+        "changes": changes(),
+    }
 
 
 def _outcome(claim, kept):

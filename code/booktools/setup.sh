@@ -77,7 +77,7 @@ if [ "$which" = pinned ]; then
     install --requirement requirements.txt
     install --no-deps --no-build-isolation --editable .
 else
-    install --editable '.[setup,book,lab,test]'
+    install --editable '.[setup,book,lab,test,cluster]'
 fi
 pwd -P >"$venv/ready" || fail "cannot write $venv/ready"
 made=yes

@@ -4,10 +4,13 @@ import os
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
 from batchnorm import figures, mnist
+from batchnorm.datasets import Split
+from batchnorm.experiments import conv, dense, findings, splits
 from batchnorm.figures import style
 
 
@@ -53,3 +56,20 @@ def needs_mnist():
 def seeded():
     """The same draws from torch in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_mnist(monkeypatch):
+    """1300 noisy images for MNIST: class c has a bright band from row 2c on."""
+    rng = np.random.default_rng(0)
+    y = np.arange(1300) % 10
+    x = 0.3 * rng.random((1300, 28, 28), np.float32)
+    for label in range(10):
+        x[y == label, 2 * label : 2 * label + 4] += 0.7
+    x = x.reshape(1300, -1)
+    data = Split(x[:1000], y[:1000], x[1000:], y[1000:], (1, 28, 28))
+    monkeypatch.setattr(splits, "_mnist", lambda: data)
+    monkeypatch.setattr(splits, "TUNED_ON", 300)
+    monkeypatch.setattr(splits, "TESTED", 100)
+    for module in (conv, dense, findings):
+        monkeypatch.setattr(module, "TESTED", 100)

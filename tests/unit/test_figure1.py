@@ -1,13 +1,10 @@
 """The long run of figure 1: its file is whole, and its beginning can be run again."""
 
-import json
-from concurrent.futures import Future
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 
 from batchnorm import datasets, mnist
+from batchnorm.experiments import __main__ as command
 from batchnorm.experiments import figure1
 
 
@@ -31,99 +28,40 @@ def test_schedule_starts_at_0_ends_at_the_last_step_and_is_denser_early():
     assert figure1.schedule(300) == (0, 250, 300)
 
 
+def run(setting, arm, steps):
+    """Seed 0 of one arm, for so many steps."""
+    given = {"setting": figure1.SETTINGS[setting], "norm": figure1.ARMS[arm]}
+    return figure1.run([0], "cpu", steps=steps, **given)
+
+
 def test_run_learns_and_says_at_each_step_of_the_schedule_what_it_can(tiny_mnist):
-    run = figure1.run("A", "batch", 3, steps=300)
-    assert (run["setting"], run["arm"], run["seed"]) == ("A", "batch", 3)
-    assert len(run["correct"]) == len(run["percentiles"]) == 3
-    assert run["correct"][-1] > 190 > run["correct"][0]
-    assert all(low <= middle <= high for low, middle, high in run["percentiles"])
-    assert json.loads(json.dumps(run)) == run
+    found = run("A", "batch", steps=300)
+    (correct,), (percentiles,) = found["correct"], found["percentiles"]
+    assert len(correct) == len(percentiles) == 3
+    assert correct[-1] > 190 > correct[0]
+    assert (np.diff(percentiles, axis=1) >= 0).all()
 
 
-@pytest.fixture
-def ran(monkeypatch):
-    """What the command runs, in place of worker processes; the sixth is interrupted."""
-    units = []
-
-    class Pool:
-        def __init__(self, *_):
-            self.left = 5
-
-        def submit(self, function, setting, arm, seed, steps):
-            future = Future()
-            self.left -= 1
-            if self.left < 0:
-                future.set_exception(KeyboardInterrupt())
-                return future
-            units.append((setting, arm, seed))
-            future.set_result(
-                {"setting": setting, "arm": arm, "seed": seed, "correct": [1, 2]}
-            )
-            return future
-
-        def shutdown(self, **_):
-            pass
-
-    monkeypatch.setattr(figure1, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(figure1, "as_completed", list)
-    return units
-
-
-def test_command_goes_on_where_it_was_stopped(tiny_mnist, ran, tmp_path):
-    file = tmp_path / "figure1.json"
-    command = ["--steps", "1", "--seeds", "1", "--output", str(file)]
-    assert figure1.main(command) == 130
-    assert not file.exists()
-    assert figure1.main(command) == 0
-    assert sorted(ran) == sorted((s, a, 0) for s in "ABCD" for a in figure1.ARMS)
-    data = figure1.load(file)
-    assert data["steps"] == [0, 1]
-    assert figure1.select(data, "correct", "B", "batch").tolist() == [[1, 2]]
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_part_made_with_other_steps_is_not_taken_up(ran, tmp_path):
-    partial = tmp_path / ".figure1.json.partial"
-    unit = ("A", "none", 0)
-    assert len(figure1._run_all([unit], 1, 1, partial)) == 1
-    figure1._run_all([unit], 1, 1, partial)
-    assert ran == [unit]
-    figure1._run_all([unit], 400, 1, partial)
-    assert ran == [unit, unit]
-
-
-def test_without_mnist_the_command_says_what_to_do(monkeypatch, tmp_path):
+def test_without_mnist_a_task_says_what_to_do_and_its_setting(
+    monkeypatch, tmp_path, capsys
+):
     monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "nowhere"))
     figure1._mnist.cache_clear()
-    with pytest.raises(SystemExit, match=r"neither train-images.*download"):
-        figure1.main(["--output", str(tmp_path / "figure1.json")])
+    monkeypatch.setattr(figure1, "SETTINGS", {"A": figure1.SETTINGS["A"]})
+    arguments = ["figure1", "--folder", str(tmp_path), "--jobs", "1"]
+    assert command.main(arguments) == 1
+    said = "".join(capsys.readouterr())
+    assert "figure1, A none, seeds (0,): failed" in said
+    assert "neither train-images" in said
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_refuses_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(SystemExit, match="folder that does not exist"):
-        figure1.main(["--output", str(tmp_path / "no" / "figure1.json")])
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [(None, "does not exist"), ('{"runs"', "not whole"), ("{}", "holds no runs")],
-)
-def test_load_refuses_what_is_no_result_file(tmp_path, text, message):
-    file = tmp_path / "figure1.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        figure1.load(file)
-
-
 def test_table_has_a_line_for_each_arm_and_infinity_where_no_seed_arrives():
-    runs = [
-        {"setting": "A", "arm": arm, "seed": seed, "correct": correct}
+    records = [
+        {"cell": f"A {arm}", "seeds": [0, 1], "correct": [correct, correct]}
         for arm, correct in (("none", [1000, 8000, 9100]), ("batch", [900, 9600, 9800]))
-        for seed in (0, 1)
     ]
-    data = {"steps": [0, 1000, 5000], "settings": {"A": {}}, "runs": runs}
+    data = {"steps": [0, 1000, 5000], "settings": {"A": {}}, "records": records}
     head, none, batch = figure1.table(data).splitlines()
     assert head.split()[:3] == ["setting", "arm", "seeds"]
     assert "5000 [5000, 5000]" in none
@@ -143,9 +81,8 @@ def test_recorded_runs_are_all_there():
             assert shape == (seeds, len(data["steps"]), 3)
 
 
-def test_recorded_settings_are_those_of_the_code():
-    recorded = figure1.load()["settings"]
-    assert recorded == {k: asdict(v) for k, v in figure1.SETTINGS.items()}
+def test_the_recorded_run_is_that_of_the_code():
+    assert figure1.RUN.whole()
 
 
 @pytest.mark.usefixtures("needs_mnist")
@@ -155,7 +92,7 @@ def test_recorded_settings_are_those_of_the_code():
 def test_the_beginning_of_a_recorded_run_comes_out_again(setting, arm):
     figure1._mnist.cache_clear()
     data = figure1.load()
-    again = figure1.run(setting, arm, 0, steps=500)
+    again = {key: rows[0] for key, rows in run(setting, arm, steps=500).items()}
     kept = slice(0, len(again["correct"]))
     recorded = figure1.select(data, "correct", setting, arm)[0, kept]
     # Another processor may round differently, and one image of 10,000 turn over.

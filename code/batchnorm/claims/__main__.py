@@ -18,10 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from batchnorm import claims
+from batchnorm._records import Partial
+from batchnorm._runner import side_by_side
 from batchnorm.claims import ledger, protocol
 
 
@@ -51,10 +52,13 @@ def main(arguments=None):
         print("all claims are confirmed as they stand")
         return 0
     try:
-        records = _run_all(todo, options.jobs, _partial(options))
+        records, failed = _run_all(todo, options)
     except KeyboardInterrupt:
         print("\nInterrupted. Start the command again to go on.", file=sys.stderr)
         return 130
+    if failed:
+        print(f"{failed} failed. Start the command again.", file=sys.stderr)
+        return 1
     return _finish(options, records)
 
 
@@ -66,6 +70,7 @@ def _parser():
     parser.add_argument("--seeds", metavar="A:B", help="seeds A to B - 1")
     parser.add_argument("--output", type=Path, help="write the records here")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster")
     parser.add_argument("--verify", action="store_true", help="repeat confirmations")
     parser.add_argument("--tune", action="store_true", help="redo the sweeps")
     parser.add_argument("--ledger", type=Path, default=ledger.FILE, help="the ledger")
@@ -113,30 +118,26 @@ def _writable(output):
 
 def _partial(options):
     beside = options.output if options.output else options.ledger
-    return beside.with_name(f".{beside.name}.partial")
+    return Partial(beside.with_name(f".{beside.name}.partial"))
 
 
-def _run_all(todo, jobs, partial):
-    """Run claims side by side, each kept as soon as it is done -> records."""
-    done = {}
-    if partial.exists():
-        for line in partial.read_text("utf-8").splitlines():
-            kept = json.loads(line)
-            done[kept["id"], kept["fingerprint"], tuple(kept["seeds"])] = kept
-    keys = [(id, claims.get(id).fingerprint, tuple(seeds)) for id, seeds in todo]
+def _run_all(todo, options):
+    """Run claims side by side, each kept as soon as it is done -> records, failures."""
+    partial = _partial(options)
+    keys = [[id, claims.get(id).fingerprint, list(seeds)] for id, seeds in todo]
+    left = [(key[0], tuple(key[2])) for key in keys if partial.get(key) is None]
     # The longest first, so that no process is left with one of them at the end.
     took = {kept["id"]: kept.get("seconds", 0) for kept in ledger.read()}
-    left = [key for key in keys if key not in done]
-    left.sort(key=lambda key: -took.get(key[0], 0))
-    runs = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(run_one)(id, seeds) for id, _, seeds in left
-    )
-    with partial.open("a", encoding="utf-8") as out:
-        for kept in tqdm(runs, total=len(left), unit="claim", disable=None):
-            out.write(json.dumps(kept, ensure_ascii=False) + "\n")
-            out.flush()
-            done[kept["id"], kept["fingerprint"], tuple(kept["seeds"])] = kept
-    return [done[key] for key in keys]
+    left.sort(key=lambda task: -took.get(task[0], 0))
+    ended = side_by_side(run_one, left, jobs=options.jobs, scheduler=options.scheduler)
+    bar, failed = tqdm(ended, total=len(left), unit="claim", disable=None), 0
+    for (id, seeds), kept, error in bar:
+        if error is None:
+            partial.add([id, kept["fingerprint"], list(seeds)], kept)
+        else:
+            failed += 1
+            bar.write(f"{id}, seeds {seeds}: failed\n{error}")
+    return [kept for key in keys if (kept := partial.get(key))], failed
 
 
 def run_one(id, seeds):
@@ -160,7 +161,7 @@ def _finish(options, records):
         temporary = options.output.with_name(f".{options.output.name}.new")
         temporary.write_text("\n".join(lines) + "\n", "utf-8")
         os.replace(temporary, options.output)
-    _partial(options).unlink(missing_ok=True)
+    _partial(options).remove()
     print(table(records))
     return status
 

@@ -1,7 +1,7 @@
 """Figure 1 of the paper, run again: four settings, ten seeds, both arms.
 
 Above, test accuracy over 50,000 steps, median and range over the seeds, as recorded by
-``python -m batchnorm.experiments.figure1``; below, by how much each seed leads with
+``python -m batchnorm.experiments figure1``; below, by how much each seed leads with
 batch normalization at the step that is pointed at.
 """
 

@@ -1,0 +1,91 @@
+"""Independent tasks side by side: joblib on this machine, or on a Dask cluster.
+
+What runs a task, and where, is joblib's; nothing here sends anything anywhere. A task
+is a tuple of arguments, and its result depends on them alone: not on how many workers
+there are, nor on the order in which they end.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+
+def side_by_side(
+    function: Callable,
+    tasks: Iterable[tuple],
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+) -> Iterator[tuple]:
+    """Run ``function(*task)`` for every task; each yielded as soon as it has ended.
+
+    Every task computes with one thread. A task that raises does not stop the others.
+    One whose worker dies is run again, unless no task ends between two such deaths.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module, so that another process finds it.
+    tasks : iterable of tuple
+        Distinct ones.
+    jobs : int or None
+        Processes on this machine; None for as many as it has cores.
+    scheduler : str or None
+        Address of a Dask scheduler, "tcp://host:8786", whose workers then run them.
+
+    Yields
+    ------
+    task : tuple
+    result : object
+        What the function returned; None if it raised.
+    error : str or None
+        The traceback, if it raised.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If there is a scheduler and no ``distributed``.
+    OSError
+        If no scheduler answers.
+    """
+    left = list(tasks)
+    with _backend(jobs, scheduler) as options:
+        while left:
+            before = len(left)
+            parallel = Parallel(return_as="generator_unordered", **options)
+            try:
+                for ended in parallel(delayed(_attempt)(function, t) for t in left):
+                    left.remove(ended[0])
+                    yield ended
+            except TerminatedWorkerError:
+                if len(left) == before:
+                    raise
+
+
+@contextmanager
+def _backend(jobs, scheduler):
+    """What joblib is told -> options of `joblib.Parallel`."""
+    if scheduler is None:
+        with nullcontext():
+            yield {"n_jobs": jobs or -1}
+        return
+    from distributed import Client  # the optional extra: cluster
+
+    with Client(scheduler), parallel_config(backend="dask"):
+        yield {"n_jobs": -1}
+
+
+def _attempt(function, task):
+    """What a worker does: run a task -> (task, result, error)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums come out the same however many cores there are
+    try:
+        return task, function(*task), None
+    except Exception:
+        return task, None, traceback.format_exc()
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,137 @@
+"""What is asked of a recorded run, and the verdict, by the protocol of the claims.
+
+A `Finding` compares two cells of a run, seed by seed, as a claim does: the smallest
+effect of interest is fixed before the run, and the verdict comes from the interval.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from batchnorm.claims import estimates
+from batchnorm.claims.types import SUPPORTED, UNDECIDED, Region
+from batchnorm.experiments.splits import SHARED, TESTED
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim on recorded cells.
+
+    Parameters
+    ----------
+    id : str
+    beside : str
+        The claim on the small digits that asks the same.
+    statement, effect : str
+        As of a claim.
+    region : Region
+        What is asked.
+    of : {"steps", "final", "early", "moved", "trained", "errors", "over-law"}
+        What of a cell is compared.
+    first, second : str
+        Cells; the effect is that of the first less, or over, that of the second.
+    negative, positive : tuple of str, or None
+        Two cells between which the effect is absent, or planted.
+    target : float
+        Accuracy that "steps" are counted to.
+    keys : tuple of str
+        What is read of the first and the second cell.
+    """
+
+    id: str
+    beside: str
+    statement: str
+    effect: str
+    region: Region
+    of: str
+    first: str
+    second: str = ""
+    negative: tuple[str, str] | None = None
+    positive: tuple[str, str] | None = None
+    target: float = 0.9
+    keys: tuple[str, str] = ("right", "right")
+
+
+def effects_of(finding):
+    """The function of a finding and its cells' records to an effect a seed."""
+    return {
+        "steps": ratio_of_steps,
+        "final": difference_at_the_end,
+        "early": difference_of_means,
+        "trained": difference_of_settings,
+        "errors": difference_in_errors,
+        "over-law": over_law,
+    }[finding.of]
+
+
+def judge(finding, effects):
+    """Estimate and verdict -> (Estimate, str)."""
+    level = finding.region.level
+    if finding.of in ("steps", "trained"):
+        estimate = estimates.median(effects, level)
+    elif finding.of == "over-law":
+        return _at_every_point(finding.region, effects)
+    else:
+        estimate = estimates.mean(effects, SHARED, level)
+    return estimate, finding.region.verdict(estimate)
+
+
+def _at_every_point(region, effects):
+    """As a prediction: the point furthest from 1, a level that holds for all points."""
+    level = 1 - (1 - region.level) / effects.shape[1]
+    points = [estimates.mean(column, SHARED, level) for column in effects.T]
+    verdicts = {region.verdict(point) for point in points}
+    worst = max(points, key=lambda point: abs(point.value - 1))
+    if verdicts == {SUPPORTED}:
+        return worst, SUPPORTED
+    return worst, min(verdicts - {SUPPORTED}, key=lambda v: v == UNDECIDED)
+
+
+# ---------------------------------------------------------------------------
+# Effects, one a seed; records of a cell are dictionaries of arrays (S, ...)
+
+
+def ratio_of_steps(finding, first, second):
+    """Steps to the target, first over second: the ends between which they lie, (S, 2).
+
+    A curve is read at some steps, so that it arrived after the step before and at this
+    one at the latest.
+    """
+    return estimates.ratio(steps(finding, first), steps(finding, second))
+
+
+def steps(finding, cell):
+    """Ends between which the number of steps to the target lies, (S, 2)."""
+    reached = cell["right"] >= finding.target * TESTED
+    at = np.asarray(cell["at"], dtype=float)
+    before = np.concatenate([[1.0], at[:-1] + 1])
+    index, arrived = reached.argmax(axis=1), reached.any(axis=1)
+    low = np.where(arrived, before[index], at[-1])
+    return np.stack([low, np.where(arrived, at[index], np.inf)], axis=1)
+
+
+def difference_at_the_end(finding, first, second):
+    """Accuracy after the last step, first less second, (S,)."""
+    a, b = first[finding.keys[0]][:, -1], second[finding.keys[1]][:, -1]
+    return (a - b) / TESTED
+
+
+def difference_of_means(finding, first, second):
+    """Mean accuracy over the steps that were read, first less second, (S,)."""
+    return (first["right"].mean(axis=1) - second["right"].mean(axis=1)) / TESTED
+
+
+def difference_of_settings(finding, first, second):
+    """How many more settings train, (S,)."""
+    return first["trained"] - second["trained"]
+
+
+def difference_in_errors(finding, first, second):
+    """Accuracy, first less second, over the errors of the first, (S,)."""
+    a, b = first[finding.keys[0]][:, -1], second[finding.keys[1]][:, -1]
+    return (a - b) / np.maximum(TESTED - a, 1)
+
+
+def over_law(finding, first, second):
+    """Measured over predicted, (S, P)."""
+    return first["over-law"]

@@ -1,0 +1,220 @@
+"""Recorded runs: what is measured, at which settings, on which seeds, and its file.
+
+A `Recorded` run has cells, one for each setting, and each cell is measured on blocks of
+seeds: these are its tasks. Nothing that a task returns depends on another, so they run
+in any order, anywhere. The result file holds the record of each, in the order of the
+cells, with the versions and the machine that made it.
+
+The seeds of a run are drawn from its fingerprint, a hash over its settings, what is
+asked of it and the code that it reaches: as for claims, whoever changes one of these
+gets new seeds.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from batchnorm import _checks
+from batchnorm._records import Partial, circumstances, read_records, write_records
+from batchnorm.claims.fingerprint import digest, reached
+from batchnorm.claims.protocol import confirmation_seeds
+from batchnorm.experiments.findings import Finding, effects_of
+
+FOLDER = Path(__file__).with_name("results")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+class Cell(NamedTuple):
+    """A setting of a run, and on how many of its seeds it is measured; None for all."""
+
+    setting: dict
+    seeds: int | None = None
+
+
+class Drawing(NamedTuple):
+    """What seeds are drawn for; see `claims.protocol.confirmation_seeds`."""
+
+    fingerprint: str
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run whose results are kept in a file.
+
+    Parameters
+    ----------
+    name : str
+        Of the run and of its file.
+    about : str
+        A sentence.
+    measure : callable
+        ``measure(seeds, device, **setting)`` returns a dictionary of arrays, each with
+        an entry for each seed.
+    cells : callable
+        From the folder of result files to the cells by name; those of a run that
+        ``needs`` others read their files.
+    seeds : int or tuple of int
+        How many are drawn; or, where settings are chosen, which.
+    block : int
+        Seeds of a task.
+    needs : tuple of str
+        Names of the runs that have to be there before.
+    findings : tuple of Finding
+        What is asked of the results.
+    gpu : bool
+        Whether ``measure`` makes use of one.
+    """
+
+    name: str
+    about: str
+    measure: Callable
+    cells: Callable
+    seeds: int | tuple = 30
+    block: int = 5
+    needs: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    gpu: bool = False
+
+    def file(self, folder=FOLDER):
+        """Its result file."""
+        return Path(folder) / f"{self.name}.json"
+
+    def fingerprint(self, folder=FOLDER):
+        """Hash of the settings, of what is asked and of all code that is reached."""
+        functions = [self.measure]
+        functions += [effects_of(finding) for finding in self.findings]
+        cells = sorted(self.cells(folder).items())
+        code = {}
+        for f in functions:
+            code |= reached(f.__module__, f.__qualname__, _strings(cells))
+        definition = [self.name, repr(cells), repr(self.findings), repr(self.seeds)]
+        return digest(*definition, *(code[name] for name in sorted(code)))
+
+    def drawn(self, folder=FOLDER):
+        """The seeds -> tuple of int."""
+        if isinstance(self.seeds, tuple):
+            return self.seeds
+        return confirmation_seeds(Drawing(self.fingerprint(folder), self.seeds))
+
+    def tasks(self, folder=FOLDER):
+        """All tasks -> list of (cell, block of seeds)."""
+        seeds = self.drawn(folder)
+        return [
+            (name, seeds[at : min(at + self.block, cell.seeds or len(seeds))])
+            for name, cell in self.cells(folder).items()
+            for at in range(0, cell.seeds or len(seeds), self.block)
+        ]
+
+    def partial(self, folder=FOLDER):
+        """What of it is finished, where it is not whole -> `Partial`."""
+        return Partial(Path(folder) / f".{self.name}.partial")
+
+    def whole(self, folder=FOLDER):
+        """Whether its file is there, and made by the definition as it stands."""
+        try:
+            return self.load(folder)["fingerprint"] == self.fingerprint(folder)
+        except ValueError:
+            return False
+
+    def load(self, folder=FOLDER):
+        """The result file -> dict; its "records" are in the order of `tasks`.
+
+        Raises
+        ------
+        ValueError
+            If there is none, or it is not a whole one.
+        """
+        return read_records(self.file(folder), "records")
+
+    def write(self, records, folder=FOLDER):
+        """Write the result file, whole."""
+        cells = self.cells(folder)
+        head = {
+            "name": self.name,
+            "about": self.about,
+            "fingerprint": self.fingerprint(folder),
+            "settings": {n: json.loads(_json(c.setting)) for n, c in cells.items()},
+        }
+        write_records(self.file(folder), head, "records", records)
+
+
+def carry_out(name, measure, cell, setting, seeds, device):
+    """What a worker does: one task of a run -> its record.
+
+    Parameters
+    ----------
+    name : str
+        Of the run.
+    measure : callable
+    cell : str
+    setting : dict
+    seeds : tuple of int
+    device : str
+        One of ``DEVICES``; "auto" is a GPU where torch finds one.
+
+    Returns
+    -------
+    dict
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    start = perf_counter()
+    found = measure(seeds, device, **setting)
+    on_gpu = device == "cuda"
+    return {
+        "cell": cell,
+        "seeds": [int(seed) for seed in seeds],
+        **{key: np.asarray(values).tolist() for key, values in found.items()},
+        "seconds": round(perf_counter() - start, 1),
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        **circumstances(),
+    }
+
+
+def values(data, cell, key):
+    """What was measured in a cell, seeds in order.
+
+    Parameters
+    ----------
+    data : dict
+        What `Recorded.load` returns.
+    cell, key : str
+
+    Returns
+    -------
+    array, shape (S, ...)
+
+    Raises
+    ------
+    ValueError
+        If there is no such cell.
+    """
+    known = dict.fromkeys(record["cell"] for record in data["records"])
+    _checks.one_of("cell", cell, tuple(known))
+    records = [r for r in data["records"] if r["cell"] == cell]
+    return np.array([row for record in records for row in record[key]])
+
+
+def _json(setting):
+    return json.dumps(setting, default=str)
+
+
+def _strings(cells):
+    """Strings in settings: for what tables are looked up."""
+    words, todo = set(), [cells]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, str):
+            words.add(value)
+        elif isinstance(value, dict):
+            todo += [*value, *value.values()]
+        elif isinstance(value, tuple | list):
+            todo += value
+    return words
