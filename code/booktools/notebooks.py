@@ -35,7 +35,7 @@ def notebooks() -> list[Path]:
 
 def is_chapter(path: Path) -> bool:
     """Whether a notebook is named as one of the book; editors leave others behind."""
-    return re.fullmatch(r"\d\d_[a-z0-9_]+|template", path.stem) is not None
+    return re.fullmatch(r"\d\d_[a-z0-9_]+|misbehaves|template", path.stem) is not None
 
 
 def chapters() -> list[Path]:

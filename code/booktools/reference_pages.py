@@ -206,9 +206,9 @@ def _entry(word, home, sections, uri):
 def _title(chapter, section):
     """Title of a section without its formulas, and the number of the chapter."""
     words = [t for t in section[0].findall(nodes.Text) if not _is_math(t.parent)]
-    number = re.search(r"/0*(\d+)", chapter)[1]
+    number = re.search(r"/0*(\d+)", chapter)
     title = re.sub(r"[ ,]+,", ",", "".join(words)).strip(" ,")
-    return f"{title} ({number})"
+    return f"{title} ({number[1]})" if number else title
 
 
 def _is_math(node):

@@ -159,7 +159,7 @@ def load(folder=FOLDER):
     Returns
     -------
     dict
-        What `Recorded.load` returns, with the "steps" (T,) that were read, and the four
+        What ``Recorded.load`` returns, with the "steps" (T,) that were read, and the four
         "settings" by name.
 
     Raises

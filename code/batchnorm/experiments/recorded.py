@@ -184,7 +184,7 @@ def values(data, cell, key):
     Parameters
     ----------
     data : dict
-        What `Recorded.load` returns.
+        What ``Recorded.load`` returns.
     cell, key : str
 
     Returns
