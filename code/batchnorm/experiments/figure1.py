@@ -159,8 +159,8 @@ def load(folder=FOLDER):
     Returns
     -------
     dict
-        What ``Recorded.load`` returns, with the "steps" (T,) that were read, and the four
-        "settings" by name.
+        What ``Recorded.load`` returns, with the "steps" (T,) that were read, and the
+        four "settings" by name.
 
     Raises
     ------
