@@ -245,9 +245,11 @@ IDLE = """async () => {
   for (let i = 0; copy?.textContent === "Copy" && i < 100; i++)
     await new Promise((done) => setTimeout(done, 10));
   if (copy?.textContent === "Copy") idle.push("copy button");
+  const formula = document.querySelector(".katex-html");
+  formula?.scrollIntoView();  // a section that was never near is not laid out
+  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
   await document.fonts.ready;
   const fonts = [...document.fonts].filter((font) => font.status === "loaded");
-  const formula = document.querySelector(".katex-html");
   if (formula && !fonts.some((font) => font.family.includes("KaTeX_Main")))
     idle.push("font of the formulas");
   return idle;
