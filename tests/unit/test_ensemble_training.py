@@ -342,7 +342,7 @@ def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
     assert [layer.bias is None for layer in hidden] == [cancelled] * len(hidden)
     assert last.bias is not None
     # Whether it would be: a constant on the layer's outputs, through the norm.
-    x = torch.as_tensor(np.random.default_rng(0).standard_normal((1, 6, 9)))
+    x = torch.as_tensor(np.random.default_rng(0).standard_normal((1, 6, 10)))
     operation, shape = NORMS[norm](1e-5), (6,)
     given = [torch.ones(1, *s).double() for s in operation.parameters(shape).values()]
     constant = torch.arange(6.0).double().view(1, 6, 1)
