@@ -10,7 +10,7 @@ from booktools.notebooks import ROOT
 
 CONFIG = f"""
 project = "A book"
-extensions = ["booktools.katex", "booktools.markup", "booktools.site"]
+extensions = [f"booktools.{{name}}" for name in ("katex", "markup", "site", "find")]
 templates_path = [{str(ROOT / "_templates")!r}]
 html_static_path = [{str(ROOT / "_static")!r}]
 html_css_files, html_js_files = ["book.css"], ["book.js"]

@@ -18,6 +18,7 @@ from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import OPPOSED, SUPPORTED
 from batchnorm.datasets import digits
 from batchnorm.ensemble import Recorder, forward, init_parameters, train, unpack
+from booktools import evidence_mnist
 from booktools.notebooks import notebooks, read
 
 (PAGE,) = [path for path in notebooks() if path.stem == "08_training"]
@@ -233,6 +234,9 @@ def test_what_is_undecided_is_called_so():
     for claim in OURS:
         if claim.id in linked():
             undecided += ledger.confirmation(claim, records)["verdict"] == "undecided"
+    for one in evidence_mnist.recorded():
+        if f"<{one.finding.id}>" in prose():
+            undecided += one.verdict == "undecided"
     assert prose().count("*undecided*") == undecided
 
 

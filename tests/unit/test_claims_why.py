@@ -11,7 +11,7 @@ from batchnorm.claims import descents, noisy, protocol, random_layers, smooth, w
 from batchnorm.claims import why_controls as more
 from batchnorm.claims.networks import Arm, Mlp, mini_batches
 from batchnorm.claims.registry import chapter
-from batchnorm.claims.tuning import SWEEPS, best
+from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.ensemble import Only, Recorder, init_parameters, train, unpack
 from booktools.notebooks import notebooks, read
 
@@ -44,8 +44,8 @@ def test_what_is_called_tuned_is_what_was_tuned():
     assert why.NOISY.norm == ("noisy", 1.0)
     assert why.NOISIER.norm == ("noisy", 4.0)
     assert SWEEPS["noise"].net == why.NOISE["net"]
-    with pytest.raises(ValueError, match=r"strength is 2\.0; no such arm was swept"):
-        noisy.noisy_arm(2.0)
+    with pytest.raises(ValueError, match=r"norm is \('noisy', 2\.0\); 'noise' has no"):
+        tuned("noise", ("noisy", 2.0))
 
 
 # ------------------------------------------------------------------------------ noise
