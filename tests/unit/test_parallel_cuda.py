@@ -6,8 +6,8 @@ It needs torch and NumPy alone, so that it runs where the rest of the book is no
     PYTHONPATH=code python3 THIS_FILE     # without pytest
 
 The functions above "What is compared" run in the processes; each returns a dictionary
-of tensors, and the tests compare these with torch's own layer, on the same shards, and
-with one process that has the whole mini-batch, in float64 on the CPU.
+of tensors, and the tests compare these with one process that has the whole mini-batch,
+in float64 on the CPU.
 """
 
 import sys
@@ -72,18 +72,15 @@ def double(rank, size):
 
 
 def mixed(rank, size, kind):
-    """Ours and torch's, behind the same convolution, under autocast if kind is half."""
+    """Behind a convolution, under autocast if kind is half; what came in, too."""
     x, dy = (shard(v, rank, size).float() for v in (MAPS, DMAPS))
     torch.manual_seed(0)
     conv = nn.Conv2d(8, 8, 1).cuda()
     dtype = getattr(torch, kind)
-    found = {}
     with torch.autocast("cuda", dtype=dtype, enabled=kind != "float32"):
-        h = conv(x)
-        for name, norm in {"ours": SyncBatchNorm, "torch": nn.SyncBatchNorm}.items():
-            kept = passes(scaled(norm(8, device="cuda")), h, dy)
-            found |= {f"{name} {key}": value for key, value in kept.items()}
-    return found
+        h = conv(x).detach()
+        kept = passes(scaled(SyncBatchNorm(8, device="cuda")), h, dy)
+    return kept | {"h": h, "dy": dy.to(h.dtype)}
 
 
 def network(norm):
@@ -211,18 +208,27 @@ def check_double(backend, size):
 
 
 def check_mixed(backend, size, kind):
-    """As torch's layer: sums in float32 differ by some roundoffs, outputs in half by
-    one, for ours are rounded from float64."""
+    """As one process in float64 that has the rounded inputs of all: sums to some
+    roundoffs of float32, what leaves in half to one of its own.
+
+    torch's layer is no oracle here: under autocast it rounds the weight's gradient to
+    half, and was off by 3.6e-3 in bfloat16 where ours was by 4e-8 (one H200).
+    """
+    found = of(kind, backend, size)
+    h, dy = (torch.cat([each[key] for each in found]).double() for key in ("h", "dy"))
+    whole = passes(scaled(nn.BatchNorm2d(8).double()), h, dy)
     roundoff = torch.finfo(getattr(torch, kind)).eps
-    for each in of(kind, backend, size):
-        for key in ("y", "dx"):
-            ours, theirs = each[f"ours {key}"], each[f"torch {key}"]
-            assert ours.dtype == theirs.dtype == getattr(torch, kind), key
-            assert_close(ours, theirs, max(roundoff, 1e-5), key)
-        for key in ("dweight", "dbias", "mean", "var"):
-            ours, theirs = each[f"ours {key}"], each[f"torch {key}"]
-            assert ours.dtype == theirs.dtype == torch.float32, key
-            assert_close(ours, theirs, 1e-4, key)
+    for key in ("y", "dx"):
+        ours = torch.cat([each[key] for each in found])
+        assert ours.dtype == getattr(torch, kind), key
+        assert_close(ours, whole[key], roundoff, key)
+    for key in ("dweight", "dbias"):
+        assert all(each[key].dtype == torch.float32 for each in found), key
+        assert_close(sum(each[key] for each in found), whole[key], 1e-6, key)
+    for key in ("mean", "var"):
+        for each in found:
+            assert each[key].dtype == torch.float32, key
+            assert_close(each[key], whole[key], 1e-6, key)
 
 
 def check_trained(backend, size):
