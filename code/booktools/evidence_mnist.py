@@ -1,6 +1,7 @@
 """The page of evidence, its part on MNIST: what the recorded runs say of the claims."""
 
 from collections import Counter
+from functools import cache
 
 import numpy as np
 
@@ -13,10 +14,15 @@ from batchnorm.experiments.recorded import FOLDER
 from batchnorm.experiments.runs import RUNS, found
 
 
+@cache
+def _whole():
+    """Runs that have been recorded as they are defined, which takes a hash of each."""
+    return [run for run in RUNS.values() if run.whole()]
+
+
 def recorded():
     """All findings whose run has been recorded as it is defined -> list of Found."""
-    whole = [run for run in RUNS.values() if run.findings and run.whole()]
-    return [one for run in whole for one in found(run)]
+    return [one for run in _whole() if run.findings for one in found(run)]
 
 
 def missing():
@@ -26,7 +32,8 @@ def missing():
     -------
     list of str
     """
-    return [run.name for run in RUNS.values() if run.findings and not run.whole()]
+    kept = _whole()
+    return [run.name for run in RUNS.values() if run.findings and run not in kept]
 
 
 def beside():
@@ -101,7 +108,7 @@ def _of(one, records):
 
 def _seconds(on_gpu):
     """Seconds of all tasks on MNIST but figure 1, whose were not recorded."""
-    runs = [run for run in RUNS.values() if run.name != "figure1" and run.whole()]
+    runs = [run for run in _whole() if run.name != "figure1"]
     records = [record for run in runs for record in run.load()["records"]]
     return sum(r["seconds"] for r in records if (r["device"] != "cpu") == on_gpu)
 
