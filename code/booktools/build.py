@@ -31,15 +31,25 @@ NAME = "batch-normalization.pdf"
 VARIABLES = ("BOOK_URL", "BOOK_REPOSITORY", "BOOK_BRANCH", "BOOK_HUB")
 
 
+def files(root: Path) -> list[Path]:
+    """The files that the site is built from: those beside the folders and in them."""
+    found = [*root.iterdir()]
+    for folder in FOLDERS:
+        found += (root / folder).rglob("*")
+    return [
+        path
+        for path in found
+        if "__pycache__" not in path.parts
+        and not path.name.startswith(".")
+        and path.is_file()
+    ]
+
+
 def inputs(root: Path) -> dict[str, str]:
     """Hash of each file, and value of each variable, that the site is built from."""
-    files = [path for path in root.iterdir() if path.is_file()]
-    for folder in FOLDERS:
-        files += [path for path in (root / folder).rglob("*") if path.is_file()]
     found = {
         path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if "__pycache__" not in path.parts and not path.name.startswith(".")
+        for path in files(root)
     }
     return found | {f"${name}": os.environ.get(name, "") for name in VARIABLES}
 

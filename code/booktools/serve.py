@@ -9,11 +9,12 @@ import argparse
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from booktools.build import FOLDERS
+from booktools.build import files
 
 SECONDS = 0.5  # between two looks at the dates of all files
 SCRIPT = b"""<script>
@@ -29,16 +30,10 @@ POLICY = b'http-equiv="Content-Security-Policy"'
 
 def dates(root: Path) -> dict[Path, int]:
     """When each file that the site is built from was last written."""
-    files = [*root.glob("*.*")]
-    for folder in FOLDERS:
-        files += (root / folder).rglob("*.*")
     found = {}
-    for path in files:
-        if "__pycache__" not in path.parts and not path.name.startswith("."):
-            try:
-                found[path] = path.stat().st_mtime_ns
-            except FileNotFoundError:  # an editor's, gone again
-                continue
+    for path in files(root):
+        with suppress(FileNotFoundError):  # an editor's, gone again
+            found[path] = path.stat().st_mtime_ns
     return found
 
 
