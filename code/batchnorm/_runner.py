@@ -7,7 +7,7 @@ there are, nor on the order in which they end.
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 from joblib import Parallel, delayed, parallel_config
@@ -70,8 +70,7 @@ def side_by_side(
 def _backend(jobs, scheduler):
     """What joblib is told -> options of `joblib.Parallel`."""
     if scheduler is None:
-        with nullcontext():
-            yield {"n_jobs": jobs or -1}
+        yield {"n_jobs": jobs or -1}
         return
     from distributed import Client  # the optional extra: cluster
 
