@@ -93,7 +93,7 @@ class Guess:
     right: int
     answer: str
     reveal: dict
-    why: list[str] = field(default_factory=list)
+    why: list[str]
 
 
 @dataclass(frozen=True)
