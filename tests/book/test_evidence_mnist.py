@@ -1,6 +1,7 @@
 """The evidence's part on MNIST: recorded as defined, shown as recorded."""
 
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -53,6 +54,16 @@ def test_the_table_has_a_row_for_each_question_whatever_came_out():
         assert f"**{one.verdict}**" in row
     assert "Not recorded yet" not in page
     assert "No rate or scale of a compared arm lies on an edge of its grid." in page
+
+
+def test_readme_counts_the_verdicts_on_mnist():
+    counted = Counter(one.verdict for one in FOUND.values())
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert (
+        f"Of {len(FOUND)} questions put to MNIST the verdicts are "
+        f"{counted['supported']} supported, {counted['opposed']} opposed and "
+        f"{counted['undecided']} undecided."
+    ) in readme
 
 
 def test_the_entry_of_a_claim_names_its_verdict_on_mnist():
