@@ -66,9 +66,7 @@ def fold_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
     ----------
     Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
-    weight = _checks.real_array("weight", weight)
-    if weight.ndim != 2:
-        raise ValueError(f"weight has shape {weight.shape}; allowed is (d_out, d_in)")
+    weight = _matrix(weight)
     scale, bias = _fold(weight, len(weight), bias, gamma, beta, mean, var, eps)
     return (weight * scale[:, None]).astype(weight.dtype), bias
 
@@ -129,18 +127,7 @@ def fold_conv(
     ----------
     Ioffe and Szegedy (2015), section 3.2 and Algorithm 2, step 11.
     """
-    weight = _checks.real_array("weight", weight)
-    groups = _checks.count("groups", groups)
-    if weight.ndim not in (3, 4, 5):
-        raise ValueError(
-            f"weight has shape {weight.shape}; "
-            "allowed are two channel axes and one to three kernel axes"
-        )
-    if weight.shape[0] % groups:
-        raise ValueError(
-            f"groups is {groups}; allowed are divisors of the first axis of weight, "
-            f"which has shape {weight.shape}"
-        )
+    weight, groups = _kernel(weight, groups)
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     scale, bias = _fold(weight, channels, bias, gamma, beta, mean, var, eps)
 
@@ -187,9 +174,7 @@ def fold_before_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
     ValueError
         As `fold_linear` does.
     """
-    weight = _checks.real_array("weight", weight)
-    if weight.ndim != 2:
-        raise ValueError(f"weight has shape {weight.shape}; allowed is (d_out, d_in)")
+    weight = _matrix(weight)
     return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups=1)
 
 
@@ -243,13 +228,27 @@ def fold_before_conv(
     ValueError
         As `fold_conv` does, and if the convolution pads.
     """
-    weight = _checks.real_array("weight", weight)
-    groups = _checks.count("groups", groups)
+    weight, groups = _kernel(weight, groups)
     if np.any(np.asarray(padding) != 0):
         raise ValueError(
             f"padding is {padding!r}; allowed is 0: zeros that are padded after the "
             "normalization are no zeros before it"
         )
+    return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups)
+
+
+def _matrix(weight):
+    """The weight of a linear layer, or a refusal."""
+    weight = _checks.real_array("weight", weight)
+    if weight.ndim != 2:
+        raise ValueError(f"weight has shape {weight.shape}; allowed is (d_out, d_in)")
+    return weight
+
+
+def _kernel(weight, groups):
+    """The weight of a convolution and its number of groups, or a refusal."""
+    weight = _checks.real_array("weight", weight)
+    groups = _checks.count("groups", groups)
     if weight.ndim not in (3, 4, 5):
         raise ValueError(
             f"weight has shape {weight.shape}; "
@@ -260,7 +259,7 @@ def fold_before_conv(
             f"groups is {groups}; allowed are divisors of the first axis of weight, "
             f"which has shape {weight.shape}"
         )
-    return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups)
+    return weight, groups
 
 
 def _fold_before(weight, bias, gamma, beta, mean, var, eps, groups):
