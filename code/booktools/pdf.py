@@ -11,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import pikepdf
+from playwright.sync_api import Browser, sync_playwright
 
 from booktools import check_site
 from booktools.build import NAME, digest, inputs
@@ -30,16 +31,19 @@ body { font-size: 10.5pt; line-height: 1.45; }
 main section, figure, .cell, main div[class*="highlight-"]:not(.cell *) {
   margin-inline: 0 !important; padding-inline: 0 !important; }
 .cell, main div[class*="highlight-"]:not(.cell *) {
+  box-sizing: border-box; width: 100%;
   border: 1px solid var(--line) !important; border-radius: 6px !important; }
 main a[href] { color: #00578a; }
-pre { white-space: pre-wrap; overflow: hidden; }
+pre { white-space: pre-wrap; overflow: hidden; orphans: 4; widows: 4; }
 pre, .scroll, div.math .katex-display { background: none !important; }
 div.math .katex-display > .katex { white-space: normal; font-size: 1.05em; }
 div.math .katex-display, .scroll { overflow: hidden; }
 .scroll, div.math { width: auto; max-width: 100%; }
 table { font-size: 8.5pt; }
-td, th { overflow-wrap: anywhere; }
-img { break-inside: avoid; }
+td { overflow-wrap: break-word; }  /* and a number is never broken */
+td code, td a { overflow-wrap: anywhere; }
+.admonition-title, summary, dt, .claim p:has(> svg) { break-after: avoid; }
+img { break-inside: avoid; max-height: 205mm; object-fit: contain; }
 h1 { font-size: 17pt; }  /* in one line: the outline loses the space between two */
 """
 # Runs in the first page: what a page refers to by name gets the page's name before its
@@ -118,13 +122,10 @@ def pages(found: list[str]) -> list[str]:
     return ["index.html", *dict.fromkeys(name for name in kept if name != "index.html")]
 
 
-def write(root: Path, executable: str, path: Path) -> int:
+def write(browser: Browser, root: Path, path: Path) -> int:
     """Print the site below ``root`` into ``path``; return how many pages it joined."""
-    with check_site.serve(root) as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=check_site.FLAGS
-        )
-        size = {"width": WIDTH, "height": 940}
+    size = {"width": WIDTH, "height": 940}
+    with check_site.serve(root) as origin:
         page = browser.new_page(viewport=size, bypass_csp=True)
         page.set_default_timeout(600_000)
         page.goto(f"{origin}/index.html")
@@ -144,8 +145,15 @@ def write(root: Path, executable: str, path: Path) -> int:
             footer_template=FOOTER,
             print_background=True,
         )
-        browser.close()
+        page.close()
+    pack(path)
     return len(joined)
+
+
+def pack(path: Path) -> None:
+    """Compress the small objects of a PDF, which a browser leaves plain."""
+    with pikepdf.open(path, allow_overwriting_input=True) as pdf:
+        pdf.save(path, object_stream_mode=pikepdf.ObjectStreamMode.generate)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,7 +164,12 @@ def main(argv: list[str] | None = None) -> int:
     if executable is None:
         print(check_site.NO_BROWSER, file=sys.stderr)
         return 1
-    joined = write(out / "html", executable, out / NAME)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=check_site.FLAGS
+        )
+        joined = write(browser, out / "html", out / NAME)
+        browser.close()
     (out / "pdf.json").write_text(json.dumps(digest(inputs(Path.cwd()))), "utf-8")
     size = (out / NAME).stat().st_size / 1e6
     print(f"{out / NAME}: {joined} pages of the site, {size:.1f} MB")

@@ -1,0 +1,88 @@
+"""The book as one PDF: its pages in one outline, its links inside, nothing folded."""
+
+import pikepdf
+import pytest
+
+from booktools import check_site, pdf
+
+INDEX = """<!doctype html><html lang="en"><title>A book</title>
+<style>@media print { nav { display: none } }</style><body>
+<nav id="contents"><a href="one.html">One</a><a href="two.html">Two</a>
+<a href="back/api.html">API</a></nav><main><h1>A book</h1><p>Welcome.</p></main>"""
+ONE = """<!doctype html><html lang="en"><title>One</title><body><main>
+<section id="one"><h1>One</h1><p>See <a href="two.html#box">the box</a> and
+<a href="back/api.html">the API</a>.</p>
+<details><summary>Solution</summary><p>Folded in the browser.</p></details>
+</section></main>"""
+TWO = """<!doctype html><html lang="en"><title>Two</title><body><main>
+<section id="two"><h1>Two</h1><p id="box">The box.</p></section></main>"""
+
+
+@pytest.fixture(scope="module")
+def printed(browser, tmp_path_factory):
+    """A site of three pages and one that is left out, printed."""
+    folder = tmp_path_factory.mktemp("book")
+    pages = {"index": INDEX, "one": ONE, "two": TWO}
+    for name, text in pages.items():
+        (folder / f"{name}.html").write_text(text)
+    path = folder / "book.pdf"
+    assert pdf.write(browser, folder, path) == 3
+    with pikepdf.open(path) as read:
+        yield read
+
+
+def test_outline_has_the_pages_in_their_order(printed):
+    with printed.open_outline() as outline:
+        assert [item.title for item in outline.root] == ["A book", "One", "Two"]
+
+
+def test_each_page_of_the_site_begins_a_page_of_paper(printed):
+    assert len(printed.pages) == 3
+
+
+def test_links_lead_inside_and_never_to_what_was_left_out(printed):
+    links = [
+        note
+        for page in printed.pages
+        for note in page.get("/Annots", [])
+        if note.Subtype == "/Link"
+    ]
+    assert len(links) == 1
+    assert "two--box" in str(links[0].Dest)
+
+
+def test_small_objects_are_compressed(printed):
+    assert any(
+        isinstance(o, pikepdf.Stream) and o.get("/Type") == "/ObjStm"
+        for o in printed.objects
+    )
+
+
+def test_fonts_are_embedded(printed):
+    descriptors = [
+        o
+        for o in printed.objects
+        if isinstance(o, pikepdf.Dictionary) and o.get("/Type") == "/FontDescriptor"
+    ]
+    assert descriptors
+    assert all("/FontFile2" in o or "/FontFile3" in o for o in descriptors)
+
+
+def test_details_stand_open(browser, tmp_path):
+    folded = ONE.replace("Solution", "Code of a claim")
+    sizes = []
+    for text in (ONE, folded):  # what is left out shows that the other is printed
+        (tmp_path / "index.html").write_text(INDEX)
+        (tmp_path / "one.html").write_text(text)
+        (tmp_path / "two.html").write_text(TWO)
+        pdf.write(browser, tmp_path, tmp_path / "book.pdf")
+        with pikepdf.open(tmp_path / "book.pdf") as read:
+            sizes.append(len(read.pages[1].Contents.read_bytes()))
+    assert sizes[0] > sizes[1]
+
+
+def test_without_a_browser_it_says_so(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(check_site, "find_browser", lambda: None)
+    assert pdf.main(["--out", str(tmp_path)]) == 1
+    assert check_site.NO_BROWSER in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
