@@ -76,7 +76,9 @@ def is_page(name: str) -> bool:
     """Whether a file is a page or part of one, by its name."""
     if name.startswith("README.md"):  # with $pdf: whether the first page offers it
         return True
-    return Path(name).suffix in PAGES and name.startswith(("chapters/", "back/"))
+    return Path(name).suffix in PAGES and name.startswith(
+        ("chapters/", "back/", "CHANGELOG")
+    )
 
 
 def plan(before: dict[str, str], now: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections import Counter
 
 import pytest
@@ -71,13 +72,22 @@ WITHDRAWN = (
 
 
 def test_words_that_are_withdrawn_stand_nowhere():
-    files = [*BACK, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CITATION.cff"]
+    names = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
+    files = [*BACK, *(ROOT / name for name in names)]
     texts = {path.name: path.read_text(encoding="utf-8") for path in files}
     texts |= {path.name: prose(path) for path in CHAPTERS}
     texts |= {path.name: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
     for name, text in texts.items():
         for words in WITHDRAWN:
             assert not re.search(words, text), (name, words)
+
+
+def test_the_book_has_one_version_and_says_what_it_changed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    newest = re.search(r"^## (\S+) \((\S+)\)$", prose(ROOT / "CHANGELOG.md"), re.M)
+    assert newest.groups() == (project["version"], str(citation["date-released"]))
+    assert citation["version"] == project["version"]
 
 
 # ---------------------------------------------------------------------------
