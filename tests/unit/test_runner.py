@@ -71,14 +71,14 @@ def test_a_partial_file_keeps_all_records_but_a_torn_one(tmp_path):
     file = tmp_path / ".x.partial"
     partial = Partial(file)
     partial.add(["a", 1], {"value": 1.5})
-    partial.add(["b", 2], {"value": [1, 2]})
+    partial.add(["b", 2], {"value": [1, 2], "said": "half a µ"})
     whole = file.read_bytes()
     for cut in range(len(whole)):
         file.write_bytes(whole[:cut])
         again = Partial(file)
         complete = whole[:cut].count(b"\n")
         assert len(again.done) == complete
-        again.add(["b", 2], {"value": [1, 2]})
+        again.add(["b", 2], {"value": [1, 2], "said": "half a µ"})
         assert len(file.read_text("utf-8").splitlines()) == complete + 1
         for line in file.read_text("utf-8").splitlines():
             json.loads(line)

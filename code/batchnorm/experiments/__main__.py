@@ -45,8 +45,12 @@ def main(arguments=None):
     if options.list or options.table:
         print((_list if options.list else table)(chosen, options.folder))
         return 0
+    todo = _with_needs(chosen, options.folder)
+    for run in chosen:
+        if run not in todo:  # a command may have been killed before it took this away
+            run.partial(options.folder).remove()
     try:
-        failed = _run_all(_with_needs(chosen, options.folder), options)
+        failed = _run_all(todo, options)
     except KeyboardInterrupt:
         print("\nInterrupted. Start the command again to go on.", file=sys.stderr)
         return 130
