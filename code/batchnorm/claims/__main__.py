@@ -49,6 +49,7 @@ def main(arguments=None):
         print(f"python -m batchnorm.claims: {error}", file=sys.stderr)
         return 2
     if not todo:
+        _partial(options).remove()  # left if killed after the last was confirmed
         asked = ", ".join(options.ids) or "all claims"
         print(
             f"confirmed as it stands, nothing to run: {asked} (--verify runs it again)"
