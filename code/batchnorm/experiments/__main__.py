@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from batchnorm._runner import side_by_side
-from batchnorm.experiments.recorded import DEVICES, FOLDER, carry_out
+from batchnorm.experiments.recorded import CARRIED, DEVICES, FOLDER, carry_out
 from batchnorm.experiments.repeated import repeat, said
 from batchnorm.experiments.runs import RUNS, found
 from batchnorm.mnist import DataUnavailableError
@@ -173,8 +173,11 @@ def _finish(run, partial, keys, folder):
 def _list(runs, folder):
     lines = []
     for run in runs:
-        state = "whole" if run.whole(folder) else "not run"
+        carried = run.carried(folder)
+        state = "whole *" if carried else "whole" if run.whole(folder) else "not run"
         lines.append(f"{run.name:24} {state:8} {run.about}")
+    if any(" whole * " in line for line in lines):
+        lines.append(f"* carried over, with its seeds: {CARRIED['why']}")
     return "\n".join(lines)
 
 
