@@ -1,25 +1,20 @@
-"""Three questions of Part V that the digits left open, asked again on MNIST.
+"""Two questions of Part V that the digits left open, asked again on MNIST.
 
-Group normalization at batches of 32, ghosts where all labels are right, and networks of
-which only γ and β learn. Each is one comparison of two tuned arms.
+Group normalization at batches of 32, and ghosts where all labels are right. Each is one
+comparison of two tuned arms.
 """
 
 from batchnorm.claims.types import above
-from batchnorm.ensemble import Only
 from batchnorm.experiments import dense
 from batchnorm.experiments.chosen import (
-    BATCH,
     FEW,
     GHOSTS,
     NETS,
     NOISE_RATES,
     SWEEPS,
     best,
-    dense_sweep,
     label,
     noise_sweep,
-    rates,
-    scales,
     scores,
 )
 from batchnorm.experiments.findings import Finding
@@ -132,65 +127,5 @@ CLEAN = Recorded(
     ),
 )
 
-# ---------------------------------------------------------------------------
-# Only γ and β learn
-
-PART_STEPS = 400
-PARTS = {
-    part: dense_sweep(
-        f"{part}-only",
-        ("batch",),
-        (rates(-3, 0), scales(-3, 3)),
-        net=NETS["adam"],
-        steps=PART_STEPS,
-        batch=BATCH,
-        optimizer=Only(part, NETS["adam"].network("batch")),
-    )
-    for part in ("norms", "output")
-}
-
-
-def parts(folder):
-    """Three ReLU layers of which only γ and β learn, or only the output layer."""
-    norms, output = (best(PARTS[p], folder, "batch", "final") for p in PARTS)
-    given = {"net": NETS["adam"], "steps": PART_STEPS, "batch": BATCH}
-    given["at"] = (100, 200, PART_STEPS)
-    cells = versus(folder, norms, output, norms, by=1000, **given)
-    of_norms = {"first", "redrawn"}
-    return {
-        name: Cell(
-            {
-                **cell.setting,
-                "optimizer": Only(
-                    "norms" if name in of_norms else "output",
-                    NETS["adam"].network("batch"),
-                ),
-            },
-            cell.seeds,
-        )
-        for name, cell in cells.items()
-    }
-
-
-ONLY = Recorded(
-    "mnist-norms-only",
-    "Three ReLU layers of which only γ and β learn, or only the output layer, on "
-    "MNIST.",
-    dense.curves,
-    parts,
-    needs=tuple(sweep.name for sweep in PARTS.values()),
-    findings=(
-        _ahead(
-            "norms-learn-more-than-the-output",
-            "With all weights frozen as they were drawn, the γ and β of three layers "
-            f"of 100 ReLUs learn in {PART_STEPS} steps of Adam to read more digits "
-            "than the output layer alone does, rate and scale tuned for both.",
-            f"accuracy after {PART_STEPS} steps of Adam, only γ and β learning less "
-            "only the output layer learning",
-            POINTS,
-        ),
-    ),
-)
-
-MORE_SWEEPS = CLEAN_SWEEP, *PARTS.values()
-RUNS = AT_32, CLEAN, ONLY
+MORE_SWEEPS = (CLEAN_SWEEP,)
+RUNS = AT_32, CLEAN
