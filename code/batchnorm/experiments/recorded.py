@@ -117,14 +117,21 @@ class Recorded:
         was, and only what lies in ``CARRIED`` may have changed since.
         """
         now, before = self._fingerprints(folder)
-        try:
-            return before if self.load(folder)["fingerprint"] == before else now
-        except ValueError:
-            return now
+        return before if self._kept(folder) == before else now
 
     def carried(self, folder=FOLDER):
         """Whether its file was made when fingerprints reached more; see `origin`."""
-        return self.whole(folder) and self.origin(folder) != self.fingerprint(folder)
+        if (kept := self._kept(folder)) is None:
+            return False
+        now, before = self._fingerprints(folder)
+        return kept == before != now
+
+    def _kept(self, folder):
+        """The fingerprint in its file, or None."""
+        try:
+            return self.load(folder)["fingerprint"]
+        except ValueError:
+            return None
 
     def drawn(self, folder=FOLDER):
         """The seeds -> tuple of int."""
@@ -147,10 +154,7 @@ class Recorded:
 
     def whole(self, folder=FOLDER):
         """Whether its file is there, and made by the definition as it stands."""
-        try:
-            return self.load(folder)["fingerprint"] == self.origin(folder)
-        except ValueError:
-            return False
+        return self._kept(folder) in self._fingerprints(folder)
 
     def load(self, folder=FOLDER):
         """The result file -> dict; its "records" are in the order of `tasks`.
