@@ -1,6 +1,7 @@
 """What the site is made of, and that the check of the site can fail."""
 
 import os
+import re
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ from PIL import Image
 from pybtex.database import parse_string
 
 from booktools import check_site, find, site
+from booktools.notebooks import ROOT
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><title>A page</title>{head}</head>
@@ -78,6 +80,27 @@ def test_links_of_a_known_repository(monkeypatch):
     }
     pages = {label for label, *_ in site.links("back/notation.md", "x")}
     assert pages == {"Suggest a change", "Report a problem"}
+
+
+@pytest.mark.parametrize("address", ["", "https://git.example/someone/book"])
+def test_first_page_says_how_to_clone_the_book(monkeypatch, address):
+    monkeypatch.setenv("BOOK_REPOSITORY", address and f"{address}/")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme.partition("## On your machine")[2]
+    lines = re.search(r"```sh\n(.*?)\n```", section, re.DOTALL)[1]
+    assert lines.startswith("git clone ADDRESS book\ncd book\nmake book")
+    (said,) = (p for p in section.split("\n\n") if p.startswith("`ADDRESS` is "))
+    said = said.replace("`", "")
+    block = nodes.literal_block(lines, lines)
+    page = nodes.section("", block, nodes.paragraph(said, said))
+    app = SimpleNamespace(config=SimpleNamespace(root_doc="index"))
+    site.clone(app, page, "index")
+    # Sphinx highlights a block only if its source is its text.
+    assert block.rawsource == block.astext()
+    assert page.astext().count("ADDRESS") == (0 if address else 2)
+    assert block.astext() == lines.replace("ADDRESS", address or "ADDRESS")
+    site.clone(app, other := nodes.section("", nodes.paragraph("", "ADDRESS is")), "a")
+    assert other.astext()
 
 
 def test_a_chapter_and_the_book_say_how_to_cite_them():
@@ -274,6 +297,7 @@ def test_page_keeps_only_the_files_that_it_uses():
     assert context["css_files"] == files[:1]
     assert context["script_files"] == []
     assert not any("KaTeX" in font for font in context["fonts"])
+    assert not any("italic" in font for font in context["fonts"])  # search has none
 
 
 def test_page_with_a_formula_or_a_card_gets_what_they_need():
