@@ -59,10 +59,11 @@ const records = (window.RECORDS ?? []).map(([kind, address, page, title, text]) 
 });
 const mean = records.reduce((sum, { length }) => sum + length, 0) / records.length;
 
-// The words of the book that a typed word may stand for, and how far it does.
+// The words of the book that a typed word may stand for, and how far it does. A word that
+// the book does not have may be the beginning of one.
 function meant(word) {
-  const found = new Map([...has.keys()].filter((name) => word.length > 2 && name.startsWith(word))
-    .map((name) => [name, 0.5]));
+  const begun = has.has(stem(word)) ? [] : [...has.keys()].filter((name) => name.startsWith(word));
+  const found = new Map(begun.map((name) => [name, 0.5]));
   for (const name of alike.get(stem(word)) ?? []) found.set(name, 0.5);
   return found.set(stem(word), 1);
 }
