@@ -5,10 +5,28 @@ const GREEK = {
   θ: "theta", κ: "kappa", λ: "lambda", μ: "mu", π: "pi", ρ: "rho", σ: "sigma",
   τ: "tau", φ: "phi", χ: "chi", ω: "omega", "√": "sqrt", "∂": "partial", "∞": "infinity",
 };
-const EMPTY = new Set(("a an and are as at be but by do does for from how if in is it its "
-  + "my no not of on or so than that the then this to was what when which why with")
-  .split(" "));
-const KINDS = { section: "", claim: "Claim", term: "Glossary", function: "Code" };
+const EMPTY = new Set(("a about all am an and are as at be been bn batchnorm but by can did do does for from get "
+  + "gets got had has have how i if in into is it its just me my no not of on only or our out so "
+  + "than that the their then there they this to was we were what when where which while who why "
+  + "will with you your").split(" "));
+// One thing under several names: of other libraries, of other papers, of people in trouble.
+const ALIKE = [
+  "eval evaluation inference predict prediction test", "train training fit",
+  "worse drop fall low lower bad poor below degrades", "stuck stays plateau",
+  "different differs mismatch match another disagree off", "nan inf infinite isfinite",
+  "explodes diverges unstable", "multiple several many", "moving running", "lr rate",
+  "fp16 half float16 amp autocast bf16 bfloat16", "gpu device worker rank ddp distributed",
+  "sync syncbn syncbatchnorm synchronize", "requires_grad trainable freeze frozen",
+  "fuse fused fold folding", "ema swa averaging", "accumulate accumulation",
+  "gan generated fake", "keras tensorflow jax framework", "norm normalization normalize",
+  "residual skip resnet", "mask padding padded", "layernorm layer", "groupnorm group",
+  "convert converting converted", "biased unbiased correction", "export exported onnx",
+  "conv convolution convolutional", "backprop backpropagation backward",
+];
+const KINDS = { section: "", claim: "Claim", symptom: "Symptom", term: "Glossary", function: "Code" };
+// A word in a title counts as five in the text, and who searches has a symptom more often
+// than a question of evidence.
+const HEAD = 5, WORTH = { section: 1, claim: 0.7, symptom: 1.5, term: 1, function: 0.9 };
 const MOST = 30;
 
 // One form for what is typed and what is written: γ is gamma, x̂ is x, σ² is sigma 2.
@@ -16,48 +34,76 @@ const plain = (text) => text.normalize("NFKD").toLowerCase()
   .replace(/[\u0300-\u036f]/g, "")
   .replace(/[α-ωϵ√∂∞]/g, (c) => (GREEK[c] ? ` ${GREEK[c]} ` : c))
   .replace(/varepsilon/g, "epsilon");
-const split = (text) => plain(text).match(/[\p{L}\p{N}_]+/gu) ?? [];
-// "normalizing", "normalized" and "normalizes" begin alike, and so do these.
-const stem = (word) => (word.length > 5 ? word.replace(/(ations?|ings?|ers?|e[ds]?|s)$/, "") : word);
+const split = (text) => plain(text).match(/\d+\.\d+|[\p{L}\p{N}_]+/gu) ?? [];
+// "normalizing", "normalized" and "normalizes" are one word, and so are "row" and "rows".
+const stem = (word) => (word.length > 5 ? word.replace(/(ations?|ings?|ers?|e[ds]?|s)$/, "")
+  : word.replace(/([a-z]{3})s$/, "$1"));
 
-const records = (window.RECORDS ?? []).map(([kind, address, page, title, text]) => ({
-  kind, address, page, title, text, in: ` ${split(text).join(" ")} `,
-  head: ` ${split(`${title} ${kind === "section" ? "" : kind}`).join(" ")} `,
-}));
+const alike = new Map();
+for (const group of ALIKE.map((names) => names.split(" ").map(stem)))
+  for (const name of group) alike.set(name, [...(alike.get(name) ?? []), ...group]);
 
-// How well a record has a word: whole or as a beginning, in the title or in the text.
-function fit(record, word) {
-  const start = ` ${stem(word)}`, whole = ` ${word} `;
-  const [head, text] = [record.head.includes(start), record.in.split(start).length - 1];
-  if (!head && !text) return 0;
-  return (head ? 8 : 0) + (record.head.includes(whole) ? 6 : 0)
-    + (record.in.includes(whole) ? 2 : 0) + Math.min(text, 6) * 0.5;
+// How often each record has each word.
+const has = new Map();
+const records = (window.RECORDS ?? []).map(([kind, address, page, title, text]) => {
+  const [head, body] = [title, text].map((part) => split(part).map(stem));
+  const record = { kind, address, page, title, text, length: head.length + body.length,
+    in: ` ${head.join(" ")} | ${body.join(" ")} ` };
+  const count = (word, times) => {
+    if (!has.has(word)) has.set(word, new Map());
+    has.get(word).set(record, (has.get(word).get(record) ?? 0) + times);
+  };
+  head.forEach((word) => count(word, HEAD));
+  body.forEach((word) => count(word, 1));
+  return record;
+});
+const mean = records.reduce((sum, { length }) => sum + length, 0) / records.length;
+
+// The words of the book that a typed word may stand for, and how far it does. A word that
+// the book does not have may be the beginning of one.
+function meant(word) {
+  const begun = has.has(stem(word)) ? [] : [...has.keys()].filter((name) => name.startsWith(word));
+  const found = new Map(begun.map((name) => [name, 0.5]));
+  for (const name of alike.get(stem(word)) ?? []) found.set(name, 0.5);
+  return found.set(stem(word), 1);
 }
 
+// The sum over words that is known as BM25: a rare word says more than a frequent one,
+// the tenth time less than the first, and any less in a long text.
 function search(query) {
   const all = split(query);
   const words = all.some((w) => !EMPTY.has(w)) ? all.filter((w) => !EMPTY.has(w)) : all;
-  if (!words.length) return { words, found: [], every: true };
-  const phrase = ` ${words.join(" ")} `;
-  const rated = records.map((record) => {
-    const fits = words.map((word) => fit(record, word));
-    const had = fits.filter(Boolean).length;
-    const together = record.in.includes(phrase) || record.head.includes(phrase) ? 6 : 0;
-    const score = fits.reduce((a, b) => a + b, 0) + together - record.in.length / 20000;
-    return { record, had, score };
-  }).filter((r) => r.had);
-  const most = Math.max(0, ...rated.map((r) => r.had));
+  const names = words.map(meant), scores = new Map();
+  let possible = 0;
+  names.forEach((found) => {
+    const times = new Map();
+    for (const [name, share] of found)
+      for (const [record, count] of has.get(name) ?? [])
+        times.set(record, Math.max(times.get(record) ?? 0, share * count));
+    const weight = Math.log(1 + records.length / (5 + times.size));
+    possible += times.size ? weight : 0;
+    for (const [record, count] of times) {
+      const rated = scores.get(record) ?? { score: 0, weight: 0, had: 0 };
+      rated.score += weight * count / (count + 0.5 + record.length / mean);
+      rated.weight += weight;
+      rated.had += 1;
+      scores.set(record, rated);
+    }
+  });
+  const phrase = ` ${words.map(stem).join(" ")} `;
   // A symptom told in words rarely has all of them in one place.
-  const enough = words.length > 2 ? most - 1 : most;
-  const rank = (r) => r.score + 8 * (r.had - most);
-  const found = rated.filter((r) => r.had >= enough).sort((a, b) => rank(b) - rank(a));
-  return { words, found: found.map((r) => r.record), every: most === words.length };
+  const found = [...scores].filter(([, { weight }]) => weight > 0.5 * possible)
+    .map(([record, { score, weight }]) => [record, WORTH[record.kind] * (score * weight / possible
+      + (words.length > 1 && record.in.includes(phrase) ? 2 : 0))])
+    .sort((a, b) => b[1] - a[1]).map(([record]) => record);
+  const every = found.some((record) => scores.get(record).had === words.length);
+  return { words: new Set(names.flatMap((found) => [...found.keys()])), found, every };
 }
 
 // A piece of the text around the first word that was searched for, the words marked.
 function excerpt(text, words) {
-  const parts = text.match(/\S+/g) ?? [], stems = words.map(stem);
-  const hit = parts.map((part) => split(part).some((w) => stems.some((s) => w.startsWith(s))));
+  const parts = text.match(/\S+/g) ?? [];
+  const hit = parts.map((part) => split(part).some((word) => words.has(stem(word))));
   let best = 0, most = -1;
   for (let i = 0; i < parts.length; i += 4) {
     const count = hit.slice(i, i + 30).filter(Boolean).length;
@@ -90,7 +136,7 @@ function show() {
     return item;
   }));
   const count = found.length === 1 ? "1 place" : `${found.length} places`;
-  said.textContent = !words.length ? ""
+  said.textContent = !words.size ? ""
     : `${found.length ? count : "Nothing"} found${every || !found.length ? "" : ", none with all of these words"}${found.length > MOST ? `; the best ${MOST}:` : "."}`;
 }
 

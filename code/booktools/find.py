@@ -1,9 +1,9 @@
 """Sphinx extension: what the search of the site looks through.
 
-One record for each section, claim, word of the glossary and function: its title, its
-place and its words. Sphinx's own index knows pages only, and no symbols. The script
-`_static/search.js` searches the records; a formula is written there as it is read, so
-that γ, gamma and a formula that has it are the same.
+One record for each section, claim, symptom, word of the glossary and function: its
+title, its place and its words. Sphinx's own index knows pages only, and no symbols. The
+script `_static/search.js` searches the records; a formula is written there as it is
+read, so that γ, gamma and a formula that has it are the same.
 """
 
 import json
@@ -15,6 +15,11 @@ from sphinx import addnodes
 
 FILE = "_static/search-index.js"
 SKIPPED = ("back/solutions/", "back/subjects")  # repeat what stands elsewhere
+#: Sections that list what earlier claims said; of them the beginning is enough.
+HISTORY = ("bars-that-were-moved-and-what-else-was-changed", "no-claims-any-more")
+BEGINNING = 600  # characters
+#: First word over a table of symptoms, whose rows lead to where each is shown.
+SYMPTOMS = "what you see"
 GREEK = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε"},
     **{"varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ", "lambda": "λ"},
@@ -72,8 +77,21 @@ def words(node) -> str:
 def _has_record(node) -> bool:
     if isinstance(node, nodes.section):
         return isinstance(node[0], nodes.title)
+    if isinstance(node, nodes.row):
+        return _is_symptom(node)
     kinds = (nodes.definition_list_item, addnodes.desc)
     return _is_claim(node) or (isinstance(node, kinds) and bool(_name(node)))
+
+
+def _is_symptom(row) -> bool:
+    """Whether a row of a table is of symptoms and leads to where its own is shown."""
+    head = row.parent.parent.next_node(nodes.thead)
+    named = head is not None and head.astext().startswith(SYMPTOMS)
+    return named and row.parent is not head and _leads(row) is not None
+
+
+def _leads(row):
+    return row.next_node(addnodes.pending_xref)
 
 
 def _is_claim(node) -> bool:
@@ -104,6 +122,8 @@ def _name(node) -> str:
 def records(doctree) -> list[tuple[str, str, str, str]]:
     """Kind, anchor, title and words of each part of a page.
 
+    The anchor of a symptom is the label of the section that shows it.
+
     Parameters
     ----------
     doctree : nodes.document
@@ -116,17 +136,21 @@ def records(doctree) -> list[tuple[str, str, str, str]]:
     for node in doctree.findall(_has_record):
         if _is_claim(node):
             kind, title, body = "claim", _name(node).removeprefix("claim-"), node
+        elif isinstance(node, nodes.row):
+            kind, title, body = "symptom", node[0].astext(), node
         elif isinstance(node, nodes.definition_list_item):
             kind, title, body = "term", node[0].astext(), node[-1]
         elif isinstance(node, addnodes.desc):
             kind, title, body = "function", node[0].get("fullname", ""), node[-1]
         else:
             kind, title, body = "section", words(node[0]), node
-        rest = body.children[1:] if kind == "section" else body.children
-        text = " ".join(" ".join(map(words, rest)).split())
-        if kind == "function":  # the summary, not all parameters
-            text = text[:600]
-        found.append((kind, _name(node), " ".join(title.split()), text))
+        rest = body.children[kind in ("section", "symptom") :]
+        between = " · " if kind == "symptom" else " "
+        text = " ".join(between.join(map(words, rest)).split())
+        anchor = _leads(node)["reftarget"] if kind == "symptom" else _name(node)
+        if kind == "function" or anchor in HISTORY:  # the summary, not all parameters
+            text = text[:BEGINNING]
+        found.append((kind, anchor, " ".join(title.split()), text))
     return found
 
 
@@ -169,10 +193,12 @@ def write(app, exception) -> None:
     if exception is not None or app.builder.format != "html":
         return
     env, lines = app.env, []
+    labels = env.get_domain("std").anonlabels
     for docname in _in_order(env, app.config.root_doc):
-        title = env.titles[docname].astext()
         for kind, anchor, name, text in _kept(env).get(docname, ()):
-            address = f"{app.builder.get_target_uri(docname)}#{anchor}"
+            at = labels[anchor] if kind == "symptom" else (docname, anchor)
+            address = f"{app.builder.get_target_uri(at[0])}#{at[1]}"
+            title = env.titles[at[0]].astext()
             lines.append(json.dumps([kind, address, title, name, text], **PACKED))
     path = Path(app.outdir, FILE)
     path.parent.mkdir(exist_ok=True)

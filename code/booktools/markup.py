@@ -11,8 +11,8 @@ from pygments.formatters import HtmlFormatter
 from sphinx.highlighting import PygmentsBridge
 from sphinx.writers.html5 import HTML5Translator
 
-# Color words for which an inverted figure would make its text untrue.
-NAMED_SHADE = re.compile(r"\b(black|white|dark|darker|light|lighter|pale|gr[ae]y)\b")
+# Color words for which an inverted figure would make its text untrue; gray stays gray.
+NAMED_SHADE = re.compile(r"\b(black|white|dark|darker|light|lighter|pale)\b")
 # Tokens of code that have no color of their own, most of them: without an element for
 # each, a phone lays the page out in half the time.
 PLAIN = {
@@ -148,7 +148,7 @@ def shown_size(path: Path, given: str) -> tuple[int, int]:
 
 
 def names_shade(image: nodes.image) -> bool:
-    """Whether the text of an image, alternative or caption, has a word like "gray"."""
+    """Whether the text of an image, alternative or caption, has a word like "dark"."""
     figure = image.parent
     while figure is not None and not isinstance(figure, nodes.figure):
         figure = figure.parent

@@ -106,6 +106,23 @@ def join(app, doctree, docname) -> None:
                 parent[at - 1] = nodes.Text(before[: -len(opening)])
 
 
+def clone(app, doctree, docname) -> None:
+    """Where the repository is known, say how to clone it: with no "ADDRESS" to look up.
+
+    The README has "ADDRESS" for it, in a block of code and in a paragraph that says
+    where to find it; that paragraph goes.
+    """
+    address = os.environ.get("BOOK_REPOSITORY", "").rstrip("/")
+    if docname != app.config.root_doc or not address:
+        return
+    for block in doctree.findall(nodes.literal_block):
+        text = re.sub(r"(?<=git clone )ADDRESS\b", address, block.astext())
+        block.rawsource, block[:] = text, [nodes.Text(text)]
+    for paragraph in list(doctree.findall(nodes.paragraph)):
+        if paragraph.astext().startswith("ADDRESS is "):
+            paragraph.parent.remove(paragraph)
+
+
 def _raw(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
 
@@ -180,7 +197,8 @@ def citation(config, pagename: str, title: str) -> str:
 def use(context, doctree) -> None:
     """Leave on a page the style sheets, scripts and fonts that it uses."""
     used = {"_static/book.css", "_static/book.js"}
-    context["fonts"] = [f"fonts/source-serif-4-latin-{f}.woff2" for f in TEXT_FONTS]
+    faces = TEXT_FONTS if doctree is not None else TEXT_FONTS[:1] + TEXT_FONTS[2:]
+    context["fonts"] = [f"fonts/source-serif-4-latin-{f}.woff2" for f in faces]
     if doctree is not None and any(doctree.findall(_is_formula)):
         used.add("_static/katex/katex.min.css")
         context["fonts"][:0] = [f"katex/fonts/KaTeX_{f}.woff2" for f in MATH_FONTS]
@@ -257,6 +275,7 @@ def setup(app):
         app.setup_extension("sphinxext.opengraph")
     app.connect("config-inited", published)
     app.connect("doctree-resolved", drop_shared_names)
+    app.connect("doctree-resolved", clone)
     app.connect("doctree-resolved", fold)
     app.connect("doctree-resolved", join)
     app.connect("html-page-context", page, priority=900)

@@ -39,13 +39,13 @@ a     1
 .. figure:: drawing.png
    :alt: A line of figure two.
 
-   The gray band
+   The gray line, and the light band
 
 .. figure:: drawing.png
    :alt: A black line of figure three.
 
 .. image:: drawing.png
-   :alt: A line before a paragraph.
+   :alt: A gray line before a paragraph.
 
 White noise.
 
@@ -139,6 +139,6 @@ def test_an_image_without_a_width_is_shown_at_half_its_pixels(page):
 
 def test_a_drawing_is_inverted_in_the_dark_unless_its_text_names_a_shade(page):
     kinds = [re.search(r'class="(\w+)"', image)[1] for image in images(page)]
-    blue, gray_caption, black, before_white_text, photograph, strip = kinds
-    assert blue == before_white_text == strip == "drawing"
-    assert gray_caption == black == photograph == "picture"
+    blue, light_caption, black, gray, photograph, strip = kinds
+    assert blue == gray == strip == "drawing"
+    assert light_caption == black == photograph == "picture"
