@@ -1,7 +1,9 @@
 """MNIST: found on this machine or downloaded, verified, and cached."""
 
+import contextlib
 import gzip
 import hashlib
+import io
 import os
 import tempfile
 import warnings
@@ -45,7 +47,8 @@ def load(*, binary: bool = False) -> Split:
 
     The files are looked for in the directory that ``BATCHNORM_MNIST_DIR`` names
     (packed or not), or else in the cache, or else downloaded from a public mirror
-    and cached. Their sha256 is checked every time.
+    and cached; where the cache cannot be written, a warning says so and the data are
+    returned all the same. Their sha256 is checked every time.
 
     Parameters
     ----------
@@ -111,14 +114,22 @@ def _read_idx(data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * ndim).reshape(shape)
 
 
-def _unpacked(path: Path) -> bytes | None:
-    """The contents of a file, unpacked if it is a .gz; None if it is damaged."""
+def _unpacked(file: Path | bytes) -> bytes | None:
+    """The contents of a file, unpacked if it is a .gz; None if it cannot be read."""
     try:
-        return gzip.decompress(path.read_bytes())
+        packed = file if isinstance(file, bytes) else file.read_bytes()
+        return gzip.decompress(packed)
     except gzip.BadGzipFile:
-        return path.read_bytes()
-    except (EOFError, zlib.error):
+        return packed
+    except (OSError, EOFError, zlib.error):
         return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that cannot be entered
+        return False
 
 
 def _verified(name: str, data: bytes | None) -> bytes | None:
@@ -143,24 +154,26 @@ def _local(name: str) -> bytes | None:
     """The verified file without a network, or None if it is not on this machine."""
     if directory := os.environ.get(DIRECTORY):
         for path in (Path(directory) / name, Path(directory) / f"{name}.gz"):
-            if path.is_file():
+            if _is_file(path):
                 data = _verified(name, _unpacked(path))
                 if data is None:
                     raise DataUnavailableError(
-                        f"{path} is damaged or is not MNIST: unpacked, its sha256 has "
-                        f"to be {SHA256[name]}. Replace the file, or unset "
-                        f"{DIRECTORY} to download MNIST."
+                        f"{path} cannot be read, is damaged or is not MNIST: unpacked, "
+                        f"its sha256 has to be {SHA256[name]}. Replace the file, or "
+                        f"unset {DIRECTORY} to download MNIST."
                     )
                 return data
         raise DataUnavailableError(
-            f"{DIRECTORY} is {directory}, which has neither {name} nor {name}.gz. "
-            f"Put the four files of MNIST there, or unset {DIRECTORY} to download them."
+            f"{DIRECTORY} is {directory}, which has neither {name} nor {name}.gz, or "
+            "cannot be read. Put the four files of MNIST there, or unset "
+            f"{DIRECTORY} to download them."
         )
     cached = _cache_dir() / name
-    return _verified(name, _unpacked(cached)) if cached.is_file() else None
+    return _verified(name, _unpacked(cached)) if _is_file(cached) else None
 
 
 def _contents(name: str) -> bytes:
+    """A file's contents, verified by every way; here the fingerprints of runs end."""
     data = _local(name)
     return _download(name) if data is None else data
 
@@ -169,26 +182,22 @@ def _download(name: str) -> bytes:
     """Fetch one file from the first mirror that has it whole, and cache it unpacked."""
     import requests
 
-    pooch, cache_dir = _pooch(), _cache_dir()
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    failures = []
+    pooch, failures = _pooch(), []
     for mirror in MIRRORS:
-        url = f"{mirror}/{name}.gz"
-        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
-            packed, whole = Path(scratch) / "packed", Path(scratch) / name
-            try:
-                pooch.HTTPDownloader(timeout=30)(url, str(packed), None)
-            except (requests.RequestException, OSError) as error:
-                failures.append(f"{url}: {type(error).__name__}")
-                continue
-            data = _verified(name, _unpacked(packed))
-            if data is None:
-                failures.append(f"{url}: incomplete or not MNIST (wrong sha256)")
-                continue
-            whole.write_bytes(data)
-            os.replace(whole, cache_dir / name)  # so the cache never holds a part
-            return data
-    (cache_dir / name).unlink(missing_ok=True)  # what lies there failed its check
+        url, packed = f"{mirror}/{name}.gz", io.BytesIO()
+        try:
+            pooch.HTTPDownloader(timeout=30)(url, packed, None)
+        except (requests.RequestException, OSError) as error:
+            failures.append(f"{url}: {type(error).__name__}")
+            continue
+        data = _verified(name, _unpacked(packed.getvalue()))
+        if data is None:
+            failures.append(f"{url}: incomplete or not MNIST (wrong sha256)")
+            continue
+        _keep(name, data)
+        return data
+    with contextlib.suppress(OSError):
+        (_cache_dir() / name).unlink()  # what lies there failed its check
     raise DataUnavailableError(
         f"MNIST is not on this machine and could not be downloaded ({name}).\n"
         + "".join(f"  {failure}\n" for failure in failures)
@@ -196,3 +205,21 @@ def _download(name: str) -> bytes:
         f"({', '.join(SHA256)}; .gz or unpacked) into a directory and set "
         f"{DIRECTORY} to it."
     )
+
+
+def _keep(name: str, data: bytes) -> None:
+    """Cache a file, whole or not at all; where that cannot be, warn."""
+    cache_dir = _cache_dir()
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
+            whole = Path(scratch) / name
+            whole.write_bytes(data)
+            os.replace(whole, cache_dir / name)  # so the cache never holds a part
+    except OSError as error:
+        warnings.warn(
+            f"{name} is not cached and will be downloaded again: {cache_dir} cannot "
+            f"be written ({type(error).__name__}); put the files of MNIST into a "
+            f"directory and set {DIRECTORY} to it",
+            stacklevel=2,
+        )

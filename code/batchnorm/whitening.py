@@ -10,8 +10,12 @@ they differ in the matrix of the map and in the covariance afterward:
 `fit_standardize` leaves ones on its diagonal, `fit_pca` and `fit_zca` the identity.
 
 All three take a column for constant by one rule: if it varies by no more than rounding
-leaves behind in numbers of its size. Data are scaled by powers of two before they are
-squared, so that neither 1e-300 nor 1e300 leaves the range of float64.
+leaves behind in numbers of its size. `fit_pca` and `fit_zca` mix columns, so they ask
+a second thing: an axis has to be wider than the rounding of the widest. A column of the
+size 1e-20 beside others of the size 1 is standardized, but it is no axis, for what they
+would make of it is rounding; standardize first, and it counts as the others do. Data
+are scaled by powers of two before they are squared, so that neither 1e-300 nor 1e300
+leaves the range of float64.
 """
 
 from typing import NamedTuple

@@ -10,7 +10,7 @@ from batchnorm.claims import ledger
 from batchnorm.claims.show import short
 from batchnorm.claims.types import VERDICTS
 from batchnorm.experiments import chosen
-from batchnorm.experiments.recorded import FOLDER
+from batchnorm.experiments.recorded import CARRIED, FOLDER
 from batchnorm.experiments.runs import RUNS, found
 
 
@@ -84,6 +84,14 @@ def page(records):
     ]
     if absent := missing():
         text.append(f"*Not recorded yet:* {', '.join(f'`{name}`' for name in absent)}.")
+    if carried := sum(run.carried() for run in _whole()):
+        text.append(
+            f"*Carried over:* {carried} runs, which were not run again as their "
+            f"fingerprints came to reach less on {CARRIED['date']}: {CARRIED['why']}. "
+            "The code that they reach now is word for word what it was: together with "
+            "the sources that are reached no longer, which are kept, it gives the "
+            "fingerprint in each file, and the seeds are drawn from that."
+        )
     return "\n\n".join(text)
 
 

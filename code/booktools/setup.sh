@@ -14,13 +14,14 @@ fail() {
 }
 
 # What a user has set so that packages go elsewhere than into the environment that pip
-# runs in; a configuration file can say it too, but for --target.
+# runs in. A configuration file can say it too; variables go before it where they can, and
+# else it is told at the end.
 unset PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONSTARTUP PYTHONWARNINGS VIRTUAL_ENV
-unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_EDITABLE
+unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_NO_DEPS PIP_EDITABLE
 unset PIP_REQUIREMENT PIP_REQUIRE_HASHES PIP_NO_BUILD_ISOLATION PIP_ISOLATED PIP_LOG
 unset PIP_IGNORE_INSTALLED PIP_NO_CLEAN PIP_REPORT PIP_SRC PIP_QUIET PIP_VERBOSE
 unset UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_PYTHON UV_NO_CONFIG UV_PROJECT_ENVIRONMENT
-export PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0
+export PIP_USER=0 PIP_DRY_RUN=0 PIP_REQUIRE_VIRTUALENV=0
 
 command -v "$python" >/dev/null 2>&1 || fail \
     "there is no '$python' here; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11 ..."
@@ -42,14 +43,18 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# Settings of pip in force, by name, but for those of how the network is reached.
+told() {
+    "$venv_python" -m pip --disable-pip-version-check config list 2>/dev/null |
+        sed -n "s/^:env:\.\(.*\)=.*/\1/p; s/^[a-z]*\.\(.*\)=.*/\1/p" |
+        grep -v 'config-file\|cert\|timeout\|version-check\|cache-dir\|proxy\|retries\|^user$\|^dry-run$\|virtualenv' |
+        sort -u | tr '\n' ' '
+}
+
 install() {
     "$venv_python" -m pip --disable-pip-version-check --retries 2 install "$@" >"$log" 2>&1 && return
     grep -i 'error' "$log" | tail -n 3 >&2
-    # Settings of pip in force, by name, but for those of how the network is reached.
-    settings=$("$venv_python" -m pip --disable-pip-version-check config list 2>/dev/null |
-        sed -n "s/^:env:\.\(.*\)=.*/\1/p; s/^[a-z]*\.\(.*\)=.*/\1/p" |
-        grep -v 'config-file\|cert\|timeout\|version-check\|cache-dir\|proxy\|retries\|^user$\|virtualenv' |
-        sort -u | tr '\n' ' ')
+    settings=$(told)
     fail "the packages could not be installed (is there a network?${settings:+ pip is told: $settings}); nothing was left behind, try again"
 }
 
@@ -79,5 +84,7 @@ if [ "$which" = pinned ]; then
 else
     install --editable '.[setup,book,lab,test,cluster]'
 fi
+[ -n "$("$venv_python" -m pip --disable-pip-version-check freeze)" ] || fail \
+    "pip has put the packages elsewhere than into $venv, for it is told: $(told); take 'target', 'prefix' and 'root' out of its configuration file"
 pwd -P >"$venv/ready" || fail "cannot write $venv/ready"
 made=yes

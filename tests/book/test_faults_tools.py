@@ -257,7 +257,9 @@ def set_up(folder, **settings):
 def test_set_up_installs_into_the_environment_whatever_pip_is_told(tiny):
     elsewhere = str(tiny / "elsewhere")
     config = tiny / "pip.conf"
-    config.write_text("[install]\nuser = yes\n[global]\nrequire-virtualenv = yes\n")
+    config.write_text(
+        "[install]\nuser = yes\ndry-run = yes\n[global]\nrequire-virtualenv = yes\n"
+    )
     done = set_up(
         tiny,
         PIP_USER="1",
@@ -273,6 +275,17 @@ def test_set_up_installs_into_the_environment_whatever_pip_is_told(tiny):
     assert list(tiny.glob(".venv/**/tiny.py"))
     assert not (tiny / "elsewhere").exists()
     assert (tiny / ".venv/ready").read_text() == f"{tiny.resolve()}\n"
+
+
+@posix
+def test_an_environment_that_stays_empty_is_told(tiny):
+    config = tiny / "pip.conf"
+    config.write_text(f"[install]\ntarget = {tiny / 'elsewhere'}\n")
+    done = set_up(tiny, PIP_CONFIG_FILE=str(config))
+    assert done.returncode != 0
+    assert "has put the packages elsewhere" in done.stderr
+    assert "target" in done.stderr
+    assert not (tiny / ".venv").exists()
 
 
 @posix

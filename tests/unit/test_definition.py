@@ -173,6 +173,28 @@ def test_what_decides_no_number_is_no_code(package, file, old, new):
     assert planted() == before
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        ("rows >= 128", "rows >= 127", True),
+        ("ndim = data[3]", "ndim = data[2]", True),
+        ("ba891046", "ba891047", True),
+        ("_read_idx(_contents(n))", "_read_idx(_download(n))", True),
+        ("gzip.decompress(", "zlib.decompress(", False),
+        ("timeout=30", "timeout=60", False),
+    ],
+    ids=["pixels", "layout", "sha256", "another source", "unpacking", "download"],
+)
+def test_it_ends_at_contents_that_are_verified(package, old, new, seen):
+    def on_mnist():
+        code = fingerprint.reached("batchnorm.experiments.dense", "trained")
+        return fingerprint.digest(*sorted(code.values()))
+
+    before = on_mnist()
+    package("mnist.py", old, new)
+    assert (on_mnist() != before) == seen
+
+
 NEW_NORM = (
     "NORMS: dict[str, type[Operation]] = {",
     ('NORMS: dict[str, type[Operation]] = {\n    "planted": PerActivation,'),

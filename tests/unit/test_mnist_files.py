@@ -4,6 +4,7 @@ Small stand-ins with sha256 of their own go through the whole machinery; the rea
 files do in the last test, where they are at hand.
 """
 
+import errno
 import gzip
 import hashlib
 import http.server
@@ -139,7 +140,7 @@ def test_without_network_and_cache_the_error_says_what_to_do(
     assert "http://127.0.0.1:9/nobody/train-images-idx3-ubyte.gz" in message
     assert "Connect to the network" in message
     assert "set BATCHNORM_MNIST_DIR" in message
-    assert list(cache.iterdir()) == []
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_connection_cut_short_leaves_nothing(files, cache, mirror, monkeypatch
     monkeypatch.setattr(Handler, "do_GET", cut)
     with pytest.raises(DataUnavailableError, match=r"train-images-idx3-ubyte\.gz: "):
         mnist.load()
-    assert list(cache.iterdir()) == []
+    assert not cache.exists()
 
 
 def test_a_damaged_cache_is_replaced(files, cache, mirror):
@@ -227,6 +228,25 @@ def test_a_damaged_file_in_the_directory_is_an_error(
     assert (directory / name).exists()  # it is the reader's, not ours to remove
 
 
+@pytest.mark.parametrize("way", ["directory", "packed", "cache", "download"])
+def test_no_other_contents_come_by_any_way(
+    files, cache, mirror, monkeypatch, tmp_path, way
+):
+    """Fingerprints of recorded runs end at `_contents`, which has to be sure."""
+    name = "t10k-images-idx3-ubyte"
+    other = files[name][:-1] + bytes([files[name][-1] ^ 1])
+    if way in ("directory", "packed"):
+        monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "given"))
+        given = {name: other} if way == "directory" else packed({name: other})
+        fill(tmp_path / "given", given)
+    elif way == "cache":
+        fill(cache, {name: other})
+    else:
+        mirror.contents = packed({name: other})
+    with pytest.raises(DataUnavailableError):
+        mnist._contents(name)
+
+
 def test_a_file_missing_in_the_directory_is_an_error(
     files, cache, monkeypatch, tmp_path
 ):
@@ -256,3 +276,47 @@ def test_the_real_files():
     assert list(split.y_train[:5]) == [5, 0, 4, 1, 9]
     assert list(split.y_test[:5]) == [7, 2, 1, 0, 4]
     assert set(np.unique(split.x_train)) == {0, 1}
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fault", ["not a folder", "full disk"])
+def test_a_cache_that_cannot_be_written_costs_a_warning(
+    files, cache, mirror, monkeypatch, fault
+):
+    mirror.contents = packed(files)
+    if fault == "full disk":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        cache.parent.write_text("in the way")
+    with pytest.warns(UserWarning, match=f"cannot be written .*set {mnist.DIRECTORY}"):
+        check(files)
+    assert len(mirror.requests) == 8  # it was loaded twice
+
+
+def test_without_a_cache_and_a_network_the_error_is_the_documented_one(
+    files, cache, monkeypatch
+):
+    cache.parent.write_text("in the way")
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/nobody",))
+    with pytest.raises(DataUnavailableError, match="could not be downloaded"):
+        mnist.load()
+    assert not mnist.available()
+
+
+@pytest.mark.parametrize("step", ["is_file", "read_bytes"])
+def test_files_that_cannot_be_read_are_an_error_that_says_so(
+    files, cache, monkeypatch, tmp_path, step
+):
+    fill(tmp_path / "data", files)
+    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "data"))
+
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, step, refused)
+    says = "or cannot be read" if step == "is_file" else "cannot be read"
+    with pytest.raises(DataUnavailableError, match=says):
+        mnist.load()

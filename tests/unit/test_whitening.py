@@ -88,6 +88,37 @@ def test_badly_scaled_columns_are_not_taken_for_constant():
     np.testing.assert_allclose(covariance(fit_zca(x)(x)), np.eye(2), atol=1e-9)
 
 
+def correlated(seed):
+    """Three columns, of which the third has the size 1e-20."""
+    z = np.random.default_rng(seed).normal(size=(50, 3))
+    z[:, 1:] += z[:, :1]
+    return z * [1.0, 1.0, 1e-20]
+
+
+def test_a_tiny_column_is_standardized_but_is_no_axis():
+    x = correlated(0)
+    alone = fit_standardize(x[:, 2:])
+    assert fit_standardize(x).rank == 3
+    assert fit_standardize(x).matrix[2, 2] == alone.matrix[0, 0]
+    for fit in (fit_pca, fit_zca):
+        assert fit(x).rank == 2
+        standardized = fit_standardize(x)(x)
+        assert fit(standardized).rank == 3
+        np.testing.assert_allclose(
+            covariance(fit(standardized)(standardized)), np.eye(3), atol=1e-12
+        )
+
+
+def test_an_axis_below_the_rounding_of_the_widest_would_be_rounding():
+    off = []
+    for seed in range(20):
+        x = correlated(seed)
+        x = x - x.mean(axis=0)
+        _, s, vt = np.linalg.svd(x, full_matrices=False)
+        off.append(np.abs(covariance(x @ (vt.T / s * 50**0.5)) - np.eye(3)).max())
+    assert np.median(off) > 1e-3  # whitened in name only
+
+
 @pytest.mark.parametrize(("diagonal", "number"), [([1, 4, 2], 4), ([1, 0], np.inf)])
 def test_condition_number(diagonal, number):
     assert condition_number(np.diag(np.array(diagonal, dtype=float))) == number

@@ -7,14 +7,15 @@ cells, with the versions and the machine that made it.
 
 The seeds of a run are drawn from its fingerprint, a hash over its settings, what is
 asked of it and the code that it reaches: as for claims, whoever changes one of these
-gets new seeds.
+gets new seeds. Only where fingerprints themselves come to reach less is a file carried
+over: see `Recorded.origin`.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from batchnorm.claims.protocol import confirmation_seeds
 from batchnorm.experiments.findings import Finding, effects_of
 
 FOLDER = Path(__file__).with_name("results")
+# What fingerprints reached before and reach no longer, by name, and why.
+CARRIED = json.loads(Path(__file__).with_name("carried.json").read_text("utf-8"))
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -88,6 +91,10 @@ class Recorded:
 
     def fingerprint(self, folder=FOLDER):
         """Hash of the settings, of what is asked and of all code that is reached."""
+        return self._fingerprints(folder)[0]
+
+    def _fingerprints(self, folder):
+        """The fingerprint, and that with the sources that are no longer reached."""
         functions = [self.measure]
         functions += [effects_of(finding) for finding in self.findings]
         cells = sorted(self.cells(folder).items())
@@ -95,13 +102,35 @@ class Recorded:
         for f in functions:
             code |= reached(f.__module__, f.__qualname__, _strings(cells))
         definition = [self.name, repr(cells), repr(self.findings), repr(self.seeds)]
-        return digest(*definition, *(code[name] for name in sorted(code)))
+        # What is reached stands as it now is, so no old source can hide its change.
+        return [
+            digest(*definition, *(sources[name] for name in sorted(sources)))
+            for sources in (code, CARRIED["sources"] | code)
+        ]
+
+    def origin(self, folder=FOLDER):
+        """The fingerprint that its file has to have, and that its seeds are drawn from.
+
+        It is that of the definition as it stands. A file made when fingerprints
+        reached more is carried over, with its own: the code that is reached now has to
+        give it together with the sources in ``CARRIED``, so it is word for word what it
+        was, and only what lies in ``CARRIED`` may have changed since.
+        """
+        now, before = self._fingerprints(folder)
+        try:
+            return before if self.load(folder)["fingerprint"] == before else now
+        except ValueError:
+            return now
+
+    def carried(self, folder=FOLDER):
+        """Whether its file was made when fingerprints reached more; see `origin`."""
+        return self.whole(folder) and self.origin(folder) != self.fingerprint(folder)
 
     def drawn(self, folder=FOLDER):
         """The seeds -> tuple of int."""
         if isinstance(self.seeds, tuple):
             return self.seeds
-        return confirmation_seeds(Drawing(self.fingerprint(folder), self.seeds))
+        return confirmation_seeds(Drawing(self.origin(folder), self.seeds))
 
     def tasks(self, folder=FOLDER):
         """All tasks -> list of (cell, block of seeds)."""
@@ -119,7 +148,7 @@ class Recorded:
     def whole(self, folder=FOLDER):
         """Whether its file is there, and made by the definition as it stands."""
         try:
-            return self.load(folder)["fingerprint"] == self.fingerprint(folder)
+            return self.load(folder)["fingerprint"] == self.origin(folder)
         except ValueError:
             return False
 
@@ -139,7 +168,7 @@ class Recorded:
         head = {
             "name": self.name,
             "about": self.about,
-            "fingerprint": self.fingerprint(folder),
+            "fingerprint": self.origin(folder),
             "settings": {n: json.loads(_json(c.setting)) for n, c in cells.items()},
         }
         write_records(self.file(folder), head, "records", records)
@@ -165,14 +194,15 @@ def carry_out(name, measure, cell, setting, seeds, device):
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    start = perf_counter()
-    found = measure(seeds, device, **setting)
     on_gpu = device == "cuda"
+    clock = perf_counter if on_gpu else process_time  # of a core, whatever else runs
+    start = clock()
+    found = measure(seeds, device, **setting)
     return {
         "cell": cell,
         "seeds": [int(seed) for seed in seeds],
         **{key: np.asarray(values).tolist() for key, values in found.items()},
-        "seconds": round(perf_counter() - start, 1),
+        "seconds": round(clock() - start, 1),
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         **circumstances(),
     }
