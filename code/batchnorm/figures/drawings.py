@@ -173,7 +173,7 @@ def tangent_to_circle(batch: np.ndarray, dy: np.ndarray) -> None:
             corners[0] - along_one / 4 + [0, 0.06, 0],
             GRADIENT,
         ),
-        r"off: along $\hat x$": (corners[1] + [0, 0.1, -0.1], GRADIENT),
+        r"off: along $\hat x$": (corners[1] + [0, 0.14, 0.04], GRADIENT),
     }
     for text, (place, color) in labels.items():
         ax.text(*place, text, color=color, size=15)
