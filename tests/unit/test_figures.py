@@ -110,6 +110,8 @@ def test_figures_import_nothing_above_them():
         (["a", "b", "c"], {"baseline": "b"}, (BLUE, WITHOUT, GREEN)),
         (["a", "b", "c"], {"reference": "a"}, (REFERENCE, *PALETTE[:2])),
         (["target", "source"], {}, (TARGET, SOURCE)),
+        (["layer", "batch", "group"], {}, (GREEN, WITH, PALETTE[3])),
+        (["batch", "layer", "without"], {}, (WITH, GREEN, WITHOUT)),
     ],
 )
 def test_a_color_goes_by_meaning_not_by_place(names, settings, expected):
@@ -221,6 +223,22 @@ def test_seeds_against_knows_without_at_any_place(draw):
     (ax,) = draw(figures.seeds_against, X, bands, "n", "v")
     assert looks(ax, "without")[0] == WITHOUT
     assert looks(ax, "frozen")[0] == BLUE
+
+
+def test_seeds_against_holds_no_norm_against_batch_normalization(draw):
+    bands = {"batch": ARMS["a"], "group": ARMS["b"]}
+    (ax,) = draw(figures.seeds_against, X, bands, "n", "v")
+    assert (looks(ax, "batch")[0], looks(ax, "group")[0]) == (WITH, GREEN)
+
+
+@pytest.mark.parametrize("plot", [figures.curves, figures.seeds_against])
+def test_a_logarithmic_axis_takes_ticks(draw, plot):
+    data = {"lines": {"a": A}} if plot is figures.curves else {"bands": ARMS}
+    options = {"x": X, "log": "xy", "ticks": {"x": [1, 2, 4], "y": [3, 5]}}
+    (ax,) = draw(plot, xlabel="n", ylabel="v", **data, **options)
+    for axis, at in ((ax.xaxis, "1 2 4"), (ax.yaxis, "3 5")):
+        assert " ".join(tick.get_text() for tick in axis.get_ticklabels()) == at
+        assert len(axis.get_ticklocs(minor=True)) == 0
 
 
 def test_seeds_against_of_one_arm(draw):

@@ -14,6 +14,7 @@ from batchnorm.figures.style import (
     WIDTH,
     colors,
     dashes,
+    logarithmic,
     titled_panels,
 )
 
@@ -28,6 +29,7 @@ def curves(
     *,
     x: np.ndarray | None = None,
     log: str = "",
+    ticks: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Draw named curves, each with its own color and dash.
 
@@ -41,22 +43,22 @@ def curves(
         Where the curves are known. By default at 1, 2, 3, ...
     log : {"", "x", "y", "xy"}
         The axes that are logarithmic.
+    ticks : mapping of {"x", "y"} to sequence of float, optional
+        Where the ticks of a logarithmic axis stand, labeled as plain numbers.
     """
     color, dash = colors(lines), dashes(lines)
     _, ax = plt.subplots()
     for label, values in lines.items():
         at = np.arange(1, len(values) + 1) if x is None else x
         ax.plot(at, values, dash[label], color=color[label], label=label)
-    _show_one(ax, xlabel, ylabel, log)
+    _show_one(ax, xlabel, ylabel, log, ticks)
 
 
-def _show_one(ax: Axes, xlabel: str, ylabel: str, log: str = "") -> None:
+def _show_one(ax: Axes, xlabel: str, ylabel: str, log="", ticks=None) -> None:
     """Label the axes of a figure of one panel, make them logarithmic, and show it."""
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if "x" in log:
-        ax.set_xscale("log")
-    if "y" in log:
-        ax.set_yscale("log")
+    for which in log:
+        logarithmic(ax, which, (ticks or {}).get(which))
     ax.legend()
     plt.show()
 
@@ -143,6 +145,7 @@ def seeds_against(
     ylabel: str,
     *,
     log: str = "",
+    ticks: Mapping[str, Sequence[float]] | None = None,
     baseline: str | None = None,
     marks: Mapping[str, float] | None = None,
 ) -> None:
@@ -158,9 +161,11 @@ def seeds_against(
         What the axes are.
     log : {"", "x", "y", "xy"}
         The axes that are logarithmic.
+    ticks : mapping of {"x", "y"} to sequence of float, optional
+        Where the ticks of a logarithmic axis stand, labeled as plain numbers.
     baseline : str, optional
-        The arm that the others are held against, in the color of `WITHOUT`. By
-        default "without", or where no arm is called so the first of several.
+        The arm that the others are held against, in the color of `WITHOUT`. By default
+        "without", or else the first of several, unless it is "batch".
     marks : mapping of str to float, optional
         Labels to places on the horizontal axis, one or two, the smaller one first.
         Each is a vertical line with its label above the panel.
@@ -171,7 +176,8 @@ def seeds_against(
         If baseline is none of the arms.
     """
     if baseline is None and len(bands) > 1:
-        baseline = "without" if "without" in bands else next(iter(bands))
+        first = "without" if "without" in bands else next(iter(bands))
+        baseline = None if first == "batch" else first
     color, dash = colors(bands, baseline=baseline), dashes(bands)
     _, ax = plt.subplots()
     for label, values in bands.items():
@@ -184,7 +190,7 @@ def seeds_against(
         style = {"color": REFERENCE, "ha": "left" if i else "right", "fontsize": 11}
         ax.axvline(at, color=REFERENCE, linestyle=":", linewidth=1.5, zorder=1)
         ax.text(at, 1.02, label, transform=ax.get_xaxis_transform(), **style)
-    _show_one(ax, xlabel, ylabel, log)
+    _show_one(ax, xlabel, ylabel, log, ticks)
 
 
 #: The dashes of `arms`, in which every panel has both.

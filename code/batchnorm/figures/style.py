@@ -9,6 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 STYLE = Path(__file__).with_name("book.mplstyle")
 _CYCLE = mpl.rc_params_from_file(STYLE, use_default_template=False)["axes.prop_cycle"]
@@ -33,6 +35,8 @@ SOURCE, TARGET = SKY, PINK
 
 #: Labels that mean the same in every figure.
 MEANINGS = {"with": WITH, "without": WITHOUT, "source": SOURCE, "target": TARGET}
+#: Beside other norms, batch normalization goes by its name.
+MEANINGS["batch"] = WITH
 
 #: A line has a dash too, never a color alone. This is their order.
 DASHES = ("-", "--", ":", "-.")
@@ -63,6 +67,8 @@ def colors(
     ----------
     labels : iterable of str
         What the legend says, at most seven. A label in `MEANINGS` has that color.
+        Beside one that has the color of `WITH`, no other norm gets that of `WITHOUT`
+        as long as there is another.
     baseline : str, optional
         The label of what the others are held against; it has the color of `WITHOUT`.
     reference : str, optional
@@ -88,7 +94,10 @@ def colors(
             raise ValueError(f"{name} is {label!r}; allowed are {', '.join(labels)}")
     meant = MEANINGS | {baseline: WITHOUT, reference: REFERENCE}
     chosen = {label: meant[label] for label in labels if label in meant}
-    rest = (color for color in PALETTE if color not in chosen.values())
+    rest = [color for color in PALETTE if color not in chosen.values()]
+    if WITH in chosen.values():
+        rest.sort(key=WITHOUT.__eq__)  # it comes last
+    rest = iter(rest)
     return {label: chosen.get(label) or next(rest) for label in labels}
 
 
@@ -106,6 +115,23 @@ def dashes(labels: Iterable[str]) -> dict[str, str]:
         The dash of each label; a fifth has that of the first.
     """
     return {label: DASHES[i % len(DASHES)] for i, label in enumerate(labels)}
+
+
+def logarithmic(ax: Axes, which: str, ticks: Iterable[float] | None = None) -> None:
+    """Make an axis logarithmic, with ticks at these numbers, or as Matplotlib has them.
+
+    Parameters
+    ----------
+    ax : Axes
+    which : {"x", "y"}
+    ticks : iterable of float, optional
+        Where ticks stand; each is labeled with the number itself.
+    """
+    ax.set(**{f"{which}scale": "log"})
+    if ticks is not None:
+        axis = getattr(ax, f"{which}axis")
+        axis.set_ticks([*ticks], [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
 
 
 def titled_panels(
