@@ -61,7 +61,11 @@ def read_page(app, docname, source):
 
 
 def fold_code(app, doctree):
-    """Put the code and the entries of the claims that a cell shows below it."""
+    """Put the code and the entries of the claims that a cell shows below it.
+
+    Claims that one function measures share its code; a page prints it once.
+    """
+    printed = {}
     for block in list(doctree.findall(nodes.literal_block)):
         shown = re.findall(r"claims\.show\(([^)]*)\)", block.astext())
         ids = re.findall(r'"([\w-]+)"', ",".join(shown))
@@ -69,19 +73,41 @@ def fold_code(app, doctree):
             cell = block
             while "cell" not in cell.get("classes", ()) and cell.parent is not doctree:
                 cell = cell.parent
-            cell.parent.insert(cell.parent.index(cell) + 1, _fold(ids))
+            cell.parent.insert(cell.parent.index(cell) + 1, _fold(ids, printed))
 
 
-def _fold(ids):
+def _fold(ids, printed):
+    """The fold of some claims.
+
+    Parameters
+    ----------
+    ids : list of str
+    printed : dict of str
+        Code that the page has printed, to the first claim that it stands under; what
+        this fold prints is added.
+
+    Returns
+    -------
+    nodes.admonition
+    """
     fold = nodes.admonition("", classes=["dropdown"])
     fold += nodes.title("", "How this was measured")
+    by_code = {}
     for id in ids:
-        options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
-        link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
-        link += nodes.inline("", id, classes=["std", "std-ref"])
-        fold += nodes.paragraph("", "", nodes.Text("Evidence: "), link)
-        code = kept("codes", codes)[id]
-        fold += nodes.literal_block(code, code, language="python")
+        by_code.setdefault(kept("codes", codes)[id], []).append(id)
+    for code, measured in by_code.items():
+        line = nodes.paragraph("", "", nodes.Text("Evidence: "))
+        for id in measured:
+            options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
+            link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
+            link += nodes.inline("", id, classes=["std", "std-ref"])
+            line += [nodes.Text(", "), link] if id != measured[0] else [link]
+        fold += line
+        if code in printed:
+            line += nodes.Text(f"; the code is that of {printed[code]}, above")
+        else:
+            printed[code] = measured[0]
+            fold += nodes.literal_block(code, code, language="python")
     return fold
 
 

@@ -159,6 +159,25 @@ def test_readme_counts_the_verdicts():
     assert said in readme
 
 
+def test_readme_counts_the_seeds_and_the_controls():
+    records = ledger.read()
+    seeds = Counter(
+        len(ledger.confirmation(c, records)["seeds"]) for c in claims.claims()
+    )
+    controls = [c for c in claims.claims() if c.kind == "experiment"]
+    assert all(c.negative and c.positive for c in controls)
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    said = f"59 for {seeds[59]} of the claims, and 29 or 20 where a run is long"
+    assert said in readme
+    assert set(seeds) == {59, 29, 20}
+    said = (
+        f"Each of the {len(controls)} experiments was also run where its effect is "
+        "absent and where it is planted, and "
+        f"{sum(bool(c.oracle) for c in controls)} of them against a perfect competitor"
+    )
+    assert said in readme
+
+
 def test_every_claim_is_confirmed_as_it_stands():
     """After a change, `make claims` confirms anew on the seeds that it draws."""
     records = ledger.read()
