@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -13,23 +12,22 @@ from pathlib import Path
 def write_records(file: Path, head: dict, key: str, records: Iterable[dict]) -> None:
     """Write ``{**head, key: [*records]}`` as JSON, through a temporary file.
 
-    One record a line keeps the file small and its changes readable.
+    One record a line keeps the file small and its changes readable. What a command that
+    was killed while it wrote has left is written over by the next.
     """
-    with tempfile.NamedTemporaryFile(
-        "w", dir=file.parent, prefix=f".{file.name}.", encoding="utf-8", delete=False
-    ) as out:
-        try:
-            empty = json.dumps({**head, key: []}, ensure_ascii=False)
-            lines = [json.dumps(r, ensure_ascii=False) for r in records]
+    new = file.with_name(f".{file.name}.new")
+    empty = json.dumps({**head, key: []}, ensure_ascii=False)
+    lines = [json.dumps(r, ensure_ascii=False) for r in records]
+    try:
+        with new.open("w", encoding="utf-8") as out:
             out.write(empty.removesuffix("]}") + "\n")
             out.write(",\n".join(lines) + "\n]}\n")
             out.flush()
             os.fsync(out.fileno())
-            os.chmod(out.name, 0o644)
-            os.replace(out.name, file)
-        except BaseException:
-            os.unlink(out.name)
-            raise
+        os.replace(new, file)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def read_records(file: Path, key: str) -> dict:
@@ -62,13 +60,13 @@ class Partial:
 
     def __init__(self, file: Path):
         self.file, self.done = Path(file), {}
-        text = self.file.read_text("utf-8") if self.file.exists() else ""
-        whole, _, torn = text.rpartition("\n")
+        text = self.file.read_bytes() if self.file.exists() else b""
+        whole, _, torn = text.rpartition(b"\n")
         for line in whole.splitlines():
             kept = json.loads(line)
             self.done[_key(kept["key"])] = kept["record"]
-        if torn:
-            os.truncate(self.file, len(text.encode()) - len(torn.encode()))
+        if torn:  # maybe within a letter of several bytes
+            os.truncate(self.file, len(text) - len(torn))
 
     def add(self, key, record: dict) -> None:
         """Keep a record, under a key of plain JSON values."""

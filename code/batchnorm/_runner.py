@@ -57,8 +57,10 @@ def side_by_side(
         while left:
             before = len(left)
             parallel = Parallel(return_as="generator_unordered", **options)
+            # A list of its own: joblib takes from it while `left` grows shorter.
+            calls = [delayed(_attempt)(function, task) for task in left]
             try:
-                for ended in parallel(delayed(_attempt)(function, t) for t in left):
+                for ended in parallel(calls):
                     left.remove(ended[0])
                     yield ended
             except TerminatedWorkerError:

@@ -418,33 +418,27 @@ def report(root: Path, executable: str) -> int:
     """Check the site below ``root``, print a table, return the exit status."""
     pages = read(root)
     problems = {name: [] for name in pages}
-    read_only = (
-        check_links(root, pages),
-        check_images(root, pages),
-        check_policies(pages),
-    )
-    for name, problem in itertools.chain(*read_only):
+    read_only = check_links(root, pages), check_images(root, pages)
+    for name, problem in itertools.chain(*read_only, check_policies(pages)):
         problems[name].append(problem)
-    weights = {}
+    print(f"{'page':<36} {'requests':>8} {'KiB':>5} {'figures':>7} {'problems':>8}")
     with serve(root) as origin, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        for name in pages:
-            for where, visit in check_page(browser, f"{origin}/{name}", root / name):
-                weights.setdefault(name, (visit.requests, visit.weight / 1024))
-                problems[name] += [f"{problem} ({where})" for problem in visit.problems]
         for address in (origin, root.as_uri()):
             problems["search.html"] += search(browser, address)
+        for name in pages:
+            requests = kib = None
+            for where, visit in check_page(browser, f"{origin}/{name}", root / name):
+                if kib is None:
+                    requests, kib = visit.requests, visit.weight / 1024
+                problems[name] += [f"{problem} ({where})" for problem in visit.problems]
+            if kib > PAGE_KIB:
+                problems[name].append(
+                    f"{kib:.0f} KiB without figures, above {PAGE_KIB}"
+                )
+            numbers = f"{requests:>8} {kib:>5.0f} {len(pages[name].images):>7}"
+            print(f"{name:<36} {numbers} {len(problems[name]):>8}", flush=True)
         browser.close()
-    for name, (_, kib) in weights.items():
-        if kib > PAGE_KIB:
-            problems[name].append(f"{kib:.0f} KiB without figures, above {PAGE_KIB}")
-
-    print(f"{'page':<36} {'requests':>8} {'KiB':>5} {'figures':>7} {'problems':>8}")
-    for name, (requests, kib) in weights.items():
-        images = len(pages[name].images)
-        print(
-            f"{name:<36} {requests:>8} {kib:>5.0f} {images:>7} {len(problems[name]):>8}"
-        )
     for name, found in problems.items():
         for problem in found:
             print(f"{name}: {problem}")

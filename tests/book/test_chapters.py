@@ -84,6 +84,41 @@ def test_contents_exist():
         assert list(ROOT.glob(f"{file}.*")), file
 
 
+LABEL = r"^\(([\w-]+)\)=$|^:label: ([\w-]+)$|^\$\$ \(([\w-]+)\)$|^:name: ([\w-]+)$"
+LINK = r"\{(?:ref|eq|numref)\}`(?:[^`<]*<)?([\w-]+)>?`"
+
+
+def sources():
+    """Text of every page: chapters with the names of their figures, and the back."""
+    for path in LISTED:
+        named = [c.metadata.get("mystnb", {}) for c in code_cells(path)]
+        figures = [m["figure"]["name"] for m in named if "name" in m.get("figure", {})]
+        yield path, "\n".join([prose(path), *(f":name: {name}" for name in figures)])
+    for path in sorted((ROOT / "back").glob("*.md")):
+        yield path, path.read_text("utf-8")
+
+
+def test_links_lead_to_labels_that_stand_somewhere():
+    pages = dict(sources())
+    labels = {
+        label
+        for text in pages.values()
+        for found in re.findall(LABEL, text, re.M)
+        for label in found
+        if label
+    }
+    made = re.compile(
+        r"(claim|identity|mnist|solutions?|solved|mistakes?)-|(gen|mod)index"
+    )
+    missing = {
+        (path.name, label)
+        for path, text in pages.items()
+        for label in re.findall(LINK, text)
+        if label not in labels and not made.match(label)
+    }
+    assert not missing, "no label of that name in chapters/ or back/"
+
+
 @each_notebook
 def test_valid_and_in_normal_form(path):
     nb = read(path)

@@ -1,7 +1,8 @@
 """The page of evidence: what it says of each claim, and what was changed in them."""
 
+import datetime
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_readme_counts_the_verdicts():
         f"Of the {sum(found.values())} claims {found['supported']} are supported, "
         f"{found['opposed'] or 'none'} opposed and {found['undecided']} undecided"
     )
-    assert said in readme
+    assert said in readme, f"README.md has to say: {said}"
 
 
 def test_readme_counts_the_seeds_and_the_controls():
@@ -252,6 +253,8 @@ def said_of_claims():
 @pytest.mark.parametrize(("id", "unit", "said"), [*said_of_claims()])
 def test_an_interval_linked_to_a_claim_is_that_of_its_confirmation(id, unit, said):
     kept = ledger.confirmation(claims.get(id), ledger.read())
+    if kept is None:
+        pytest.skip("not confirmed as it stands, which another test says")
     for text, number in zip(said, kept["estimate"], strict=True):
         number = ledger.number(number) * (1 if unit == "times" else 100)
         if text == "∞":
@@ -270,10 +273,21 @@ def test_every_change_of_a_claim_is_of_a_claim_that_is_known():
     for line in (*moved.MOVED, *moved.RETESTED):
         assert line.id in registered | set(moved.DROPPED), line.id
     for move in moved.MOVED:
-        assert re.fullmatch(r"2026-\d\d-\d\d", move.date), move
+        assert datetime.date.fromisoformat(move.date), move
         assert re.fullmatch(r"[0-9a-f]{7}", move.commit), move
         assert move.before != move.after
         assert move.why
+
+
+def test_a_bar_that_the_ledger_shows_as_changed_is_listed_as_moved():
+    asked = defaultdict(set)
+    for record in ledger.read():
+        if record["kind"] != "check":  # which asked other things of all claims
+            asked[record["id"]].add(record["asked"])
+    changed = {id for id, bars in asked.items() if len(bars) > 1}
+    assert changed
+    listed = {move.id for move in moved.MOVED} | set(moved.DROPPED)
+    assert not changed - listed, "say in claims/moved.json from what, to what, and why"
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,25 @@
 import numpy as np
 import pytest
 
+from batchnorm.claims import fingerprint
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED, above, within
-from batchnorm.experiments import chosen, conv, dense, recorded, runs
-from batchnorm.experiments.findings import Finding, judge, ratio_of_steps, steps
+from batchnorm.experiments import (
+    chosen,
+    conv,
+    dense,
+    figure1,
+    figure1_tuned,
+    recorded,
+    runs,
+    splits,
+)
+from batchnorm.experiments.findings import (
+    Finding,
+    effects_of,
+    judge,
+    ratio_of_steps,
+    steps,
+)
 from batchnorm.experiments.recorded import Cell, Recorded, carry_out, values
 
 CONFIRMED = [name for name in runs.RUNS if name.startswith("mnist")]
@@ -185,3 +201,29 @@ def test_the_beginning_of_recorded_curves_comes_out_again(cell):
     # Another processor rounds differently in float32: half a point of 2000 images.
     first = values(data, cell, "right")[:1, :4]
     np.testing.assert_allclose(again, first, atol=10)
+
+
+def test_the_share_of_a_lead_that_is_gone():
+    finding = Finding(
+        "s", "", "S.", "s", within(0.5, 1), "share", "a", "b", keys=("now", "then")
+    )
+    first = {"now": np.array([[9, 95], [9, 80]]), "then": np.array([[9, 90], [9, 70]])}
+    second = {"now": np.array([[9, 85], [9, 80]]), "then": np.array([[9, 50], [9, 60]])}
+    assert effects_of(finding)(finding, first, second).tolist() == [0.75, 1.0]
+
+
+@pytest.mark.usefixtures("small_mnist")
+def test_figure_1_is_tuned_on_images_of_zeros_and_ones_that_are_not_reported():
+    for data in (splits.to_tune, splits.reported):
+        made, gray = figure1_tuned.binary(data)(3), data(3)
+        np.testing.assert_array_equal(made.x_train, gray.x_train > 127.5 / 255)
+        np.testing.assert_array_equal(made.x_test, gray.x_test > 127.5 / 255)
+        assert made.x_train.dtype == np.uint8
+    reached = fingerprint.reached(figure1_tuned.__name__, "tuning")
+    assert not any(name.endswith(".reported") for name in reached)
+
+
+def test_what_was_guessed_is_the_figures_own_setting(tuned):
+    cells = runs.RUNS["mnist-figure1"].cells(tuned)
+    guess = cells["none"].setting["guess"]
+    assert guess is cells["batch"].setting["guess"] is figure1.SETTINGS["A"]

@@ -148,7 +148,7 @@ def test_what_is_confirmed_is_not_run_again_unless_it_is_verified(
     for more in ([], [], ["--verify"]):
         assert command.main([*arguments, *more]) == 0
     assert confirmed(calls) == ["toy", "toy"]
-    assert "all claims are confirmed" in capsys.readouterr().out
+    assert "nothing to run: all claims" in capsys.readouterr().out
 
 
 def test_verify_finds_what_does_not_repeat(book, capsys):

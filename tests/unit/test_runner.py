@@ -46,6 +46,11 @@ def test_every_task_is_run_once_and_returns_its_result(jobs, tmp_path):
     assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
 
 
+def test_tasks_are_run_in_their_order(tmp_path):
+    tasks = [(n, str(tmp_path)) for n in range(12)]
+    assert [task for task, *_ in side_by_side(square, tasks, jobs=1)] == tasks
+
+
 def test_a_task_that_raises_is_told_and_stops_no_other():
     ended = {
         t[0]: e for t, _, e in side_by_side(raises_at_three, [(2,), (3,), (4,)], jobs=1)
@@ -71,14 +76,14 @@ def test_a_partial_file_keeps_all_records_but_a_torn_one(tmp_path):
     file = tmp_path / ".x.partial"
     partial = Partial(file)
     partial.add(["a", 1], {"value": 1.5})
-    partial.add(["b", 2], {"value": [1, 2]})
+    partial.add(["b", 2], {"value": [1, 2], "said": "half a µ"})
     whole = file.read_bytes()
     for cut in range(len(whole)):
         file.write_bytes(whole[:cut])
         again = Partial(file)
         complete = whole[:cut].count(b"\n")
         assert len(again.done) == complete
-        again.add(["b", 2], {"value": [1, 2]})
+        again.add(["b", 2], {"value": [1, 2], "said": "half a µ"})
         assert len(file.read_text("utf-8").splitlines()) == complete + 1
         for line in file.read_text("utf-8").splitlines():
             json.loads(line)

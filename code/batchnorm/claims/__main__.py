@@ -49,7 +49,11 @@ def main(arguments=None):
         print(f"python -m batchnorm.claims: {error}", file=sys.stderr)
         return 2
     if not todo:
-        print("all claims are confirmed as they stand")
+        _partial(options).remove()  # left if killed after the last was confirmed
+        asked = ", ".join(options.ids) or "all claims"
+        print(
+            f"confirmed as it stands, nothing to run: {asked} (--verify runs it again)"
+        )
         return 0
     try:
         records, failed = _run_all(todo, options)

@@ -4,6 +4,7 @@
     python -m batchnorm.experiments NAME ...       these, and what they need
     python -m batchnorm.experiments mnist          all whose name begins so
     python -m batchnorm.experiments --table        what the result files say
+    python -m batchnorm.experiments --repeat NAME  its beginning again, and compare
 
 Killed at any point, the command keeps every task that has ended, and goes on from there
 when it is started again. A task that fails is reported with its setting and tried again
@@ -19,7 +20,9 @@ from tqdm import tqdm
 
 from batchnorm._runner import side_by_side
 from batchnorm.experiments.recorded import DEVICES, FOLDER, carry_out
+from batchnorm.experiments.repeated import repeat, said
 from batchnorm.experiments.runs import RUNS, found
+from batchnorm.mnist import DataUnavailableError
 
 
 def main(arguments=None):
@@ -42,11 +45,17 @@ def main(arguments=None):
     except ValueError as error:
         print(f"python -m batchnorm.experiments: {error}", file=sys.stderr)
         return 2
+    if options.repeat:
+        return _repeat(chosen, options.folder)
     if options.list or options.table:
         print((_list if options.list else table)(chosen, options.folder))
         return 0
+    todo = _with_needs(chosen, options.folder)
+    for run in chosen:
+        if run not in todo:  # a command may have been killed before it took this away
+            run.partial(options.folder).remove()
     try:
-        failed = _run_all(_with_needs(chosen, options.folder), options)
+        failed = _run_all(todo, options)
     except KeyboardInterrupt:
         print("\nInterrupted. Start the command again to go on.", file=sys.stderr)
         return 130
@@ -62,6 +71,7 @@ def _parser():
     parser.add_argument("names", nargs="*", metavar="NAME", help="runs, or beginnings")
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--table", action="store_true", help="print what was found")
+    parser.add_argument("--repeat", action="store_true", help="compare a beginning")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="for maps")
@@ -79,6 +89,21 @@ def _chosen(names):
             raise ValueError(f"name is {name!r}; allowed are {', '.join(RUNS)}")
         runs += [run for run in named if run not in runs]
     return runs
+
+
+def _repeat(runs, folder):
+    """Measure the beginnings of runs again, and compare -> exit status."""
+    status = 0
+    for run in runs:
+        try:
+            told = repeat(run.name, folder=folder)
+        except (ValueError, DataUnavailableError) as error:
+            print(f"python -m batchnorm.experiments: {error}", file=sys.stderr)
+            return 2
+        print(f"{run.name}\n{said(told)}")
+        if not all(one.agrees for one in told):
+            status = 1
+    return status
 
 
 def _with_needs(chosen, folder):

@@ -26,7 +26,7 @@ class Finding:
         As of a claim.
     region : Region
         What is asked.
-    of : {"steps", "final", "early", "moved", "trained", "errors", "over-law"}
+    of : {"steps", "final", "early", "trained", "errors", "share", "over-law"}
         What of a cell is compared.
     first, second : str
         Cells; the effect is that of the first less, or over, that of the second.
@@ -60,6 +60,7 @@ def effects_of(finding):
         "early": difference_of_means,
         "trained": difference_of_settings,
         "errors": difference_in_errors,
+        "share": share_of_the_lead,
         "over-law": over_law,
     }[finding.of]
 
@@ -130,6 +131,12 @@ def difference_in_errors(finding, first, second):
     """Accuracy, first less second, over the errors of the first, (S,)."""
     a, b = first[finding.keys[0]][:, -1], second[finding.keys[1]][:, -1]
     return (a - b) / np.maximum(TESTED - a, 1)
+
+
+def share_of_the_lead(finding, first, second):
+    """Share of the lead by the second key that is gone by the first key, (S,)."""
+    left, whole = (first[key][:, -1] - second[key][:, -1] for key in finding.keys)
+    return 1 - left / whole
 
 
 def over_law(finding, first, second):

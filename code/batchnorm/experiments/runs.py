@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from batchnorm import _checks
 from batchnorm.claims.estimates import Estimate
-from batchnorm.experiments import figure1, on_mnist, on_mnist_maps
+from batchnorm.experiments import (
+    figure1,
+    figure1_tuned,
+    on_mnist,
+    on_mnist_maps,
+    on_mnist_more,
+)
 from batchnorm.experiments.chosen import SWEEPS
 from batchnorm.experiments.findings import Finding, effects_of, judge
 from batchnorm.experiments.recorded import FOLDER, values
@@ -14,6 +20,8 @@ RUNS = {
     run.name: run
     for run in (
         *SWEEPS.values(),
+        figure1_tuned.SWEEP,
+        *on_mnist_more.MORE_SWEEPS,
         *on_mnist.FIRST,
         on_mnist.BATCHES,
         on_mnist.GHOST_RUN,
@@ -24,6 +32,8 @@ RUNS = {
         on_mnist_maps.RESIDUAL,
         on_mnist_maps.RESIDUAL_OF_4,
         on_mnist_maps.MAPS,
+        figure1_tuned.RUN,
+        *on_mnist_more.RUNS,
         figure1.RUN,
     )
 }
