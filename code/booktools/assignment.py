@@ -4,7 +4,7 @@ import nbformat
 
 from batchnorm.exercises import GRADED, TASKS
 from batchnorm.exercises.mistakes import graph
-from batchnorm.exercises.nodes import ORDER, SHORT
+from batchnorm.exercises.nodes import ORDER
 from booktools.notebooks import KERNELSPEC
 
 # What is asked, with the shapes and the two conventions on which answers differ.
@@ -121,8 +121,7 @@ def stub(name):
             "        # your lines here, and a method forward(self, x)"
         )
     if name == "graph":
-        chapter = {long: short for short, long in SHORT.items()}
-        nodes = "\n".join(f'    "{chapter.get(node, node)}": ...,' for node in ORDER)
+        nodes = "\n".join(f'    "{node}": ...,' for node in ORDER)
         given = f"x, dy = np.array({graph.X.tolist()}), np.array({graph.DY.tolist()})"
         numbers = f"gamma, beta, eps = {graph.GAMMA[0]}, {graph.BETA[0]}, {graph.EPS}"
         return f"{given}\n{numbers}\n\ngradients = {{\n{nodes}\n}}"

@@ -63,7 +63,7 @@ def diagnose(task, mine):
     """
     if isinstance(task, str) and task.startswith("graph."):
         node = task.removeprefix("graph.")
-        task = f"graph.{nodes.SHORT.get(node, node)}"
+        task = f"graph.{nodes.SHOWN.get(node, node)}"
     _checks.one_of("task", task, [*TASKS, *GRADED, "graph"])
     if task == "graph":
         return nodes.examine(TASKS, mine)
