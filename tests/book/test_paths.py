@@ -73,7 +73,8 @@ def test_an_evening_takes_the_minutes_of_its_chapters():
     for line in part("A week").splitlines():
         read_now = [int(n) for n in re.findall(r"\{ref\}`(\d+) <ch-", line)]
         whole = [n for n in read_now if n < 15]  # of the last two what you need
-        assert minutes(line) == [sum(time[n] for n in whole)] * bool(whole)
+        for said in minutes(line):
+            assert abs(said - sum(time[n] for n in whole)) <= 3, line
 
 
 def test_what_a_class_gets_to_grade_is_what_the_handout_assigns():
