@@ -4,10 +4,15 @@
 
 - the notebooks, in which stubs and hints stay; what solutions said is gone, and so is
   what stubs printed;
-- the package ``batchnorm`` as one file to install, and ``README.txt``, which says how;
+- the package ``batchnorm`` as one file to install, ``requirements.txt`` and
+  ``README.txt``, which says how;
 - ``grader/``, an assignment for otter-grader whose tests call `diagnose`.
+
+``python -m booktools.handout forward running module`` assigns these tasks in place of
+the usual ones; `booktools.assignment` says which there are.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -17,14 +22,17 @@ from pathlib import Path
 
 import nbformat
 
-from batchnorm.exercises import TASKS
-from booktools.notebooks import KERNELSPEC, ROOT, notebooks, read
+from booktools.assignment import assigned, assignment, test
+from booktools.notebooks import ROOT, notebooks, read
 
 HANDOUT = ROOT / "_build" / "handout"
-ASSIGNED = ("forward", "backward", "running", "inference")  # the example assignment
+ASSIGNED = ("forward", "backward", "group_backward")  # back/paths, "For a class"
 
 SOLUTION = re.compile(r"(`{3,})\{(solution-start|solution-end)\}.*")
-FILLED = re.compile(r"(`{3,})\{admonition\} .*filled cell.*")
+FOLDED = re.compile(r"(`{3,})\{admonition\} (.*)\n:class:.*\bdropdown\b")
+# What a class gets of what is folded; all else may be an answer, and goes.
+KEPT = re.compile(r"Hint( \d)?|.*, derived|The error of a sum.*")
+NEEDED = ("numpy", "torch", "matplotlib", "jupyterlab", "jupyterlab_myst")
 
 README = """\
 Batch Normalization, Derived and Measured: the chapters without solutions
@@ -32,14 +40,24 @@ Batch Normalization, Derived and Measured: the chapters without solutions
 For a student, in an empty folder with these files (Python 3.11 or newer):
 
     python -m venv .venv
-    .venv/bin/python -m pip install {wheel} jupyterlab jupyterlab-myst
+    .venv/bin/python -m pip install -r requirements.txt {wheel} 'otter-grader>=7'
     .venv/bin/jupyter lab
 
-On Windows, .venv\\Scripts stands in place of .venv/bin. Open a chapter, run it from the
-top, and write your lines where the three dots are. The last line of such a cell,
-check(...), says "right", or what is wrong. Hints fold below each exercise.
+On Windows, .venv\\Scripts stands in place of .venv/bin. On Linux the usual build of
+PyTorch brings gigabytes of CUDA, which nothing here needs. The build for the CPU comes
+with these two lines, before the second above:
 
-For a teacher: grader/ holds an assignment for otter-grader (pip install otter-grader).
+    .venv/bin/python -m pip install uv
+    .venv/bin/python -m uv pip install --torch-backend cpu {torch}
+
+Open a chapter, run it from the top, and write your lines where the three dots are. The
+last line of such a cell, check(...), says "right", or what is wrong. Hints fold below
+each exercise. What you hand in is grader/assignment.ipynb. To run its tests:
+
+    cd grader
+    ../.venv/bin/otter check assignment.ipynb -t tests
+
+For a teacher, with a notebook that was handed in as submission.ipynb:
 
     cd grader
     otter generate -t tests -o autograder.zip --no-requirements --no-environment
@@ -47,27 +65,9 @@ For a teacher: grader/ holds an assignment for otter-grader (pip install otter-g
     otter run -a autograder.zip -o results submission.ipynb
 
 The result of each test is in results/results.json, and its message is what check(...)
-says. A student runs the same tests with: otter check assignment.ipynb -t tests
+says. A program that calls the package batchnorm is refused. The page "Paths through the
+book", under "For a class", says what is graded by hand, and for what.
 """
-
-TEST = '''\
-"""Whether {name} is right, and else what is wrong with it."""
-
-from otter.test_files import test_case
-
-OK_FORMAT = False
-
-name = "{name}"
-points = 1
-
-
-@test_case(points=1)
-def test_{name}({name}):
-    from batchnorm.exercises import diagnose
-
-    found = diagnose("{name}", {name})
-    assert found.right, found.message
-'''
 
 
 def without_solutions(nb):
@@ -101,62 +101,60 @@ def without_solutions(nb):
 
 def _without_solution(source, inside):
     """Markdown without what solutions say, and whether one is open at its end."""
+    lines = source.split("\n")
     kept, fence = [], ""
-    for line in source.split("\n"):
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
         directive = SOLUTION.fullmatch(line)
+        folded = FOLDED.fullmatch(f"{line}\n{following}")
         if fence:
             fence = "" if line == fence else fence
         elif directive:
             fence, inside = directive[1], directive[2] == "solution-start"
-        elif FILLED.fullmatch(line):
-            fence = FILLED.fullmatch(line)[1]
+        elif folded and not KEPT.fullmatch(folded[2]):
+            fence = folded[1]
         elif not inside:
             kept.append(line)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip(), inside
 
 
-def assignment():
-    """A notebook with a stub for each assigned task.
+def requirements():
+    """The versions that the stored outputs were made with, of what a class installs.
 
     Returns
     -------
-    NotebookNode
+    str
     """
-    text = (
-        "# An assignment\n\nWrite your lines in place of the dots, and run all cells."
-    )
-    cells = [nbformat.v4.new_markdown_cell(text, id="title")]
-    imports = "import numpy as np\n\nfrom batchnorm.exercises import check"
-    cells.append(nbformat.v4.new_code_cell(imports, id="imports"))
-    for name in ASSIGNED:
-        called, gives = TASKS[name].signature.split(" -> ")
-        stub = f"def {called}:\n    ...  # returns {gives}"
-        cells.append(
-            nbformat.v4.new_code_cell(f'{stub}\n\n\ncheck("{name}", {name})', id=name)
-        )
-    nb = nbformat.v4.new_notebook(cells=cells)
-    nb.metadata.kernelspec = nbformat.from_dict(KERNELSPEC)
-    return nb
+    pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in pinned if line.split("==")[0] in NEEDED]
+    return "\n".join(lines) + "\n"
 
 
-def write(folder=HANDOUT):
+def write(folder=HANDOUT, names=ASSIGNED):
     """Write all of it but the package.
 
     Parameters
     ----------
     folder : Path
         Made anew.
+    names : sequence of str
+        What is assigned.
+
+    Raises
+    ------
+    ValueError
+        If a name cannot be assigned.
     """
+    names = assigned(names)
     shutil.rmtree(folder, ignore_errors=True)
     tests = folder / "grader" / "tests"
     tests.mkdir(parents=True)
     for path in notebooks():
         if path.stem != "template":
             nbformat.write(without_solutions(read(path)), folder / path.name)
-    nbformat.write(assignment(), folder / "grader" / "assignment.ipynb")
-    for name in ASSIGNED:
-        text = TEST.format(name=name)
-        (tests / f"{name}.py").write_text(text, encoding="utf-8")
+    (folder / "requirements.txt").write_text(requirements(), encoding="utf-8")
+    nbformat.write(assignment(names), folder / "grader" / "assignment.ipynb")
+    for name in names:
+        (tests / f"{name}.py").write_text(test(name), encoding="utf-8")
 
 
 def package(folder=HANDOUT):
@@ -181,14 +179,21 @@ def package(folder=HANDOUT):
         shutil.copytree(ROOT / "code", Path(copy, "code"), ignore=skip)
         subprocess.run([*pip, *build, copy], check=True)
     (wheel,) = Path(folder).glob("*.whl")
-    text = README.format(wheel=wheel.name)
+    (torch,) = (line for line in requirements().split() if line.startswith("torch=="))
+    text = README.format(wheel=wheel.name, torch=torch)
     (folder / "README.txt").write_text(text, encoding="utf-8")
     return wheel
 
 
-def main():
+def main(arguments=None):
     """Write the handout and say where it is."""
-    write()
+    parser = argparse.ArgumentParser(prog="booktools.handout", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="TASK", help="what to assign")
+    names = parser.parse_args(arguments).names or ASSIGNED
+    try:
+        write(names=names)
+    except ValueError as error:
+        raise SystemExit(f"handout: {error}") from None
     package()
     print(f"the handout is at {HANDOUT}")
 

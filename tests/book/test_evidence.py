@@ -264,6 +264,12 @@ def test_an_interval_linked_to_a_claim_is_that_of_its_confirmation(id, unit, sai
         assert float(text.replace("−", "-")) == pytest.approx(number, abs=half)
 
 
+def test_the_errata_give_the_numbers_of_the_confirmations_alone():
+    text = " ".join((ROOT / "back" / "errata.md").read_text("utf-8").split())
+    assert len(LINKED.findall(text)) >= 20
+    assert not re.search(r"\b(20|twenty) (seeds|networks|layers)", text)
+
+
 # ----------------------------------------------------------------- what was changed
 
 

@@ -4,6 +4,7 @@ import ast
 import builtins
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -11,9 +12,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from batchnorm.exercises import diagnose
-from booktools import handout
-from booktools.notebooks import chapters, read
+from batchnorm.exercises import GRADED, TASKS, diagnose
+from booktools import assignment, handout
+from booktools.notebooks import chapters, notebooks, read
 
 CHAPTERS = chapters()
 
@@ -38,6 +39,24 @@ def test_solutions_are_gone_and_tasks_and_hints_are_not(path):
     hints = markdown(whole).count("{admonition} Hint")
     assert markdown(given).count("{admonition} Hint") == hints
     assert set(code(given)) < set(code(whole))
+
+
+FOLDED = re.compile(r"^`{3,}\{admonition\} (.*)\n:class:.*dropdown", re.MULTILINE)
+
+
+def test_of_what_is_folded_a_class_gets_hints_and_derivations_alone():
+    gone, kept = set(), set()
+    for path in notebooks():
+        titles = set(FOLDED.findall(markdown(read(path))))
+        left = set(FOLDED.findall(markdown(handout.without_solutions(read(path)))))
+        kept |= left
+        gone |= titles - left
+    assert {title for title in kept if not title.startswith("Hint")} <= {
+        "The rate of the growth, derived",
+        "The error of a sum in pairs",
+    } | {title for title in kept if title.endswith(", derived")}
+    assert {"Solution", "The line", "The entry", "The filled cell"} <= gone
+    assert not {title for title in gone if "Hint" in title}
 
 
 @each
@@ -89,12 +108,42 @@ def test_stubs_have_no_outputs_and_the_argument_keeps_its_own(tmp_path):
     assert any(c.outputs for c in given.cells if c.cell_type == "code")
 
 
-def test_the_assignment_runs_empty_and_says_so():
-    nb = handout.assignment()
+@pytest.mark.parametrize("names", [handout.ASSIGNED, tuple(assignment.ASKED)])
+def test_the_assignment_runs_empty_and_says_so(names):
+    nb = assignment.assignment(names)
+    nbformat.validate(nb)
     NotebookClient(nb, timeout=100, kernel_name="python3").execute()
     said = [o.text for c in nb.cells if c.cell_type == "code" for o in c.outputs]
-    assert len(said) == len(handout.ASSIGNED)
+    assert len(said) == len(names)
     assert all("not filled in yet" in text for text in said)
+
+
+def test_every_program_can_be_assigned_and_nothing_else():
+    programs = {name for name, task in TASKS.items() if not task.answer}
+    assert set(assignment.ASKED) == programs | set(GRADED) | {"graph"}
+    for wrong in ("graph.d_var", "ex-forward", ""):
+        with pytest.raises(ValueError, match="allowed are backward, feature_maps"):
+            assignment.assigned(["forward", wrong])
+    with pytest.raises(ValueError, match="named twice"):
+        assignment.assigned(["forward", "forward"])
+    with pytest.raises(SystemExit, match="no task 'forwards'"):
+        handout.main(["forwards"])
+    contributing = (handout.ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    teachers = contributing.split("## For teachers")[1].split("\n## ")[0]
+    assert set(assignment.ASKED) <= set(re.findall(r"`(\w+)`", teachers))
+
+
+def test_a_task_is_the_exercise_whose_number_it_gives():
+    sources = {int(p.stem[:2]): [c.source for c in read(p).cells] for p in CHAPTERS}
+    for name, text in assignment.ASKED.items():
+        for chapter, number in re.findall(r"Exercise (\d+)\.(\d+)", text):
+            parts = "\n".join(sources[int(chapter)]).split("```{exercise}")
+            assert f'check("{name}", ' in parts[int(number)], name
+
+
+def test_no_chapter_defines_what_is_graded():
+    for path in notebooks():
+        assert "group_backward" not in "\n".join(code(read(path)))
 
 
 RIGHT = """def forward(x, gamma, beta, eps):
@@ -105,15 +154,22 @@ WRONG = """def backward(dy, x, gamma, eps):
     h = (x - x.mean(0)) * v
     return gamma * v * (dy - dy.mean(0)), (dy * h).sum(0), dy.sum(0)"""
 
+BORROWED = """def group_backward(dy, x, gamma, groups, eps):
+    from batchnorm import relatives
 
-def test_otter_grades_a_right_and_a_wrong_answer(tmp_path):
+    _, cache = relatives.group_norm(x, groups, gamma, gamma, eps=eps)
+    return relatives.backward(dy, cache)"""
+
+
+def test_otter_grades_a_right_a_wrong_and_a_borrowed_answer(tmp_path):
     if importlib.util.find_spec("otter") is None:
         pytest.skip("otter-grader is not installed: pip install '.[grader]'")
     handout.write(tmp_path / "handout")
     grader = tmp_path / "handout" / "grader"
     nb = nbformat.read(grader / "assignment.ipynb", as_version=4)
     for cell in nb.cells:
-        cell.source = {"forward": RIGHT, "backward": WRONG}.get(cell.id, cell.source)
+        answers = {"forward": RIGHT, "backward": WRONG, "group-backward": BORROWED}
+        cell.source = answers.get(cell.id, cell.source)
     nbformat.write(nb, grader / "submission.ipynb")
     (grader / "results").mkdir()
     for line in handout.README.split("\n"):
@@ -125,6 +181,8 @@ def test_otter_grades_a_right_and_a_wrong_answer(tmp_path):
     assert scores["forward"]["score"] == 1
     assert scores["backward"]["score"] == 0
     assert "The variance is taken as a constant" in scores["backward"]["output"]
+    assert scores["group_backward"]["score"] == 0
+    assert "calls batchnorm.relatives" in scores["group_backward"]["output"]
 
 
 def test_the_tests_for_otter_say_what_diagnose_says(monkeypatch):
@@ -134,10 +192,24 @@ def test_the_tests_for_otter_say_what_diagnose_says(monkeypatch):
     monkeypatch.setitem(sys.modules, "otter", type(sys)("otter"))
     monkeypatch.setitem(sys.modules, "otter.test_files", module)
     space = {}
-    exec(handout.TEST.format(name="forward"), space)
+    exec(assignment.test("forward"), space)
     with pytest.raises(AssertionError, match="not filled in yet"):
         space["test_forward"](...)
     names = {}
     exec("import numpy as np\n" + RIGHT, names)
     assert diagnose("forward", names["forward"]).right
     space["test_forward"](names["forward"])
+    exec(BORROWED, names)
+    exec(assignment.test("group_backward"), space)
+    assert diagnose("group_backward", names["group_backward"]).right
+    with pytest.raises(AssertionError, match="without the package"):
+        space["test_group_backward"](names["group_backward"])
+
+
+def test_students_get_the_versions_of_the_stored_outputs_and_the_grader():
+    lines = handout.requirements().split()
+    assert {line.split("==")[0] for line in lines} == set(handout.NEEDED)
+    student = handout.README.split("For a teacher")[0]
+    assert "-r requirements.txt" in student
+    assert "otter-grader" in student
+    assert "--torch-backend cpu" in student

@@ -93,6 +93,7 @@ def test_a_message_has_eight_lines_that_fit(task, mistake):
     assert len(lines) <= 8
     assert max(map(len, lines)) <= 88
     assert "…" not in message  # nothing had to be cut off
+    assert "TASKS" not in message  # which a reader has not met
     joined = " ".join(message.split())
     assert mistake.says in joined
     assert mistake.training in joined
@@ -116,6 +117,19 @@ def test_sections_are_those_of_the_chapters():
         title = heading[1].replace('"', "").split(", or")[0].split(", and what it")[0]
         said = words.split(", ", 1)[1].strip("“”")
         assert re.sub(r"\W", "", title).startswith(re.sub(r"\W", "", said)), label
+
+
+def test_a_long_input_is_told_by_its_shape_and_spread():
+    def one_for_all(x, gamma, beta, eps):
+        return gamma * (x - x.mean()) / np.sqrt(x.var() + eps) + beta
+
+    message = " ".join(diagnose("forward", one_for_all).message.split())
+    assert "At x of shape (4, 3), whose columns have standard deviations" in message
+    assert "to 7.2, eps = 0.25: your y[0, 0] is" in message
+    assert "graph.d_s:" in diagnose("graph.d_squared", np.ones((4, 1))).message
+    message = diagnose("graph", {"d_z": np.zeros((4, 1))}).message
+    assert message.startswith("graph.d_z: not right yet")
+    assert "d_scaled" not in message
 
 
 def test_numbers_do_not_show_the_last_bit():
@@ -193,7 +207,7 @@ def test_an_answer_that_is_filled_in_by_half_is_told_where():
     assert diagnose("forward", refuses).message == said + "raise NotImplementedError"
     said = "backward: dgamma is not filled in yet: it is still `...`."
     assert diagnose("backward", dots).message == said
-    said = "graph.d_scaled: not filled in yet; asked for is an array."
+    said = "graph.d_z: not filled in yet; asked for is an array."
     assert diagnose("graph", {"d_z": ...}).message == said
 
 

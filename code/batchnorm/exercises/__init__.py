@@ -11,9 +11,10 @@ the reader writes a test, and is told which planted mistakes it lets pass.
 from batchnorm import _checks
 from batchnorm.exercises import catching, diagnosis, nodes
 from batchnorm.exercises.diagnosis import Diagnosis
+from batchnorm.exercises.graded import GRADED
 from batchnorm.exercises.tasks import TASKS
 
-__all__ = ["MISTAKES", "TASKS", "Diagnosis", "catch", "check", "diagnose"]
+__all__ = ["GRADED", "MISTAKES", "TASKS", "Diagnosis", "catch", "check", "diagnose"]
 
 MISTAKES = {
     name: {mistake.id: mistake.says for mistake in task.mistakes}
@@ -27,7 +28,8 @@ def check(task, mine):
     Parameters
     ----------
     task : str
-        A name from ``TASKS``, whose entry says how it is called, or ``"graph"``.
+        A name from ``TASKS`` or ``GRADED``, whose entry says how it is called, or
+        ``"graph"``.
     mine : function, array, or dict
         The answer: for a node of the graph an array, for the graph a dict of them.
 
@@ -45,7 +47,7 @@ def diagnose(task, mine):
     Parameters
     ----------
     task : str
-        A name from ``TASKS``, or ``"graph"``.
+        A name from ``TASKS`` or ``GRADED``, or ``"graph"``.
     mine : function, array, or dict
         The answer, as for `check`.
 
@@ -61,11 +63,11 @@ def diagnose(task, mine):
     """
     if isinstance(task, str) and task.startswith("graph."):
         node = task.removeprefix("graph.")
-        task = f"graph.{nodes.SHORT.get(node, node)}"
-    _checks.one_of("task", task, [*TASKS, "graph"])
+        task = f"graph.{nodes.SHOWN.get(node, node)}"
+    _checks.one_of("task", task, [*TASKS, *GRADED, "graph"])
     if task == "graph":
         return nodes.examine(TASKS, mine)
-    return diagnosis.examine(TASKS[task], mine)
+    return diagnosis.examine({**TASKS, **GRADED}[task], mine)
 
 
 def catch(task, test):

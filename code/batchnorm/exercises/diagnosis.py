@@ -62,6 +62,7 @@ def examine(task, program):
     if not (callable(program) or task.answer):
         return Diagnosis(False, None, messages.not_callable(task, program))
     program = task.adapt(program)
+    task.truths  # noqa: B018  now, for what it imports takes no time of the reader's
     trials = []
     for probe in task.probes:
         trials.append(_trial(task, program, probe))

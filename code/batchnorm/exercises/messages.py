@@ -16,8 +16,8 @@ LISTED = 9  # mistakes that a test lets pass, by name
 
 SECTIONS = {
     "ch-whitening": "chapter 1, Whitening the inputs",
-    "ch1-carry": "chapter 1, The statistics must carry gradient",
     "ch-transform": "chapter 4, The batch-normalizing transform",
+    "ch4-outside": "chapter 4, Outside the gradient step",
     "ch4-algorithm": "chapter 4, Algorithm 1, line by line",
     "ch-backward": "chapter 5, The backward pass, node by node",
     "ch-closed-form": "chapter 6, The backward pass in closed form",
@@ -31,6 +31,7 @@ SECTIONS = {
     "ch9-averaging": "chapter 10, SWA and EMA",
     "ch9-no-grad": "chapter 10, “I only did a forward pass, and the model changed”",
     "ch9-frozen": "chapter 10, “I froze it, and it still moves”",
+    "ch-relatives": "chapter 14, Relatives, and why transformers use another",
 }
 
 
@@ -257,14 +258,39 @@ def _example(task, where):
 
 
 def _input(task, number):
-    """A probe in words: written out if it is small, else by its place."""
+    """A probe in words: written out if it is small, else its shapes and spreads."""
     arguments = task.probes[number].arguments
     if task.answer:
         return "On the four examples of chapter 5,"
     written = ", ".join(f"{name} = {_written(v)}" for name, v in arguments.items())
     if len(written) <= 2 * WIDTH - 40:
         return f"At {written}:"
-    return f'At TASKS["{task.name}"].probes[{number}].arguments:'
+    rows = task.name == "layer_norm"
+    shown = [_shown(name, value, rows) for name, value in arguments.items()]
+    return f"At {', '.join(filter(None, shown))}:"
+
+
+def _shown(name, value, rows):
+    """An argument that is too long to be written: what matters of it, or nothing."""
+    if isinstance(value, (list, tuple)):
+        return f"{name} in {len(value)} shards" if name != "dy" else ""
+    if np.ndim(value) == 0:
+        return f"{name} = {value:.4g}"
+    if name not in ("x", "weight"):
+        return ""
+    written = f"{name} = {_written(value)}"
+    if len(written) <= 30:
+        return written
+    shape = f"{name} of shape {value.shape}"
+    return f"{shape}, {_spread(value, rows)}" if name == "x" else shape
+
+
+def _spread(x, rows):
+    """Of what is normalized, between which standard deviations it lies."""
+    axes = 1 if rows else tuple(axis for axis in range(x.ndim) if axis != 1)
+    each = "rows" if rows else "columns" if x.ndim == 2 else "channels"
+    least, most = (f"{float(f'{end:.2g}'):g}" for end in np.sort(x.std(axes))[[0, -1]])
+    return f"whose {each} have standard deviations from {least} to {most}"
 
 
 def _written(value):

@@ -3,21 +3,9 @@
 from batchnorm import graph
 from batchnorm.exercises import diagnosis, messages
 from batchnorm.exercises.diagnosis import Diagnosis
+from batchnorm.exercises.mistakes.graph import SHOWN
 
-ORDER = graph.Gradients._fields[1:]
-
-# Chapter 5 writes z, v, s, c and μ for nodes that have longer names in code.
-SHORT = {
-    "d_z": "d_scaled",
-    "d_v": "d_inv_std",
-    "d_c_1": "d_centered_from_x_hat",
-    "d_s": "d_squared",
-    "d_c_2": "d_centered_from_squared",
-    "d_c": "d_centered",
-    "d_x_1": "d_x_from_centered",
-    "d_mu": "d_mean",
-    "d_x_2": "d_x_from_mean",
-}
+ORDER = [SHOWN.get(name, name) for name in graph.Gradients._fields[1:]]
 
 
 def examine(tasks, answers):
@@ -39,8 +27,8 @@ def examine(tasks, answers):
         return Diagnosis(False, None, messages.no_nodes())
     if not isinstance(answers, dict):
         return Diagnosis(False, None, messages.no_dict(answers))
-    named = {SHORT.get(name, name): value for name, value in answers.items()}
-    unknown = [name for name in answers if SHORT.get(name, name) not in ORDER]
+    named = {SHOWN.get(name, name): value for name, value in answers.items()}
+    unknown = [name for name in answers if SHOWN.get(name, name) not in ORDER]
     if unknown:
         return Diagnosis(False, None, messages.unknown_node(unknown[0], ORDER))
     for node in ORDER:

@@ -322,7 +322,7 @@ _ALL = [
 # The nodes of chapter 5, on its numbers: the answer to each is an array.
 _NODES = [
     Task(
-        f"graph.{name}() -> {name}",
+        f"graph.{graph.SHOWN.get(name, name)}() -> {graph.SHOWN.get(name, name)}",
         functools.partial(graph.right, name),
         graph.NODES,
         (name,),

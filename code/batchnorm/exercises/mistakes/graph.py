@@ -15,6 +15,19 @@ X = np.array([[2.0], [6.0], [1.0], [3.0]])
 DY = np.array([[1.0], [-1.0], [2.0], [2.0]])
 GAMMA, BETA, EPS = np.array([2.0]), np.array([1.0]), 0.5
 
+# Chapter 5 writes z, v, s, c and μ for nodes that have longer names in code.
+SHOWN = {
+    "d_scaled": "d_z",
+    "d_inv_std": "d_v",
+    "d_centered_from_x_hat": "d_c_1",
+    "d_squared": "d_s",
+    "d_centered_from_squared": "d_c_2",
+    "d_centered": "d_c",
+    "d_x_from_centered": "d_x_1",
+    "d_mean": "d_mu",
+    "d_x_from_mean": "d_x_2",
+}
+
 
 @functools.cache
 def _passes():

@@ -97,7 +97,7 @@ EPSILON = [
         "The root is missing: the variance divides in place of the standard deviation.",
         "Where the variance is near 1, so is its root.",
         "A channel of standard deviation σ comes out at 1/σ: nothing is normalized.",
-        "ch-whitening",
+        "ch4-algorithm",
         "jax-ml/jax#442",
         std=lambda shifted: shifted,
     ),
