@@ -7,7 +7,7 @@ from torch import nn
 from booktools.notebooks import CHAPTERS, read
 
 NAMES = ("norms", "score", "inputs", "compare", "examine", "report", "refill")
-X = torch.linspace(-2, 3, 128 * 4).reshape(128, 4).sin() + 1
+X = (0.7 * torch.arange(512.0) ** 2 % 60).sin().reshape(128, 4) + 1
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,13 @@ def page():
 
 
 def build(**options):
-    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6, **options), nn.ReLU())
+    linear = nn.Linear(4, 6)
+    linear.weight.data = (0.3 * torch.arange(24.0) ** 2).cos().reshape(6, 4)
+    return nn.Sequential(linear, nn.BatchNorm1d(6, **options), nn.ReLU())
 
 
 def fed(model):
-    for _ in range(100):
+    for _ in range(200):
         model(X)
     return model.eval()
 
