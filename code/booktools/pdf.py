@@ -71,6 +71,7 @@ JOIN = """async ([pages, style]) => {
       e.open = true;
       const what = e.querySelector("summary").textContent;
       if (/^(How this was measured|Code of )/.test(what)) e.remove();
+      if (/^\\s*Show code/.test(what)) e.querySelector("summary").textContent = "Code";
     }
     for (const e of part.querySelectorAll("[id]")) {
       if (e.id) e.id = `${slug(page)}--${e.id}`; else e.removeAttribute("id");
