@@ -235,9 +235,10 @@ def set_up(tmp_path):
 
 posix = pytest.mark.skipif(os.name == "nt", reason="the set-up is a shell script")
 TOO_OLD = "#!/bin/sh\necho Python 3.9.1\nexit 1\n"
-NO_VENV = (
-    f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n'
-)
+NO_VENV = f"""#!/bin/sh
+case "$2" in *ensurepip*) exit 1;; esac
+exec '{sys.executable}' "$@"
+"""
 
 
 @posix

@@ -20,9 +20,9 @@ from batchnorm.experiments.recorded import Cell, Recorded
 class Planted(Recorded):
     """A run whose code is not the package's, so that there is none to hash."""
 
-    def fingerprint(self, folder=None):
-        """The same for all."""
-        return "0" * 16
+    def _fingerprints(self, folder):
+        """The same for all, now and before."""
+        return ["0" * 16] * 2
 
 
 def squares(seeds, device, *, power):

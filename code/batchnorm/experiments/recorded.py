@@ -154,7 +154,8 @@ class Recorded:
 
     def whole(self, folder=FOLDER):
         """Whether its file is there, and made by the definition as it stands."""
-        return self._kept(folder) in self._fingerprints(folder)
+        kept = self._kept(folder)
+        return kept is not None and kept in self._fingerprints(folder)
 
     def load(self, folder=FOLDER):
         """The result file -> dict; its "records" are in the order of `tasks`.
