@@ -2,7 +2,7 @@
 
 import nbformat
 
-from batchnorm.exercises import GRADED, TASKS
+from batchnorm.exercises.graded import KNOWN
 from batchnorm.exercises.mistakes import graph
 from batchnorm.exercises.nodes import ORDER
 from booktools.notebooks import KERNELSPEC
@@ -125,7 +125,7 @@ def stub(name):
         given = f"x, dy = np.array({graph.X.tolist()}), np.array({graph.DY.tolist()})"
         numbers = f"gamma, beta, eps = {graph.GAMMA[0]}, {graph.BETA[0]}, {graph.EPS}"
         return f"{given}\n{numbers}\n\ngradients = {{\n{nodes}\n}}"
-    called, gives = {**TASKS, **GRADED}[name].signature.split(" -> ")
+    called, gives = KNOWN[name].signature.split(" -> ")
     return f"def {called}:\n    ...  # returns {gives}"
 
 

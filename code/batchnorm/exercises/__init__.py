@@ -11,7 +11,7 @@ the reader writes a test, and is told which planted mistakes it lets pass.
 from batchnorm import _checks
 from batchnorm.exercises import catching, diagnosis, nodes
 from batchnorm.exercises.diagnosis import Diagnosis
-from batchnorm.exercises.graded import GRADED
+from batchnorm.exercises.graded import GRADED, KNOWN
 from batchnorm.exercises.tasks import TASKS
 
 __all__ = ["GRADED", "MISTAKES", "TASKS", "Diagnosis", "catch", "check", "diagnose"]
@@ -64,10 +64,10 @@ def diagnose(task, mine):
     if isinstance(task, str) and task.startswith("graph."):
         node = task.removeprefix("graph.")
         task = f"graph.{nodes.SHOWN.get(node, node)}"
-    _checks.one_of("task", task, [*TASKS, *GRADED, "graph"])
+    _checks.one_of("task", task, [*KNOWN, "graph"])
     if task == "graph":
         return nodes.examine(TASKS, mine)
-    return diagnosis.examine({**TASKS, **GRADED}[task], mine)
+    return diagnosis.examine(KNOWN[task], mine)
 
 
 def catch(task, test):

@@ -7,7 +7,7 @@ import numpy as np
 
 from batchnorm.exercises.mistakes import groups
 from batchnorm.exercises.probes import Probe
-from batchnorm.exercises.tasks import Task
+from batchnorm.exercises.tasks import TASKS, Task
 
 # Shape, groups, and ε: a group has several channels, or all.
 CASES = [
@@ -47,3 +47,4 @@ _ALL = [
 ]
 
 GRADED = {task.name: task for task in _ALL}
+KNOWN = TASKS | GRADED  # all that `diagnose` can judge

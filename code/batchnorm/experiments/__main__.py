@@ -171,12 +171,12 @@ def _finish(run, partial, keys, folder):
 
 
 def _list(runs, folder):
-    lines = []
+    lines, carried = [], [run for run in runs if run.carried(folder)]
     for run in runs:
-        carried = run.carried(folder)
-        state = "whole *" if carried else "whole" if run.whole(folder) else "not run"
+        whole = "whole *" if run in carried else "whole"
+        state = whole if run.whole(folder) else "not run"
         lines.append(f"{run.name:24} {state:8} {run.about}")
-    if any(" whole * " in line for line in lines):
+    if carried:
         lines.append(f"* carried over, with its seeds: {CARRIED['why']}")
     return "\n".join(lines)
 

@@ -35,8 +35,7 @@ SOURCE, TARGET = SKY, PINK
 
 #: Labels that mean the same in every figure.
 MEANINGS = {"with": WITH, "without": WITHOUT, "source": SOURCE, "target": TARGET}
-#: Beside other norms, batch normalization goes by its name.
-MEANINGS["batch"] = WITH
+MEANINGS |= {"batch": WITH}  # beside other norms it goes by its name
 
 #: A line has a dash too, never a color alone. This is their order.
 DASHES = ("-", "--", ":", "-.")
@@ -96,9 +95,9 @@ def colors(
     chosen = {label: meant[label] for label in labels if label in meant}
     rest = [color for color in PALETTE if color not in chosen.values()]
     if WITH in chosen.values():
-        rest.sort(key=WITHOUT.__eq__)  # it comes last
-    rest = iter(rest)
-    return {label: chosen.get(label) or next(rest) for label in labels}
+        rest.sort(key=lambda color: color == WITHOUT)  # which comes last
+    others = iter(rest)
+    return {label: chosen.get(label) or next(others) for label in labels}
 
 
 def dashes(labels: Iterable[str]) -> dict[str, str]:
