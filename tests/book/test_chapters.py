@@ -137,6 +137,13 @@ def test_run_in_order_with_ids(path):
 
 
 @each_notebook
+def test_code_fits_the_page(path):
+    for cell in code_cells(path):
+        for line in cell.source.splitlines():
+            assert len(line) <= 72, line
+
+
+@each_notebook
 def test_outputs_are_plain(path):
     for cell in code_cells(path):
         for output in cell.outputs:
