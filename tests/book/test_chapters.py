@@ -98,15 +98,15 @@ def sources():
         yield path, path.read_text("utf-8")
 
 
+def labels_in(text):
+    return [
+        label for found in re.findall(LABEL, text, re.M) for label in found if label
+    ]
+
+
 def test_links_lead_to_labels_that_stand_somewhere():
     pages = dict(sources())
-    labels = {
-        label
-        for text in pages.values()
-        for found in re.findall(LABEL, text, re.M)
-        for label in found
-        if label
-    }
+    labels = {label for text in pages.values() for label in labels_in(text)}
     made = re.compile(
         r"(claim|identity|mnist|solutions?|solved|mistakes?)-|(gen|mod)index"
     )
@@ -117,6 +117,33 @@ def test_links_lead_to_labels_that_stand_somewhere():
         if label not in labels and not made.match(label)
     }
     assert not missing, "no label of that name in chapters/ or back/"
+
+
+def faults_of_labels(text):
+    """Labels that age: with a number, or of a section under another chapter's name.
+
+    A chapter that moves keeps its label, `ch-subject`, and those of its sections,
+    `ch-subject-section`.
+    """
+    labels = labels_in(text)
+    aged = {label for label in labels if re.search(r"\d", label)}
+    own = next((label for label in labels if label.startswith("ch-")), "ch-")
+    sections = [label for label in labels if re.match(r"ch(?![a-z])", label)]
+    return aged | {x for x in sections if x != own and not x.startswith(f"{own}-")}
+
+
+def test_no_label_carries_a_chapters_number_or_another_chapters_name():
+    found = {path.name: faults_of_labels(text) for path, text in sources()}
+    assert not {name: faults for name, faults in found.items() if faults}
+
+
+@pytest.mark.parametrize(
+    "label", ["ch4-half", "ch-4-half", "eq-cf2", "ch-other-half", "ch-oneself"]
+)
+def test_a_label_that_ages_is_found(label):
+    sound = "(ch-one)=\n# One\n\n(ch-one-half)=\n## Half\n\n$$ (eq-half)\n\n(when)=\n"
+    assert not faults_of_labels(sound)
+    assert faults_of_labels(f"{sound}\n({label})=\n") == {label}
 
 
 @each_notebook

@@ -32,8 +32,8 @@ def test_the_page_names_exercises_and_chapters_that_exist():
     sources = "\n".join(c.source for path in chapters() for c in read(path).cells)
     exercises = set(re.findall(r"^:label: (ex-\S+)", sources, re.MULTILINE))
     assert set(re.findall(r"\{ref\}`(ex-[\w-]+)`", text)) <= exercises
-    labels = set(re.findall(r"^\((ch\d*-[\w-]+)\)=$", sources, re.MULTILINE))
-    assert set(re.findall(r"\{(?:num)?ref\}`[^`]*<(ch\d*-[\w-]+)>`", text)) <= labels
+    labels = set(re.findall(r"^\((ch-[\w-]+)\)=$", sources, re.MULTILINE))
+    assert set(re.findall(r"\{(?:num)?ref\}`[^`]*<(ch-[\w-]+)>`", text)) <= labels
 
 
 def part(title):

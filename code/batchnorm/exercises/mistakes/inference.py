@@ -36,7 +36,7 @@ INFERENCE = [
             "The batch's own statistics are used in place of the given ones.",
             "The code of training was copied; on a large batch they nearly agree.",
             "An answer depends on what else is in the batch; a batch of one gives β.",
-            "ch9-eval",
+            "ch-inference-eval",
             "apache/systemds#390",
             center=lambda x: x.mean(0),
             spread=lambda x: x.var(0),
@@ -48,7 +48,7 @@ INFERENCE = [
         "The batch's own mean is used in place of the given one.",
         "The variance is the given one, which is what one thinks of.",
         "An answer depends on what else is in the batch.",
-        "ch9-eval",
+        "ch-inference-eval",
         center=lambda x: x.mean(0),
     ),
     mistake(
@@ -56,7 +56,7 @@ INFERENCE = [
         "The batch's own variance is used in place of the given one.",
         "The mean is the given one, which is what one thinks of.",
         "An answer depends on what else is in the batch.",
-        "ch9-eval",
+        "ch-inference-eval",
         spread=lambda x: x.var(0),
     ),
     mistake(
@@ -73,7 +73,7 @@ INFERENCE = [
         "The given variance is corrected by m/(m − 1) once more.",
         "The factor stands in Algorithm 2; there it makes the stored variance.",
         "The output depends on the size of the batch.",
-        "ch9-biased",
+        "ch-inference-biased",
         spread=lambda var, x: var * len(x) / (len(x) - 1),
     ),
     mistake(

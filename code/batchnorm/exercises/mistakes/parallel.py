@@ -161,7 +161,7 @@ SYNC_MISTAKES = [
         "The mean is taken as a constant: the term through it is missing.",
         "Its gradient is a single number that all examples share.",
         "Each step moves the whole batch in a direction that cannot lower the loss.",
-        "ch4-outside",
+        "ch-transform-outside",
         from_mean=lambda dy: [np.zeros(1)] * len(dy),
     ),
     mistake(
@@ -169,7 +169,7 @@ SYNC_MISTAKES = [
         "The variance is taken as a constant: the term through it is missing.",
         "The sum over the batch is still 0, as it has to be.",
         "Weights stretch or shrink without changing the output.",
-        "ch4-outside",
+        "ch-transform-outside",
         from_var=lambda dy: [np.zeros(1)] * len(dy),
     ),
     mistake(
