@@ -77,21 +77,26 @@ def controls(claim, seeds):
     }
 
 
-def faults_of_controls(claim, seeds):
-    """Why the controls of an experiment do not bear it -> list of sentences.
+def as_asked(control, verdict):
+    """Whether a control says what it has to, for the claim to say anything.
 
     A claim that holds where its effect is absent, or that does not where the effect is
     planted, says nothing; nor does one that a perfect competitor cannot turn.
     """
-    if claim.negative is None or claim.positive is None:
-        return [f"{claim.id} has no negative or no positive control"]
-    allowed = {
+    asked = {
         "negative": {"opposed", "undecided"},
         "positive": {"supported"},
         "oracle": {"opposed"},
     }
+    return verdict in asked[control]
+
+
+def faults_of_controls(claim, seeds):
+    """Why the controls of an experiment do not bear it -> list of sentences."""
+    if claim.negative is None or claim.positive is None:
+        return [f"{claim.id} has no negative or no positive control"]
     return [
         f"the {name} control of {claim.id} is {verdict}"
         for name, verdict in controls(claim, seeds).items()
-        if verdict not in allowed[name]
+        if not as_asked(name, verdict)
     ]
