@@ -27,17 +27,7 @@ from batchnorm.claims import ledger, protocol
 
 
 def main(arguments=None):
-    """The command.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """The command, with these arguments or those of the shell -> exit status."""
     options = _parser().parse_args(arguments)
     try:
         if options.tune:
@@ -97,13 +87,7 @@ def _todo(options):
 
 
 def _range(text):
-    """ "A:B" -> range(A, B).
-
-    Raises
-    ------
-    ValueError
-        If it is not of that form.
-    """
+    """ "A:B" -> range(A, B); ValueError if it is not of that form."""
     first, colon, last = text.partition(":")
     if not (colon and first.isdigit() and last.isdigit() and int(first) < int(last)):
         raise ValueError(f"--seeds is {text!r}; allowed is A:B, 0 ≤ A < B, as 0:20")
