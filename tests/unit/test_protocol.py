@@ -164,6 +164,48 @@ def test_verify_finds_what_does_not_repeat(book, capsys):
 
 
 @pytest.mark.parametrize(
+    ("control", "offset", "said"),
+    [
+        ("negative", 3.0, "supported, and was opposed"),
+        ("positive", 0.0, "opposed, and was supported"),
+        ("positive", 0.5, "undecided, and was supported"),
+        ("oracle", 3.0, "supported, and was opposed"),
+        ("oracle", 0.5, "undecided, and was opposed"),
+        ("negative", 0.5, None),
+        ("negative", 0.1, None),
+    ],
+)
+def test_verify_finds_a_control_that_no_longer_does_as_asked(
+    tmp_path, registered, capsys, control, offset, said
+):
+    """A negative control may be opposed or undecided; 0.5 is the bar."""
+    command_line = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
+    for id in ("first", "second"):
+        registered(id, oracle={"offset": 0.0})
+    assert command.main(command_line) == 0
+    registry._claims.pop("second")
+    registered("second", **{"oracle": {"offset": 0.0}, control: {"offset": offset}})
+    capsys.readouterr()
+    assert command.main([*command_line, "--verify"]) == (1 if said else 0)
+    fault = f"the {control} control of second is {said}\n" if said else ""
+    exact = "2 of 2 repeat to the last digit that is kept\n"
+    assert capsys.readouterr().out.startswith(fault + exact)
+
+
+def test_verify_tells_of_a_control_that_is_not_in_the_record(
+    tmp_path, registered, capsys
+):
+    command_line = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
+    registered()
+    assert command.main(command_line) == 0
+    registry._claims.clear()
+    registered(oracle={"offset": 3.0})
+    assert command.main([*command_line, "--verify"]) == 1
+    said = "the oracle control of toy is supported, and was not recorded"
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["tory"], "near ones are toy"),

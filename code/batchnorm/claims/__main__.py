@@ -27,17 +27,7 @@ from batchnorm.claims import ledger, protocol
 
 
 def main(arguments=None):
-    """The command.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """The command, with these arguments or those of the shell -> exit status."""
     options = _parser().parse_args(arguments)
     try:
         if options.tune:
@@ -97,13 +87,7 @@ def _todo(options):
 
 
 def _range(text):
-    """ "A:B" -> range(A, B).
-
-    Raises
-    ------
-    ValueError
-        If it is not of that form.
-    """
+    """ "A:B" -> range(A, B); ValueError if it is not of that form."""
     first, colon, last = text.partition(":")
     if not (colon and first.isdigit() and last.isdigit() and int(first) < int(last)):
         raise ValueError(f"--seeds is {text!r}; allowed is A:B, 0 ≤ A < B, as 0:20")
@@ -171,21 +155,30 @@ def _finish(options, records):
 
 
 def _compare(options, records):
-    """Say which verdicts do not repeat -> exit status.
+    """Say which verdicts do not repeat, of claims and of their controls -> exit status.
 
     Effects of trained networks may differ from one processor to the next in their last
-    digits; a verdict that does is a fault.
+    digits. A verdict of a claim that does is a fault, and so is a control that does not
+    do what is asked of it; one that turns from opposed to undecided still does.
     """
-    old = {
-        claim.id: ledger.confirmation(claim, ledger.read(options.ledger))
-        for claim in map(claims.get, (kept["id"] for kept in records))
-    }
-    differ = [k["id"] for k in records if old[k["id"]]["verdict"] != k["verdict"]]
-    for id in differ:
-        print(f"{id} does not repeat")
-    exact = sum(old[k["id"]]["effects"] == k["effects"] for k in records)
+    confirmed, faults, exact = ledger.read(options.ledger), [], 0
+    for kept in records:
+        claim = claims.get(kept["id"])
+        old = ledger.confirmation(claim, confirmed)
+        if kept["verdict"] != old["verdict"]:
+            faults.append(f"{claim.id} does not repeat")
+        before = old.get("controls", {})
+        for name, verdict in kept.get("controls", {}).items():
+            if not protocol.as_asked(name, verdict):
+                was = before.get(name, "not recorded")
+                faults.append(
+                    f"the {name} control of {claim.id} is {verdict}, and was {was}"
+                )
+        exact += kept["effects"] == old["effects"]
+    for fault in faults:
+        print(fault)
     print(f"{exact} of {len(records)} repeat to the last digit that is kept")
-    return 1 if differ else 0
+    return 1 if faults else 0
 
 
 def table(records):

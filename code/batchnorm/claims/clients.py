@@ -7,13 +7,7 @@ import numpy as np
 from batchnorm import datasets
 from batchnorm.claims.networks import PERFECT, testing_part, training_part
 from batchnorm.claims.streams import READER
-from batchnorm.ensemble import (
-    evaluate,
-    gradient,
-    init_parameters,
-    moments_over,
-    unpack,
-)
+from batchnorm.ensemble import evaluate, gradient, init_parameters, moments_over, unpack
 
 
 class Shared(NamedTuple):

@@ -41,23 +41,12 @@ RATES = (0.0018, 0.0032, 0.0056, 0.01, 0.018, 0.032)
 
 
 class Placed(NamedTuple):
-    """One side of a comparison: where the norm stands, and how it is trained.
-
-    Parameters
-    ----------
-    place : {"post", "pre", "batch", "none"}
-    rate : float or None
-        Of Adam.
-    warm : int
-        Steps over which the rate grows from 0 to what it is; 0 for a constant one.
-    draw : int
-        Other than 0 for other initial weights.
-    """
+    """One side of a comparison: where the norm stands, and how it is trained."""
 
     place: str
-    rate: float | None = None
-    warm: int = 0
-    draw: int = 0
+    rate: float | None = None  # of Adam
+    warm: int = 0  # steps over which the rate grows from 0 to what it is
+    draw: int = 0  # other than 0 for other initial weights
 
 
 #: Stands for a network that copies without having learned.
@@ -171,19 +160,9 @@ def run(seeds, arm, rates, every=STEPS):
 
 
 def accuracies(seeds, arm, every=STEPS):
-    """Share of the letters that are told right, (S, T); 1 of a `RIGHT` arm.
+    """Share of the letters that are told right, every so many steps -> (S, T).
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    arm : Placed
-    every : int
-        Steps between two readings.
-
-    Returns
-    -------
-    array
-        Shared by all who ask for the same: not to be written to.
+    1 of a `RIGHT` arm. Shared by all who ask for the same: not to be written to.
     """
     if arm == RIGHT:
         return np.ones((len(seeds), 1))
@@ -212,17 +191,7 @@ def key(arm):
 
 
 def tuned(place, warm=0):
-    """The arm with the rate at which it was most accurate when tuned.
-
-    Parameters
-    ----------
-    place : str
-    warm : int
-
-    Returns
-    -------
-    Placed
-    """
+    """The arm with the rate at which it was most accurate when tuned."""
     arm = Placed(place, warm=warm)
     return arm._replace(rate=RATES[int(np.argmax(stored()[key(arm)]))])
 

@@ -102,10 +102,8 @@ WEIGHTS = {"examples": 100, "draws": 100, "first": "weighted", "second": "plain"
     "error on the target beyond the noise, weighted fit over plain fit",
     below(1 / 1.25),
     id="importance-weights-repair",
-    statement=(
-        "Where the model is too simple for the rule, weighting each example by the "
-        "ratio of the densities makes the error that is not noise smaller."
-    ),
+    statement="Where the model is too simple for the rule, weighting each example by "
+    "the ratio of the densities makes the error that is not noise smaller.",
     source="shimodaira2000improving, section 3",
     setting={"degree": 1, **WEIGHTS},
     negative={"first": "shuffled"},
@@ -117,16 +115,12 @@ WEIGHTS = {"examples": 100, "draws": 100, "first": "weighted", "second": "plain"
     "error on the target beyond the noise, weighted fit over plain fit",
     above(1.25),
     id="importance-weights-not-needed",
-    claimed=(
-        "Under correct specification of the model, however, the ordinary maximum "
-        "likelihood estimate (i.e. the uniform weight) is shown to be optimal "
-        "asymptotically."
-    ),
+    claimed="Under correct specification of the model, however, the ordinary maximum "
+    "likelihood estimate (i.e. the uniform weight) is shown to be optimal "
+    "asymptotically.",
     claimed_by="shimodaira2000improving, abstract",
-    statement=(
-        "So it is with 100 examples: for a cubic fitted to a cubic, the weights make "
-        "the error that is not noise larger."
-    ),
+    statement="So it is with 100 examples: for a cubic fitted to a cubic, the weights "
+    "make the error that is not noise larger.",
     source="shimodaira2000improving, abstract",
     setting={"degree": 3, **WEIGHTS},
     negative={"first": "plain"},
@@ -159,10 +153,8 @@ STILL = PLAIN._replace(rate=PLAIN.rate / 1000)  # hardly learns, so nothing move
     "is less)",
     above(1.25),
     source="ioffe2015batch, figure 1 (b, c)",
-    claimed=(
-        "Batch Normalization makes the distribution more stable and reduces the "
-        "internal covariate shift."
-    ),
+    claimed="Batch Normalization makes the distribution more stable and reduces the "
+    "internal covariate shift.",
     claimed_by="ioffe2015batch, figure 1",
     setting={"without": PLAIN, "normalized": NORMALIZED, **FIGURE},
     negative={"normalized": PLAIN._replace(draw=1)},
@@ -247,11 +239,9 @@ THIRD = Side(PLAIN, 3)  # of three layers of sigmoids
     "movement in 10 steps, layer 6 over layer 1 (the unit in which it is less)",
     above(1.25),
     id="drift-grows-with-depth",
-    statement=(
-        "Without normalization, the means of the units' inputs move faster in the "
-        "sixth of six ReLU layers than in the first, both as they are and in units of "
-        "the inputs' spread."
-    ),
+    statement="Without normalization, the means of the units' inputs move faster in "
+    "the sixth of six ReLU layers than in the first, both as they are and in units of "
+    "the inputs' spread.",
     source="ioffe2015batch, section 1",
     setting={**DEEPER, "first": SIXTH, "second": FIRST, "unit": "less"},
     negative={"first": FIRST.redrawn()},
@@ -263,10 +253,8 @@ THIRD = Side(PLAIN, 3)  # of three layers of sigmoids
     "in which it is less)",
     above(1.25),
     id="drift-comes-from-below",
-    statement=(
-        "The layers below move them: with those frozen, the means of the sixth ReLU "
-        "layer's inputs move less, both as they are and in units of their spread."
-    ),
+    statement="The layers below move them: with those frozen, the means of the sixth "
+    "ReLU layer's inputs move less, both as they are and in units of their spread.",
     source="ioffe2015batch, section 1",
     setting={
         **DEEPER,
@@ -282,17 +270,13 @@ THIRD = Side(PLAIN, 3)  # of three layers of sigmoids
     "movement in layer 3, all layers learning over the layers below frozen, as it is",
     within(1 / 1.25, 1.25),
     id="drift-is-the-layers-own",
-    claimed=(
-        "The distributions in the original network change significantly over time, "
-        "both in their mean and the variance, which complicates the training of the "
-        "subsequent layers."
-    ),
+    claimed="The distributions in the original network change significantly over time, "
+    "both in their mean and the variance, which complicates the training of the "
+    "subsequent layers.",
     claimed_by="ioffe2015batch, section 4.1",
-    statement=(
-        "The means do change, and no learning below is needed for it: in three layers "
-        "of sigmoids, those of the last layer's inputs move as far with the layers "
-        "below frozen."
-    ),
+    statement="The means do change, and no learning below is needed for it: in three "
+    "layers of sigmoids, those of the last layer's inputs move as far with the layers "
+    "below frozen.",
     source="ioffe2015batch, figure 1 (b, c)",
     setting={
         **FIGURE,
@@ -309,11 +293,8 @@ THIRD = Side(PLAIN, 3)  # of three layers of sigmoids
     "which it is more)",
     below(1.25),
     id="normalized-drift-does-not-grow",
-    statement=(
-        "With batch normalization the movement does not grow with depth, even "
-        "measured before the normalization, neither as it is nor in units of the "
-        "spread."
-    ),
+    statement="With batch normalization the movement does not grow with depth, even "
+    "measured before the normalization, neither as it is nor in units of the spread.",
     source="ioffe2015batch, section 1",
     setting={
         **DEEPER,
@@ -377,15 +358,12 @@ RELU = Untrained(TEN_RELUS, 2**0.5)
     "change in standard deviations, layer 10 over layer 1",
     within(0.5, 2),
     id="small-change-passes",
-    claimed=(
-        "small changes to the network parameters amplify as the network becomes deeper"
-    ),
+    claimed="small changes to the network parameters amplify as the network becomes "
+    "deeper",
     claimed_by="ioffe2015batch, section 1",
-    statement=(
-        "Not in a well-scaled network at initialization: ten tanh layers at Xavier's "
-        "scale pass a small change of the first layer's weights on at its size, in "
-        "standard deviations of the layers' inputs."
-    ),
+    statement="Not in a well-scaled network at initialization: ten tanh layers at "
+    "Xavier's scale pass a small change of the first layer's weights on at its size, "
+    "in standard deviations of the layers' inputs.",
     source="ioffe2015batch, section 1",
     setting={"at": Untrained(TANHS, 1.0)},
     negative={"at": Untrained(TANHS, 6.0)},
@@ -396,9 +374,7 @@ RELU = Untrained(TEN_RELUS, 2**0.5)
     "change in standard deviations, layer 10 over layer 1",
     above(2),
     id="small-change-amplifies",
-    statement=(
-        "At three times that scale the ten layers amplify it, in the same unit."
-    ),
+    statement="At three times that scale the ten layers amplify it, in the same unit.",
     source="ioffe2015batch, section 1",
     setting={"at": Untrained(TANHS, 3.0)},
     negative={"at": LINEAR},
@@ -414,10 +390,8 @@ def growth_in_spreads(seeds, *, at):
     "growth of the change from layer 1 to 10, with over without (the unit in which it "
     "is less)",
     above(2),
-    claimed=(
-        "it prevents small changes to the parameters from amplifying into larger and "
-        "suboptimal changes in activations in gradients"
-    ),
+    claimed="it prevents small changes to the parameters from amplifying into larger "
+    "and suboptimal changes in activations in gradients",
     claimed_by="ioffe2015batch, section 3.3",
     source="ioffe2015batch, section 3.3",
     setting={"normalized": RELU._replace(norm="batch"), "without": RELU},

@@ -16,22 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+LEVEL = 0.95  # probability with which an interval covers, unless another is given
 
 
 class Estimate(NamedTuple):
-    """A number and its interval.
-
-    Parameters
-    ----------
-    value : float
-        The estimate.
-    low, high : float
-        Ends of the interval; infinite where the data leave that end open.
-    """
+    """A number and its interval."""
 
     value: float
-    low: float
+    low: float  # an end is infinite where the data leave it open
     high: float
 
 
@@ -40,25 +32,13 @@ def median(effects, level=LEVEL):
 
     The interval :math:`[x_{(k)}, x_{(n+1-k)}]` misses the true median with probability
     :math:`2 P(B < k)`, :math:`B \sim \mathrm{Bin}(n, 1/2)`; k is the largest that
-    keeps this below ``1 - level``. Ties and jumps only make it cover more.
+    keeps this below ``1 - level``. Ties and jumps only make it cover more (David and
+    Nagaraja, Order Statistics, 2003, section 7.1).
 
-    Parameters
-    ----------
-    effects : array, shape (n,) or (n, 2)
-        One effect a seed, or the ends between which it lies.
-    level : float
-        Probability with which the interval covers, in (0, 1).
-
-    Returns
-    -------
-    Estimate
-        If n is so small that no pair of order statistics reaches the level, the
-        interval is the whole line. The value is the middle of the medians of both
-        ends where these are finite, and the finite one where one is not.
-
-    References
-    ----------
-    David and Nagaraja, Order Statistics, 2003, section 7.1.
+    Of effects (n,), or of the ends (n, 2) between which each lies -> `Estimate`. If n
+    is so small that no pair of order statistics reaches the level, the interval is the
+    whole line. The value is the middle of the medians of both ends where these are
+    finite, and the finite one where one is not.
     """
     low, high = np.sort(_ends(effects), axis=0).T
     n = len(low)
@@ -71,22 +51,10 @@ def median(effects, level=LEVEL):
 
 
 def share(held, level=LEVEL):
-    """The share of seeds in which something holds, with Clopper and Pearson's interval.
+    """The share of seeds in which something holds -> `Estimate`.
 
-    Parameters
-    ----------
-    held : array of bool, shape (n,)
-        Whether it holds, seed by seed.
-    level : float
-        Probability with which the interval covers, in (0, 1).
-
-    Returns
-    -------
-    Estimate
-
-    References
-    ----------
-    Clopper and Pearson, Biometrika 26, 1934.
+    ``held`` (n,) says where it does. The interval is that of Clopper and Pearson
+    (Biometrika 26, 1934).
     """
     held = np.asarray(held, dtype=bool)
     test = stats.binomtest(int(held.sum()), len(held))
@@ -100,26 +68,11 @@ def mean(effects, shared=0.0, level=LEVEL):
     .. math:: \bar x \pm t_{n-1} \, s \sqrt{\tfrac 1 n + \mathrm{shared}}
 
     Seeds that draw their training and test images from one pool are not independent:
-    the mean of many of them still depends on the pool. The correction is the ratio of
-    test to training images.
+    the mean of many of them still depends on the pool. The correction ``shared`` is the
+    ratio of test to training images, or 0 if seeds share none (Nadeau and Bengio,
+    Inference for the Generalization Error, Machine Learning 52, 2003, equation 9).
 
-    Parameters
-    ----------
-    effects : array, shape (n,)
-        One effect a seed.
-    shared : float
-        Test images over training images, or 0 if seeds share none.
-    level : float
-        Probability with which the interval covers, in (0, 1).
-
-    Returns
-    -------
-    Estimate
-
-    References
-    ----------
-    Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52,
-    2003, equation 9.
+    Of effects (n,) -> `Estimate`.
     """
     effects = np.asarray(effects, dtype=np.float64)
     n = len(effects)
@@ -134,15 +87,8 @@ def mean(effects, shared=0.0, level=LEVEL):
 def ratio(numerator, denominator):
     """Quotient of two numbers a seed, each known or known to lie in an interval.
 
-    Parameters
-    ----------
-    numerator, denominator : array, shape (n,) or (n, 2)
-        Positive; ends of (n, 2) may be infinite.
-
-    Returns
-    -------
-    array, shape (n, 2)
-        The ends between which the quotient lies: 0 and infinity if both are open.
+    Of positive numbers (n,), or their ends (n, 2), which may be infinite -> the ends
+    (n, 2) between which the quotient lies: 0 and infinity if both are open.
     """
     (a_low, a_high), (b_low, b_high) = _ends(numerator).T, _ends(denominator).T
     with np.errstate(invalid="ignore"):
@@ -152,19 +98,10 @@ def ratio(numerator, denominator):
 
 
 def at_least(steps, budget):
-    """Steps that may not have been enough, as intervals.
+    """Steps (n,) that may not have been enough, as intervals -> (n, 2).
 
-    Parameters
-    ----------
-    steps : array, shape (n,)
-        Steps to a target; infinite where the run ended before it.
-    budget : int
-        The steps that were taken.
-
-    Returns
-    -------
-    array, shape (n, 2)
-        ``steps`` twice, or (budget, infinity) where the run did not arrive.
+    Steps to a target stand twice. Where they are infinite, for the run ended before it,
+    stand the budget that was taken and infinity.
     """
     steps = np.asarray(steps, dtype=np.float64)
     arrived = np.isfinite(steps)
@@ -174,28 +111,12 @@ def at_least(steps, budget):
 def detectable(effects, estimator, threshold, level=LEVEL, power=0.8, draws=400):
     """The least true effect that as many seeds would have found in most repetitions.
 
-    The effects are moved and drawn again, with their own spread: the answer is how
-    far beyond the threshold their center has to lie for the whole interval to lie
-    beyond it in the share ``power`` of draws.
-
-    Parameters
-    ----------
-    effects : array, shape (n,)
-        One effect a seed.
-    estimator : callable
-        `median` or `mean`, with its options bound.
-    threshold : float
-        The smallest effect of interest.
-    level, power : float
-        Coverage of the interval, and share of the draws that must find the effect.
-    draws : int
-        Number of draws.
-
-    Returns
-    -------
-    float
-        Threshold plus that distance; the distance is the same on both sides for
-        symmetric effects, and that of the lower end is taken.
+    The effects (n,) are moved and drawn again, with their own spread: the answer is the
+    threshold, which is the smallest effect of interest, plus the distance beyond it at
+    which their center has to lie for the whole interval to lie beyond it in the share
+    ``power`` of draws. The distance is the same on both sides for symmetric effects,
+    and that of the lower end is taken. The estimator is `median` or `mean`, with its
+    options bound.
     """
     effects = _ends(effects).mean(axis=1)
     effects = effects[np.isfinite(effects)]

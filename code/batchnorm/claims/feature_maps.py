@@ -91,11 +91,9 @@ def cnn_early_accuracy(seeds, *, first, second, **setting):
     "accuracy after 60 steps, one mean per map less one per activation",
     above(POINTS),
     id="per-map-accuracy",
-    statement=(
-        "On digits that all stand in the same place, the network is more accurate "
-        "after 60 steps with one mean per feature map than with one per activation, "
-        "learning rate and initial scale tuned for both."
-    ),
+    statement="On digits that all stand in the same place, the network is more "
+    "accurate after 60 steps with one mean per feature map than with one per "
+    "activation, learning rate and initial scale tuned for both.",
     source="ioffe2015batch, sections 3.2 and 4.2.3",
     **versus(PER_MAP, PER_ACTIVATION),
 )
@@ -103,10 +101,8 @@ def cnn_early_accuracy(seeds, *, first, second, **setting):
     "accuracy after 60 steps, normalized before the ReLU less after it",
     above(POINTS),
     id="order-with-nonlinearity",
-    statement=(
-        "The network is more accurate after 60 steps with batch normalization before "
-        "the ReLU than after it, learning rate and initial scale tuned for both."
-    ),
+    statement="The network is more accurate after 60 steps with batch normalization "
+    "before the ReLU than after it, learning rate and initial scale tuned for both.",
     source="ioffe2015batch, section 3.2",
     **versus(PER_MAP, AFTER),
 )

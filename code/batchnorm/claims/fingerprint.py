@@ -30,41 +30,20 @@ ROOT = Path(batchnorm.__file__).parent
 
 
 def digest(*parts):
-    """Hash of texts, as 16 hexadecimal digits.
-
-    Parameters
-    ----------
-    *parts : str
-
-    Returns
-    -------
-    str
-    """
+    """Hash of texts, as 16 hexadecimal digits."""
     joined = "\0".join(parts)
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
 def reached(module, name, words=()):
-    """Source of all that a function of the package uses, by full name.
+    """Source of all that a function of a module uses, by full name, in their order.
+
+    It is without comments, docstrings and white space. The decorators of the function
+    itself are left out: they are the definition of a claim and not its code.
 
     Of a table that is only looked up, ``NORMS[norm]``, it uses the entries whose keys
-    stand as strings in the words or in what it uses; of any other table all.
-
-    Parameters
-    ----------
-    module : str
-        Full name of the module, "batchnorm.claims.saturation".
-    name : str
-        The function's name in it.
-    words : iterable of str
-        Strings that it is called with.
-
-    Returns
-    -------
-    dict
-        Full name to source without comments, docstrings and white space, in order of
-        the names. Decorators of the function itself are left out: they are the claim's
-        definition and not its code.
+    stand as strings in ``words``, what it is called with, or in what it uses; of any
+    other table all.
     """
     start = _defined(module, name)
     if start is None:

@@ -165,10 +165,8 @@ def bessel_first_layer(seeds, *, batch, **reader):
 @experiment(
     "share of the variance between mini-batches, over 1/m (the layer where it is more)",
     below(TENTH),
-    claimed=(
-        "We use the unbiased variance estimate Var[x] = m/(m−1) · E_B[σ²_B], "
-        "where the expectation is over training mini-batches of size m"
-    ),
+    claimed="We use the unbiased variance estimate Var[x] = m/(m−1) · E_B[σ²_B], where "
+    "the expectation is over training mini-batches of size m",
     claimed_by=PAPER,
     source="ioffe2015batch, algorithm 2, step 10",
     setting={**READER, "layers": (1, 2), "batch": 4, "of": "inputs"},

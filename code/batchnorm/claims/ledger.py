@@ -5,16 +5,14 @@ removed or moved is found; the last hash stands in a file of its own. A claim wh
 definition changed gets a new line, and the old one stays.
 """
 
-import datetime
 import hashlib
 import json
 import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from batchnorm._records import circumstances
 from batchnorm.claims.protocol import confirmation_seeds
 
 FILE = Path(__file__).with_name("ledger.jsonl")
@@ -24,10 +22,8 @@ DIGITS = 4  # that an effect is recorded with
 def read(file=FILE):
     """All lines of a ledger, the oldest first -> list of dict.
 
-    Raises
-    ------
-    ValueError
-        If the file is no whole chain; it names the first line that does not fit.
+    Raises ValueError if the file is no whole chain, with the first line that does not
+    fit.
     """
     if not file.exists():
         return []
@@ -58,12 +54,8 @@ def append(records, file=FILE):
     """Write lines behind those that are there.
 
     Both files are written whole through temporary ones; if that fails, both are as they
-    were, or the head is refused by `read`.
-
-    Raises
-    ------
-    ValueError
-        If the ledger as it stands is no whole chain.
+    were, or the head is refused by `read`. Raises ValueError if the ledger as it stands
+    is no whole chain.
     """
     read(file)
     text = file.read_text("utf-8") if file.exists() else ""
@@ -93,12 +85,7 @@ def record(result, seconds):
         "seeds": list(result.seeds),
         "effects": [rounded(effect) for effect in result.effects],
         "seconds": round(seconds, 1),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "torch", "scikit-learn")},
-        },
-        "machine": platform.machine(),
+        **circumstances(),
     }
     if result.predicted is not None:
         kept["predicted"] = rounded(result.predicted)

@@ -15,20 +15,9 @@ def input_spread(scale):
     r"""Standard deviation of the inputs of deep sigmoid layers, biases 0.
 
     The fixed point of :math:`\tau^2 = s^2 \, \mathrm{mean}\, \sigma(\tau n)^2`, n
-    standard normal: the inputs of a layer are sums of many outputs of the one below.
-
-    Parameters
-    ----------
-    scale : float
-        s: the weights have the variance s² over the number of inputs.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Schoenholz et al. (2017), section 3.
+    standard normal: the inputs of a layer are sums of many outputs of the one below,
+    and the weights have the variance s² over the number of inputs (Schoenholz et al.,
+    2017, section 3).
     """
     tau = scale / 2
     for _ in range(100):
@@ -53,20 +42,8 @@ def normalized_growth(m):
         \cos\theta = -\frac{1}{m - 1}
 
     Two normalized values of a unit have the correlation cos θ; p is how often both are
-    positive, b the mean of f(y) f(y′). For large m it is :math:`\sqrt{\pi/(\pi-1)}`.
-
-    Parameters
-    ----------
-    m : int
-        Size of the batch, at least 4.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Yang et al. (2019), theorem 3.10.
+    positive, b the mean of f(y) f(y′). The batch has m ≥ 4 examples; for large m the
+    growth is :math:`\sqrt{\pi/(\pi-1)}` (Yang et al., 2019, theorem 3.10).
     """
     theta = np.arccos(-1 / (m - 1))
     p = (np.pi - theta) / (2 * np.pi)

@@ -84,22 +84,11 @@ class Cnn(NamedTuple):
 
 
 def trained(seeds, arm, net, *, data=datasets.digits, **options):
-    """Networks of one arm, one a seed, trained on the digits.
+    """Networks of one arm, one a seed, trained on the digits -> `Run`.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    arm : Arm
-    net : Mlp or Cnn
-    data : callable
-        From seed to `Split`.
-    **options
-        Those of `ensemble.train`: steps, batch, optimizer, recorder, ...
-
-    Returns
-    -------
-    Run
-        Shared by all who ask for the same: not to be written to.
+    ``data`` goes from seed to `Split`; options are those of `ensemble.train`: steps,
+    batch, optimizer, recorder, ... The run is shared by all who ask for the same: it is
+    not to be written to.
     """
     return _trained(tuple(seeds), arm, net, data, tuple(sorted(options.items())))
 
@@ -159,12 +148,7 @@ def training_part(seeds, data=datasets.digits):
 
 
 def mini_batches(seeds, size, steps):
-    """Mini-batches of training digits for many seeds at once.
-
-    Yields
-    ------
-    x, labels : array, shapes (S, size, 64) and (S, size)
-    """
+    """Mini-batches of training digits for many seeds: (S, size, 64), (S, size) each."""
     x, y = training_part(seeds)
     rows = np.stack(
         [

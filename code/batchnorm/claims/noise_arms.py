@@ -33,26 +33,13 @@ STOPS = (30, 60, 120, 240)
 
 
 class Noisy(NamedTuple):
-    """One side of a comparison: what makes noise in training, and for how long.
+    """One side of a comparison: what makes noise in training, and for how long."""
 
-    Parameters
-    ----------
-    ghost : int or None
-        Examples that share a mean in training; None for no normalization.
-    p : float
-        Probability of dropout behind each ReLU.
-    rate : float or None
-        Learning rate.
-    steps : int
-    draw : int
-        Other than 0 for other initial weights.
-    """
-
-    ghost: int | None
-    p: float = 0.0
+    ghost: int | None  # examples that share a mean in training; None normalizes nothing
+    p: float = 0.0  # probability of dropout behind each ReLU
     rate: float | None = None
     steps: int = STEPS
-    draw: int = 0
+    draw: int = 0  # other than 0 for other initial weights
 
     def norm(self, seeds):
         """The norm of its training networks, one for each seed."""
@@ -170,18 +157,8 @@ def key(task, arm):
 def tuned(task, ghost, p=0.0, *, stopped=False):
     """The arm with the learning rate at which it was most accurate when tuned.
 
-    Parameters
-    ----------
-    task : Task
-    ghost : int or None
-    p : float or "best"
-        Of dropout; "best" for the more accurate of those in ``DROPOUTS``.
-    stopped : bool
-        Whether the number of steps is chosen as well.
-
-    Returns
-    -------
-    Noisy
+    A p of "best" is the more accurate one of ``DROPOUTS``. ``stopped`` chooses the
+    number of steps as well.
     """
     if p == "best":
         p = max(DROPOUTS, key=lambda one: tuned_accuracy(task, ghost, one))

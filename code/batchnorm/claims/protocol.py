@@ -14,6 +14,15 @@ CHAPTER_SEEDS = tuple(range(20))
 
 FIRST, LAST = 10_000, 2**31  # where confirmations draw from
 
+# The verdicts that are asked of controls. A claim that holds where its effect is
+# absent, or that does not where the effect is planted, says nothing; nor does one that
+# a perfect competitor cannot turn.
+ASKED = {
+    "negative": {"opposed", "undecided"},
+    "positive": {"supported"},
+    "oracle": {"opposed"},
+}
+
 
 def confirmation_seeds(claim):
     """The seeds that confirm a claim as it now is.
@@ -35,11 +44,8 @@ def confirmation_seeds(claim):
 def explored(seeds):
     """Seeds that a reader asks for, checked -> tuple of int.
 
-    Raises
-    ------
-    ValueError
-        If there is none, or one is a tuning seed: what was chosen on a seed cannot be
-        judged on it.
+    Raises ValueError if there is none, or one is a tuning seed: what was chosen on a
+    seed cannot be judged on it.
     """
     seeds = tuple(int(seed) for seed in seeds)
     if not seeds:
@@ -55,43 +61,26 @@ def explored(seeds):
 def controls(claim, seeds):
     """What an experiment says where its effect is absent, planted or beaten.
 
-    Parameters
-    ----------
-    claim : Experiment
-    seeds : sequence of int
-
-    Returns
-    -------
-    dict
-        "negative", "positive" and, where there is one, "oracle", to the verdict.
+    Verdicts by name: "negative", "positive" and, where there is one, "oracle".
     """
-    changes = {
-        "negative": claim.negative,
-        "positive": claim.positive,
-        "oracle": claim.oracle,
-    }
     return {
-        name: claim.run(seeds, **changed).verdict
-        for name, changed in changes.items()
-        if changed is not None
+        name: claim.run(seeds, **getattr(claim, name)).verdict
+        for name in ASKED
+        if getattr(claim, name) is not None
     }
+
+
+def as_asked(control, verdict):
+    """Whether a control says what it has to, for the claim to say anything."""
+    return verdict in ASKED[control]
 
 
 def faults_of_controls(claim, seeds):
-    """Why the controls of an experiment do not bear it -> list of sentences.
-
-    A claim that holds where its effect is absent, or that does not where the effect is
-    planted, says nothing; nor does one that a perfect competitor cannot turn.
-    """
+    """Why the controls of an experiment do not bear it -> list of sentences."""
     if claim.negative is None or claim.positive is None:
         return [f"{claim.id} has no negative or no positive control"]
-    allowed = {
-        "negative": {"opposed", "undecided"},
-        "positive": {"supported"},
-        "oracle": {"opposed"},
-    }
     return [
         f"the {name} control of {claim.id} is {verdict}"
         for name, verdict in controls(claim, seeds).items()
-        if verdict not in allowed[name]
+        if not as_asked(name, verdict)
     ]

@@ -30,38 +30,16 @@ _identities: dict[str, Identity] = {}
 def experiment(effect, region, **fields):
     """Register the decorated function as the measure of an `Experiment`.
 
-    Parameters
-    ----------
-    effect : str
-    region : Region
-    **fields
-        The other fields of `Experiment`; ``id`` and ``statement`` are the function's
-        name and docstring unless they are given.
-
-    Raises
-    ------
-    ValueError
-        If the id is taken, a field is missing or not allowed, or the setting or a
-        control does not fit the function.
+    ``fields`` are the other ones of `Experiment`; ``id`` and ``statement`` are the
+    function's name and docstring unless they are given. Raises ValueError if the id is
+    taken, a field is missing or not allowed, or the setting or a control does not fit
+    the function.
     """
     return _registering(Experiment, {"effect": effect, "region": region, **fields})
 
 
 def prediction(effect, *, over, tolerance, **fields):
-    """Register the decorated function as the measure of a `Prediction`.
-
-    Parameters
-    ----------
-    effect, over : str
-    tolerance : float
-    **fields
-        The other fields of `Prediction`; see `experiment`.
-
-    Raises
-    ------
-    ValueError
-        As `experiment` does.
-    """
+    """As `experiment`, of a `Prediction`."""
     fields |= {"effect": effect, "over": over, "tolerance": tolerance}
     return _registering(Prediction, fields)
 
@@ -69,10 +47,7 @@ def prediction(effect, *, over, tolerance, **fields):
 def identity(id, statement, *, source, test):
     """Register an `Identity` of the chapter whose module calls this.
 
-    Raises
-    ------
-    ValueError
-        If the id is taken.
+    Raises ValueError if the id is taken.
     """
     _free(id)
     # Not inspect.stack, which reads source files and takes seconds for all identities.
@@ -101,17 +76,7 @@ def identities():
 
 
 def chapter(claim):
-    """The chapter of a claim: its module, or that of which it holds the controls.
-
-    Parameters
-    ----------
-    claim : Experiment or Prediction
-
-    Returns
-    -------
-    str
-        "why" for the claims of ``why`` and of ``why_controls``.
-    """
+    """The chapter of a claim: "why" for those of ``why`` and of ``why_controls``."""
     return claim.measure.__module__.rpartition(".")[2].removesuffix("_controls")
 
 
@@ -138,23 +103,11 @@ def get(id):
 
 
 def references(source):
-    """What a source, or a claimed_by, refers to.
+    """What a source, or a claimed_by, refers to -> list of (key, place).
 
-    Parameters
-    ----------
-    source : str
-        "key, place" for each work, with "; " between them, where a key is one of
-        references.bib: "ioffe2015batch, section 3.3; he2015delving, section 2.2".
-
-    Returns
-    -------
-    list of (str, str)
-        Key and place of each work.
-
-    Raises
-    ------
-    ValueError
-        If a part is not of that form.
+    It is written "key, place" for each work, with "; " between them, where a key is one
+    of references.bib: "ioffe2015batch, section 3.3; he2015delving, section 2.2". Raises
+    ValueError if a part is not of that form.
     """
     found = []
     for part in source.split("; "):

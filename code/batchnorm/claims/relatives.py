@@ -70,11 +70,9 @@ def versus(sweep, first, second):
     "accuracy after 3200 images with batches of 32, batch less group normalization",
     above(POINTS),
     id="batch-norm-before-group-at-32",
-    statement=(
-        "With mini-batches of 32, a network is more accurate after 3200 images with "
-        "batch normalization than with group normalization, four groups of eight "
-        "units, learning rate and initial scale tuned for both."
-    ),
+    statement="With mini-batches of 32, a network is more accurate after 3200 images "
+    "with batch normalization than with group normalization, four groups of eight "
+    "units, learning rate and initial scale tuned for both.",
     source="wu2018group, section 4.1",
     question="Does batch normalization lead group normalization at large batches?",
     **versus("crossover at 32", "batch", ("group", 4)),
@@ -83,11 +81,9 @@ def versus(sweep, first, second):
     "accuracy after 3200 images with batches of 2, group less batch normalization",
     above(POINTS),
     id="group-norm-at-batches-of-2",
-    statement=(
-        "With mini-batches of two, a network is more accurate after 3200 images with "
-        "group normalization, four groups of eight units, than with batch "
-        "normalization, learning rate and initial scale tuned for both."
-    ),
+    statement="With mini-batches of two, a network is more accurate after 3200 images "
+    "with group normalization, four groups of eight units, than with batch "
+    "normalization, learning rate and initial scale tuned for both.",
     source="wu2018group, section 4.1",
     question="Does group normalization win where a mini-batch has two examples?",
     **versus("crossover at 2", ("group", 4), "batch"),
@@ -96,11 +92,9 @@ def versus(sweep, first, second):
     "accuracy after 100 steps with batches of 32, batch less layer normalization",
     above(POINTS),
     id="batch-norm-at-batches-of-32",
-    statement=(
-        "With mini-batches of 32, a network is more accurate after 100 steps with "
-        "batch normalization than with layer normalization, learning rate and initial "
-        "scale tuned for both."
-    ),
+    statement="With mini-batches of 32, a network is more accurate after 100 steps "
+    "with batch normalization than with layer normalization, learning rate and initial "
+    "scale tuned for both.",
     source="wu2018group, section 4.1",
     question="Does batch normalization keep a lead where its batches are large?",
     **versus("batches of 32", "batch", "layer"),
@@ -109,11 +103,9 @@ def versus(sweep, first, second):
     "accuracy after 300 steps with batches of 2, layer less batch normalization",
     above(POINTS),
     id="layer-norm-at-batches-of-2",
-    statement=(
-        "With mini-batches of two, a network is more accurate after 300 steps with "
-        "layer normalization than with batch normalization, learning rate and initial "
-        "scale tuned for both."
-    ),
+    statement="With mini-batches of two, a network is more accurate after 300 steps "
+    "with layer normalization than with batch normalization, learning rate and initial "
+    "scale tuned for both.",
     source="wu2018group, section 4.1",
     question="Does layer normalization win where a mini-batch has two examples?",
     **versus("batches of 2", "layer", "batch"),

@@ -7,11 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from batchnorm import datasets
-from batchnorm.claims.mean_field import (
-    gradient_factor,
-    input_spread,
-    normalized_growth,
-)
+from batchnorm.claims.mean_field import gradient_factor, input_spread, normalized_growth
 from batchnorm.claims.networks import PERFECT, SHARED, Arm, one_batch
 from batchnorm.claims.registry import experiment, identity, prediction
 from batchnorm.claims.types import above, below
@@ -291,21 +287,8 @@ def as_sigmoid(network, theta):
     ``tanh(z) = 2 σ(2z) − 1``: the 2 inside doubles a hidden layer's weights and bias,
     the 2 outside doubles the next layer's weights, and the −1 goes into its bias.
 
-    Parameters
-    ----------
-    network : Network
-        Of tanh layers, without normalization.
-    theta : array, shape (K, P)
-        Not written to.
-
-    Returns
-    -------
-    Network, array of shape (K, P)
-
-    Raises
-    ------
-    ValueError
-        If the network is another one.
+    A `Network` of tanh layers without normalization, and parameters (K, P), which are
+    not written to -> `Network`, (K, P). Raises ValueError if it is another network.
     """
     if network.nonlinearity != "tanh" or network.norm is not None:
         raise ValueError(

@@ -33,17 +33,9 @@ def show(*ids, seeds=protocol.CHAPTER_SEEDS):
 
 
 def text(result, records):
-    """A result in words: statement, effect, interval, verdict, confirmation.
+    """A `Result` in words: statement, effect, interval, verdict, confirmation.
 
-    Parameters
-    ----------
-    result : Result
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
+    The records are those of the ledger.
     """
     claim = result.claim
     said = {"Claim": claim.statement}

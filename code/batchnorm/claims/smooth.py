@@ -65,10 +65,8 @@ def smoothness(sweep):
     """Fields of a claim that the tuned arms of a sweep differ in smoothness."""
     without, normalized = best(sweep, None), best(sweep, "batch")
     return {
-        "claimed": (
-            "There is a clear improvement in all of these measures in networks with "
-            "BatchNorm, indicating a more well-behaved loss landscape."
-        ),
+        "claimed": "There is a clear improvement in all of these measures in networks "
+        "with BatchNorm, indicating a more well-behaved loss landscape.",
         "claimed_by": "santurkar2018how, figure 4",
         "source": "santurkar2018how, figure 4; arora2019theoretical, section 2",
         "setting": {"without": without, "normalized": normalized, "net": sweep},

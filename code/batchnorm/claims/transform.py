@@ -104,19 +104,9 @@ def _data(seeds, samples):
 def descend_behind(seeds, u, targets, rate, steps, batch, through=False):
     """Descend on y = γ x̂ + β with x = w u + b and ε = 0, from mini-batches.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    u, targets : array, shape (S, N)
-    rate : float
-    steps, batch : int
-    through : bool
-        Whether the gradient passes mean and variance, or takes them for constants.
-
-    Returns
-    -------
-    array, shape (steps + 1, S)
-        The weights w before each step and after the last; w, b, γ and β all learn.
+    u and the targets are (S, N). The gradient passes ``through`` mean and variance, or
+    takes them for constants. w, b, γ and β all learn -> the weights w before each step
+    and after the last, (steps + 1, S).
     """
     rows = np.stack([_batches(seed, u.shape[1], steps, batch) for seed in seeds], 1)
     w, b = np.full(len(seeds), START), np.zeros(len(seeds))

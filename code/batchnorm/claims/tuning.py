@@ -20,14 +20,7 @@ from tqdm import tqdm
 from batchnorm import datasets
 from batchnorm.claims.networks import Arm, Cnn, Mlp
 from batchnorm.claims.protocol import TUNING_SEEDS
-from batchnorm.ensemble import (
-    Adam,
-    Only,
-    Recorder,
-    grid,
-    init_parameters,
-    train,
-)
+from batchnorm.ensemble import Adam, Only, Recorder, grid, init_parameters, train
 
 FILE = Path(__file__).with_name("sweeps.json")
 
@@ -49,27 +42,14 @@ def scales(low, high):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid that both arms of a comparison are tuned on.
-
-    Parameters
-    ----------
-    net : Mlp or Cnn
-    steps : int
-        Budget of each run.
-    rates, scales : tuple of float
-        The grid.
-    arms : tuple of (str or None, str)
-        Norm and order of each arm.
-    options : tuple of (str, object)
-        Those of `ensemble.train` that belong to the comparison.
-    """
+    """A grid that both arms of a comparison are tuned on."""
 
     net: Mlp | Cnn
-    steps: int
+    steps: int  # of each run
     rates: tuple
     scales: tuple
-    arms: tuple = ((None, "before"), ("batch", "before"))
-    options: tuple = ()
+    arms: tuple = ((None, "before"), ("batch", "before"))  # norm and order of each
+    options: tuple = ()  # pairs: those of `ensemble.train` that the comparison has
 
 
 RANDOM = Mlp("relu", 3, 64)  # of which only a part learns
@@ -168,23 +148,10 @@ SWEEPS = {
 
 
 def best(name, norm, order="before"):
-    """The arm of a comparison that its sweep chose.
+    """The `Arm` of a comparison that the sweep of that name chose.
 
-    Parameters
-    ----------
-    name : str
-        Of the sweep.
-    norm : str or None
-    order : {"before", "after"}
-
-    Returns
-    -------
-    Arm
-
-    Raises
-    ------
-    ValueError
-        If no such arm was swept; `python -m batchnorm.claims --tune` does it.
+    Raises ValueError if no such arm was swept; `python -m batchnorm.claims --tune` does
+    it.
     """
     for kept in _stored().get(name, {}).get("arms", []):
         if (kept["norm"], kept["order"]) == (norm, order):
@@ -196,23 +163,7 @@ def best(name, norm, order="before"):
 
 
 def tuned(name, norm):
-    """As `best`, of an arm whose norm may come with an option: ("group", 4).
-
-    Parameters
-    ----------
-    name : str
-        Of the sweep.
-    norm : str, tuple or None
-
-    Returns
-    -------
-    Arm
-
-    Raises
-    ------
-    ValueError
-        If no such arm was swept.
-    """
+    """As `best`, of an arm whose norm may come with an option: ("group", 4)."""
     for kept in stored(name)["arms"]:
         # The file has a list where the sweep has a tuple.
         swept = kept["norm"]
@@ -222,26 +173,14 @@ def tuned(name, norm):
 
 
 def stored(name):
-    """A sweep as it is kept: its grid, seeds and budget, and what each arm scored.
-
-    Parameters
-    ----------
-    name : str
-        Of the sweep.
-
-    Returns
-    -------
-    dict
-    """
+    """A sweep as it is kept: its grid, seeds and budget, and what each arm scored."""
     return _stored()[name]
 
 
 def chosen(scores, rates, scales):
     """Rate and scale of the highest score -> (rate, scale, whether it is on an edge).
 
-    Parameters
-    ----------
-    scores : array, shape (rates, scales)
+    The scores have the shape (rates, scales).
     """
     at = np.unravel_index(np.argmax(scores), np.shape(scores))
     edge = any(i in (0, n - 1) for i, n in zip(at, np.shape(scores), strict=True))
@@ -279,10 +218,7 @@ def sweep_arm(name, norm, order):
 def main(names, jobs):
     """Redo the sweeps of these names, or all, and store them -> exit status 0.
 
-    Raises
-    ------
-    ValueError
-        If there is no sweep of a name.
+    Raises ValueError if there is no sweep of a name.
     """
     if unknown := set(names) - set(SWEEPS):
         raise ValueError(

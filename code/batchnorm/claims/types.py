@@ -26,15 +26,9 @@ VERDICTS = SUPPORTED, OPPOSED, UNDECIDED
 
 @dataclass(frozen=True)
 class Region:
-    """Where a claim says that a quantity lies: above, below or within bounds.
+    """Where a claim says that a quantity lies: above, below or within bounds."""
 
-    Parameters
-    ----------
-    low, high : float
-        The bounds; an infinite one is none.
-    """
-
-    low: float = -math.inf
+    low: float = -math.inf  # an infinite bound is none
     high: float = math.inf
 
     def __post_init__(self):
@@ -44,18 +38,10 @@ class Region:
             )
 
     def verdict(self, estimate):
-        """ "supported", "opposed" or "undecided", from an interval.
+        """ "supported", "opposed" or "undecided", from an `Estimate` with its interval.
 
         Supported if the whole interval lies in the region, opposed if none of it does.
         With two finite bounds this is the equivalence test of two one-sided tests.
-
-        Parameters
-        ----------
-        estimate : Estimate
-
-        Returns
-        -------
-        str
         """
         _, low, high = estimate
         # An open end of the interval lies within where the region has no bound.
@@ -108,26 +94,13 @@ def within(low, high):
 
 
 class Identity(NamedTuple):
-    """A statement that follows from algebra.
-
-    Parameters
-    ----------
-    id, statement : str
-        Its name and one sentence.
-    source : str
-        Keys of references.bib with their places.
-    test : str
-        The test that checks it on random input, as pytest names it:
-        "tests/unit/test_reference.py::test_rank".
-    chapter : str
-        The chapter that derives it, by the name of its module of claims.
-    """
+    """A statement that follows from algebra, and the test that checks it."""
 
     id: str
-    statement: str
-    source: str
-    test: str
-    chapter: str
+    statement: str  # one sentence
+    source: str  # keys of references.bib with their places
+    test: str  # on random input: "tests/unit/test_reference.py::test_rank"
+    chapter: str  # that derives it, by the name of its module of claims
 
 
 ESTIMATORS = {
@@ -141,53 +114,29 @@ ESTIMATORS = {
 class Experiment:
     """A question put to trained or drawn networks, and the answer that was asked for.
 
-    Parameters
-    ----------
-    id, statement : str
-        Its name and one sentence, in wording that holds if it is supported.
-    source : str
-        Keys of references.bib with their places: "he2015delving, section 2.2".
-    effect : str
-        What the effect is, with its unit, in words.
-    region : Region
-        The effects of interest. A median of them, or a share of the seeds.
-    measure : callable
-        ``measure(seeds, **setting)``, an effect a seed: numbers (S,), ends (S, 2)
-        between which each lies, or booleans (S,) for a share.
-    setting : dict
-        The numbers behind it.
-    negative, positive : dict
-        Settings in which the effect is absent, and in which it is planted. The first
-        must not be supported, the second must. Tests run both.
-    oracle : dict or None
-        Where methods are compared: the setting in which a perfect one competes. What
-        the claim says must then be opposed, or the claim could not fail.
-    seeds : int
-        Number of seeds of a confirmation.
-    estimator : {"median", "share", "mean"}
-        What is estimated from the effects.
-    shared : float
-        For a mean: test images over training images, where seeds share them.
-    scale : {"linear", "log"}
-        For figures.
-    claimed, claimed_by, question : str or None
-        What somebody wrote, in at most 25 words, and where; or the question.
+    ``measure(seeds, **setting)`` returns an effect a seed: numbers (S,), ends (S, 2)
+    between which each lies, or booleans (S,) for a share.
     """
 
     id: str
-    statement: str
-    source: str
-    effect: str
-    region: Region
+    statement: str  # one sentence, in wording that holds if it is supported
+    source: str  # keys of references.bib with places: "he2015delving, section 2.2"
+    effect: str  # what it is, with its unit, in words
+    region: Region  # the effects of interest: of a median, a mean, or a share of seeds
     measure: Callable
     setting: dict = field(default_factory=dict)
+    # What differs where the effect is absent, and where it is planted: the first must
+    # not be supported, the second must. Tests run both.
     negative: dict | None = None
     positive: dict | None = None
+    # Where methods are compared, what lets a perfect one compete: what the claim says
+    # must then be opposed, or it could not fail.
     oracle: dict | None = None
-    seeds: int = 59
-    estimator: str = "median"
-    shared: float = 0.0
-    scale: str = "linear"
+    seeds: int = 59  # of a confirmation
+    estimator: str = "median"  # or "share" or "mean"
+    shared: float = 0.0  # of a mean: test over training images, where seeds share them
+    scale: str = "linear"  # of figures, or "log"
+    # What somebody wrote, in at most 25 words, and where; or the question.
     claimed: str | None = None
     claimed_by: str | None = None
     question: str | None = None
@@ -195,22 +144,9 @@ class Experiment:
     kind = "experiment"
 
     def run(self, seeds, **changed):
-        """Measure on the given seeds, the setting as it is or changed.
+        """Measure on the given seeds, the setting as it is or changed -> `Result`.
 
-        Parameters
-        ----------
-        seeds : sequence of int
-        **changed
-            Entries of the setting that differ: those of a control.
-
-        Returns
-        -------
-        Result
-
-        Raises
-        ------
-        ValueError
-            If the measure does not return an effect a seed.
+        Raises ValueError if the measure does not return an effect a seed.
         """
         seeds = tuple(int(seed) for seed in seeds)
         effects = np.asarray(self.measure(seeds, **{**self.setting, **changed}))
@@ -249,26 +185,16 @@ class Experiment:
 class Prediction:
     """A number from theory beside the measured one, over a range of a variable.
 
-    Parameters
-    ----------
-    id, statement, source, setting, seeds, claimed, claimed_by, question
-        As in `Experiment`.
-    effect : str
-        What is predicted and measured.
-    over : str
-        The variable, a key of the setting that lists its values.
-    tolerance : float
-        Relative deviation of the measured from the predicted that is allowed.
-    measure : callable
-        ``measure(seeds, **setting)``: predicted (P,) and measured (S, P).
+    ``measure(seeds, **setting)`` returns what is predicted, (P,), and what was
+    measured, (S, P). What is not said here is as in `Experiment`.
     """
 
     id: str
     statement: str
     source: str
-    effect: str
-    over: str
-    tolerance: float
+    effect: str  # what is predicted and measured
+    over: str  # the variable, a key of the setting that lists its values
+    tolerance: float  # relative deviation from the predicted that is allowed
     measure: Callable
     setting: dict = field(default_factory=dict)
     seeds: int = 59
@@ -282,10 +208,7 @@ class Prediction:
     def run(self, seeds, **changed):
         """Measure on the given seeds -> `Result`, whose effects are measured/predicted.
 
-        Raises
-        ------
-        ValueError
-            If the shapes do not fit the values of the variable.
+        Raises ValueError if the shapes do not fit the values of the variable.
         """
         seeds = tuple(int(seed) for seed in seeds)
         setting = {**self.setting, **changed}
@@ -332,21 +255,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Result:
-    """A claim, run.
-
-    Parameters
-    ----------
-    claim : Experiment or Prediction
-    seeds : tuple of int
-    effects : array, shape (S,), (S, 2) or (S, P)
-        As measured, or measured over predicted.
-    predicted : array, shape (P,), or None
-    """
+    """A claim, run."""
 
     claim: Experiment | Prediction
     seeds: tuple
-    effects: np.ndarray
-    predicted: np.ndarray | None = None
+    effects: np.ndarray  # measured, (S,) or (S, 2), or measured over predicted, (S, P)
+    predicted: np.ndarray | None = None  # (P,)
 
     @cached_property
     def judged(self):

@@ -54,14 +54,7 @@ def cars_covariance(unit):
         \mathrm{cov}(a, \mathrm{km}) = c\,E[L]\,\mathrm{var}(a), \quad
         \mathrm{var}(\mathrm{km}) = c^2 (E[a^2] E[L^2] - E[a]^2 E[L]^2)
 
-    Parameters
-    ----------
-    unit : float
-        Of the second column, in kilometers.
-
-    Returns
-    -------
-    array, shape (2, 2)
+    The unit is that of the second column, in kilometers.
     """
     first, last, c, s = 1, 12, 13_000 / unit, 0.5
     mean, variance = (first + last) / 2, (last - first) ** 2 / 12
@@ -72,20 +65,11 @@ def cars_covariance(unit):
 
 
 def steps_of_descent(hessian, error, tolerance):
-    """Steps that gradient descent takes on quadratic bowls, many at once.
+    """Steps that gradient descent takes on quadratic bowls, many at once -> (S,).
 
-    It starts at the given errors, has the best fixed rate 2/(λ_min + λ_max), and ends
-    when the excess loss is `tolerance` times what it was.
-
-    Parameters
-    ----------
-    hessian : array, shape (S, d, d)
-    error : array, shape (S, d)
-    tolerance : float
-
-    Returns
-    -------
-    array of int, shape (S,)
+    With Hessians (S, d, d) it starts at the given errors (S, d), has the best fixed
+    rate 2/(λ_min + λ_max), and ends when the excess loss is `tolerance` times what it
+    was.
     """
     values = np.linalg.eigvalsh(hessian)
     rate = 2 / (values[:, :1] + values[:, -1:])
@@ -151,19 +135,10 @@ identity(
 
 
 def normalized(known, unseen, how, epsilon):
-    """New examples, normalized with the mean and the covariance of known ones.
+    """New examples (n, d), normalized with mean and covariance of known ones (m, d).
 
-    Parameters
-    ----------
-    known : array, shape (m, d)
-    unseen : array, shape (n, d)
-    how : {"jointly", "alone"}
-        ZCA whitening with (C + εI)^(−1/2), or each feature over √(σ² + ε).
-    epsilon : float
-
-    Returns
-    -------
-    array, shape (n, d)
+    "jointly" is ZCA whitening with (C + εI)^(−1/2), "alone" divides each feature by
+    √(σ² + ε).
     """
     unseen = unseen - known.mean(axis=0)
     if how == "alone":
@@ -177,12 +152,7 @@ def normalized(known, unseen, how, epsilon):
     over="d",
     tolerance=0.1,
     source="mardia1979multivariate, section 3.8",
-    setting={
-        "d": (1, 5, 10, 20, 40),
-        "batch": 60,
-        "fresh": 200,
-        "draws": 20,
-    },
+    setting={"d": (1, 5, 10, 20, 40), "batch": 60, "fresh": 200, "draws": 20},
 )
 def fresh_mean_square(seeds, *, d, batch, fresh, draws):
     """Whitened with the statistics of a batch of m, fresh examples of d normal features
@@ -207,16 +177,8 @@ def hidden_features(seed, width, spread=0.0, shift=0.0):
     The digits are centered and scaled as a whole, to variance 1. The layer has He's
     initialization: weights of variance 2/64, no bias.
 
-    Parameters
-    ----------
-    seed, width : int
-    spread, shift : float
-        For controls: units whose scales differ by powers of ten within ± spread, and
-        outputs that are moved away from zero.
-
-    Returns
-    -------
-    array, shape (768, width)
+    For controls, the units' scales differ by powers of ten within ± spread, and their
+    outputs are moved away from zero by the shift.
     """
     x = datasets.digits(seed).x_train
     x = (x - x.mean(axis=0)) / x.std()
@@ -227,21 +189,11 @@ def hidden_features(seed, width, spread=0.0, shift=0.0):
 
 
 def fresh_squares(rows, how, *, batch, fresh, epsilon):
-    """Mean square of each feature of fresh examples, normalized with a batch.
+    """Mean square of each feature of fresh examples, normalized with a batch -> (d,).
 
-    Parameters
-    ----------
-    rows : array, shape (n, d)
-        The batch is the first ones, the fresh examples are the last.
-    how : {"jointly", "alone", "perfectly"}
-        As in `normalized`; perfectly is jointly, with the statistics of all rows, the
-        fresh ones included, which no batch has.
-    batch, fresh : int
-    epsilon : float
-
-    Returns
-    -------
-    array, shape (d,)
+    Of the rows (n, d), the first are the batch and the last the fresh examples. It is
+    done as in `normalized`, or "perfectly": jointly, with the statistics of all rows,
+    the fresh ones included, which no batch has.
     """
     known = rows if how == "perfectly" else rows[:batch]
     return np.mean(normalized(known, rows[-fresh:], how, epsilon) ** 2, axis=0)
@@ -315,22 +267,9 @@ def conditioning(features, version):
     r"""Condition number of a linear model's Hessian, with an intercept.
 
     The Hessian is :math:`\frac1m X^\top X`, with a column of ones in X: only so does it
-    show what centering does.
-
-    Parameters
-    ----------
-    features : array, shape (m, d)
-        Those in which nothing varies are left out.
-    version : {"raw", "centered", "standardized", "whitened"}
-        What is done to the features before.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    LeCun et al. (1998), section 4.3.
+    show what centering does (LeCun et al., 1998, section 4.3). Features (m, d) in which
+    nothing varies are left out. Before, they are left "raw", or "centered",
+    "standardized" or "whitened".
     """
     x = features[:, np.ptp(features, axis=0) > 0]
     if version == "whitened":

@@ -33,10 +33,8 @@ NOISE = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
     "movement of the units' mean inputs in one step, noisy over none (the unit in "
     "which it is less)",
     above(FACTOR),
-    claimed=(
-        "the “noisy” BatchNorm network has qualitatively less stable distributions "
-        "than even the standard, non-BatchNorm network"
-    ),
+    claimed="the “noisy” BatchNorm network has qualitatively less stable distributions "
+    "than even the standard, non-BatchNorm network",
     claimed_by="santurkar2018how, section 2.1",
     source=SANTURKAR,
     setting={"first": NOISY, "second": PLAIN, **NOISE},
@@ -66,10 +64,8 @@ AHEAD = {
     "accuracy, mean over the first 60 steps, with noise four times as strong less none",
     above(POINTS),
     id="strong-noise-still-faster",
-    statement=(
-        "With the authors' noise times four a normalized network of six ReLU layers "
-        "still learns faster than one without normalization, both tuned."
-    ),
+    statement="With the authors' noise times four a normalized network of six ReLU "
+    "layers still learns faster than one without normalization, both tuned.",
     question="Does any amount of such noise leave the lead?",
     source=SANTURKAR,
     setting={"first": NOISIER, "second": PLAIN, **NOISE},
@@ -79,11 +75,9 @@ AHEAD = {
     "accuracy, mean over the first 60 steps, with noise less without normalization",
     above(POINTS),
     id="noisy-still-faster",
-    statement=(
-        "And it learns faster all the same: a network of six ReLU layers is more "
-        "accurate over its first 60 steps with noisy batch normalization than without "
-        "normalization, both tuned."
-    ),
+    statement="And it learns faster all the same: a network of six ReLU layers is more "
+    "accurate over its first 60 steps with noisy batch normalization than without "
+    "normalization, both tuned.",
     claimed="yet it still performs better in terms of training",
     claimed_by="santurkar2018how, section 2.1",
     source=SANTURKAR,
@@ -99,14 +93,11 @@ def ahead(seeds, *, first, second, net, steps):
     "share of the lead of batch normalization that is lost at the plain arm's rate",
     above(0.5),
     id="rate-carries-the-lead",
-    statement=(
-        "Batch normalization loses more than half of its lead over none, in accuracy "
-        "over the first 60 steps, if it is given the rate that is best without it."
-    ),
-    claimed=(
-        "BN primarily enables training with larger learning rates, which is the cause "
-        "for faster convergence and better generalization"
-    ),
+    statement="Batch normalization loses more than half of its lead over none, in "
+    "accuracy over the first 60 steps, if it is given the rate that is best without "
+    "it.",
+    claimed="BN primarily enables training with larger learning rates, which is the "
+    "cause for faster convergence and better generalization",
     claimed_by="bjorck2018understanding, abstract",
     source="bjorck2018understanding, abstract",
     setting={
@@ -123,14 +114,11 @@ def ahead(seeds, *, first, second, net, steps):
     "share of the lead of batch normalization that the noise takes away",
     below(0.25),
     id="noise-costs-little",
-    statement=(
-        "The noise takes away less than a quarter of the lead that batch normalization "
-        "has over none, in accuracy over the first 60 steps, all three tuned."
-    ),
-    claimed=(
-        "the performance difference between models with BatchNorm layers, and “noisy” "
-        "BatchNorm layers is almost non-existent"
-    ),
+    statement="The noise takes away less than a quarter of the lead that batch "
+    "normalization has over none, in accuracy over the first 60 steps, all three "
+    "tuned.",
+    claimed="the performance difference between models with BatchNorm layers, and "
+    "“noisy” BatchNorm layers is almost non-existent",
     claimed_by="santurkar2018how, section 2.1",
     source=SANTURKAR,
     setting={"first": NORMALIZED, "second": NOISY, "without": PLAIN, **NOISE},
@@ -184,11 +172,9 @@ def short_weights_win_the_lead_back(
     "weights, without over with",
     above(FACTOR),
     id="smoother-with-sigmoids",
-    statement=(
-        "In three layers of sigmoids the gradient changes more slowly along its own "
-        "direction with batch normalization, in units that the scale of the weights "
-        "does not move, over the first 40 steps of tuned networks."
-    ),
+    statement="In three layers of sigmoids the gradient changes more slowly along its "
+    "own direction with batch normalization, in units that the scale of the weights "
+    "does not move, over the first 40 steps of tuned networks.",
     **smoothness("sigmoid"),
 )
 @experiment(
@@ -196,11 +182,9 @@ def short_weights_win_the_lead_back(
     "weights, without over with",
     above(FACTOR),
     id="smoother-with-relus",
-    statement=(
-        "In six layers of ReLUs the gradient changes more slowly along its own "
-        "direction with batch normalization, in units that the scale of the weights "
-        "does not move, over the first 40 steps of tuned networks."
-    ),
+    statement="In six layers of ReLUs the gradient changes more slowly along its own "
+    "direction with batch normalization, in units that the scale of the weights does "
+    "not move, over the first 40 steps of tuned networks.",
     **smoothness("relu"),
 )
 def smoother(seeds, *, without, normalized, net):
@@ -275,10 +259,8 @@ GAP = {"layers": 12, "examples": 8}
     "orthogonality gap of eight examples, root mean square over ten layers",
     over="width",
     tolerance=0.1,
-    claimed=(
-        "the deviation of the representations from orthogonality rapidly decays with "
-        "depth up to a term inversely proportional to the network width"
-    ),
+    claimed="the deviation of the representations from orthogonality rapidly decays "
+    "with depth up to a term inversely proportional to the network width",
     claimed_by="daneshmand2021batch, abstract",
     source="daneshmand2021batch, section 3",
     setting={"width": (32, 64, 128, 256), "layers": 16, "examples": 8},
@@ -343,11 +325,9 @@ WIDER = {
 @experiment(
     **FASTER,
     id="decoupling-is-faster",
-    statement=(
-        "On least squares with a condition number of 100, gradient descent at its best "
-        "rate needs more steps than with the weights split into length and direction, "
-        "as batch normalization splits them, at the best rate of that."
-    ),
+    statement="On least squares with a condition number of 100, gradient descent at "
+    "its best rate needs more steps than with the weights split into length and "
+    "direction, as batch normalization splits them, at the best rate of that.",
     claimed="Batch Normalization can provably accelerate optimization",
     claimed_by="kohler2019exponential, abstract",
     setting={"first": "plain", "second": "one rate", "count": False, **SQUARES},
@@ -355,28 +335,22 @@ WIDER = {
 @experiment(
     **FASTER,
     id="solved-length-is-faster",
-    statement=(
-        "There gradient descent needs more steps than with the length solved for at "
-        "each step, and the direction alone learned at its best rate."
-    ),
+    statement="There gradient descent needs more steps than with the length solved for "
+    "at each step, and the direction alone learned at its best rate.",
     setting={"first": "plain", "second": "solved", "count": False, **SQUARES},
 )
 @experiment(
     **WIDER,
     id="decoupling-spares-the-rate",
-    statement=(
-        "There the split with one rate for both parts works over a range of rates that "
-        "is wider than gradient descent's by more than a factor of ten."
-    ),
+    statement="There the split with one rate for both parts works over a range of "
+    "rates that is wider than gradient descent's by more than a factor of ten.",
     setting={"first": "one rate", "second": "plain", "count": True, **SQUARES},
 )
 @experiment(
     **WIDER,
     id="solved-length-spares-the-rate",
-    statement=(
-        "With the length solved for, the direction learns over a range of rates that "
-        "is wider than gradient descent's by more than a factor of ten."
-    ),
+    statement="With the length solved for, the direction learns over a range of rates "
+    "that is wider than gradient descent's by more than a factor of ten.",
     setting={"first": "solved", "second": "plain", "count": True, **SQUARES},
 )
 def descents(seeds, *, first, second, count, **problem):
@@ -422,10 +396,9 @@ def versus(first, second):
     "layer learning",
     above(POINTS),
     id="norms-learn-more-than-the-output",
-    statement=(
-        "With all weights frozen as they were drawn, the γ and β of three layers of 64 "
-        "ReLUs learn to read more digits than the output layer alone does, both tuned."
-    ),
+    statement="With all weights frozen as they were drawn, the γ and β of three layers "
+    "of 64 ReLUs learn to read more digits than the output layer alone does, both "
+    "tuned.",
     question="Do γ and β do more with random features than reading them out does?",
     **versus(NORMS, OUTPUT),
 )
@@ -433,9 +406,8 @@ def versus(first, second):
     "accuracy after 100 steps of Adam, all learning less only γ and β learning",
     above(POINTS),
     id="all-learn-more-than-the-norms",
-    statement=(
-        "With all parameters learning, it reads more digits than with γ and β alone."
-    ),
+    statement="With all parameters learning, it reads more digits than with γ and β "
+    "alone.",
     **versus(ALL, NORMS),
 )
 def more_accurate(seeds, *, first, second, net, steps):
