@@ -20,17 +20,7 @@ UNCONFIRMED = "unconfirmed"  # in place of a verdict
 
 
 def page(records):
-    """All statements of the book and what is known of them, as Markdown.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
-    """
+    """All statements of the book, and what the ledger's records know of them."""
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text, again = [_filter()], evidence_mnist.beside()
     for title, module in chapters():
@@ -56,34 +46,13 @@ def chapters():
 
 
 def verdicts(records):
-    """How many statements of which kind have which verdict.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    Counter
-        Of (kind, verdict).
-    """
+    """How many statements of which kind have which verdict -> Counter of pairs."""
     kept = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
     return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in kept)
 
 
 def counts(records):
-    """The numbers of `verdicts` as a table in Markdown.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
-    """
+    """The numbers of `verdicts` as a table."""
     found = verdicts(records)
     columns = [*VERDICTS, UNCONFIRMED]
     rows = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
@@ -154,23 +123,12 @@ def _code(claim):
 
 
 def codes():
-    """The code that measured each claim, by its id.
-
-    Returns
-    -------
-    dict
-    """
+    """The code that measured each claim, by its id -> dict of str."""
     return {claim.id: _code(claim) for claim in claims.claims()}
 
 
 def parts():
-    """What stands in the place of each comment of the page.
-
-    Returns
-    -------
-    dict of str
-        Markdown.
-    """
+    """What stands in the place of each comment of the page -> dict of str."""
     records = ledger.read()
     return {
         "counts": counts(records),
@@ -278,14 +236,8 @@ def _short(value):
 
 
 def changes():
-    """What was changed after it had been written down, and what was dropped.
-
-    Returns
-    -------
-    str
-        Markdown: all changes by claim, what did not hold on new seeds, and what is no
-        longer registered.
-    """
+    """What was changed after it had been written down, what did not hold on new
+    seeds, and what was dropped."""
     ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
     text = [_changes_of(id) for id in ids]
     again = [

@@ -77,18 +77,10 @@ def fold_code(app, doctree):
 
 
 def _fold(ids, printed):
-    """The fold of some claims.
+    """The fold of some claims -> admonition.
 
-    Parameters
-    ----------
-    ids : list of str
-    printed : dict of str
-        Code that the page has printed, to the first claim that it stands under; what
-        this fold prints is added.
-
-    Returns
-    -------
-    nodes.admonition
+    printed: code that the page has printed, to the first claim that it stands under;
+    what this fold prints is added.
     """
     fold = nodes.admonition("", classes=["dropdown"])
     fold += nodes.title("", "How this was measured")

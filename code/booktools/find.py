@@ -36,17 +36,7 @@ LOOKS = re.compile(
 
 
 def spoken(tex: str) -> str:
-    r"""A formula as words: ``\gamma \hat x_i`` as "γ hat x i".
-
-    Parameters
-    ----------
-    tex : str
-        TeX.
-
-    Returns
-    -------
-    str
-    """
+    r"""A formula of TeX as words: ``\gamma \hat x_i`` as "γ hat x i"."""
     words = re.sub(
         r"\\([a-zA-Z]+)",
         lambda found: f" {GREEK.get(found[1], found[1])} ",
@@ -123,14 +113,6 @@ def records(doctree) -> list[tuple[str, str, str, str]]:
     """Kind, anchor, title and words of each part of a page.
 
     The anchor of a symptom is the label of the section that shows it.
-
-    Parameters
-    ----------
-    doctree : nodes.document
-
-    Returns
-    -------
-    list of tuple of str
     """
     found = []
     for node in doctree.findall(_has_record):

@@ -15,25 +15,14 @@ PLAN = ROOT / "docs" / "trial.md"
 
 @functools.cache
 def results():
-    """All verdicts, their counts, and what the public checks find.
-
-    Returns
-    -------
-    tuple
-        Verdicts, `Counts`, and pairs of a public check and what it finds.
-    """
+    """All verdicts, their `Counts`, and pairs of a public check and what it finds."""
     verdicts = matrix.verdicts()
     found = [(check, check.judge()) for check in public.CHECKS]
     return verdicts, matrix.count(verdicts, matrix.pairs()), found
 
 
 def counts():
-    """The numbers of the catalogue as a table in Markdown.
-
-    Returns
-    -------
-    str
-    """
+    """The numbers of the catalogue as a table."""
     c = results()[1]
     rows = [
         ("one mistake", c.singles, c.caught, f"{c.named} exactly"),
@@ -52,12 +41,7 @@ def counts():
 
 
 def compared():
-    """What the public checks find, as a table in Markdown.
-
-    Returns
-    -------
-    str
-    """
+    """What the public checks find, as a table."""
     lines = [
         "| exercise | what its check looks at | finds | lets pass |",
         "| --- | --- | ---: | --- |",
@@ -75,12 +59,7 @@ def compared():
 
 
 def table():
-    """Every planted mistake with the verdict on it, task by task, as Markdown.
-
-    Returns
-    -------
-    str
-    """
+    """Every planted mistake with the verdict on it, task by task."""
     parts, open_head = [], ""
     for task, mistake, found in results()[0]:
         if _head(task) != open_head:
@@ -116,17 +95,7 @@ def _thread(mistake):
 
 
 def said(message):
-    """What is said to be wrong: a message up to its counterexample.
-
-    Parameters
-    ----------
-    message : str
-        Of a verdict.
-
-    Returns
-    -------
-    str
-    """
+    """What is said to be wrong: the message of a verdict up to its counterexample."""
     text = " ".join(message.split()).partition(": not right yet. ")[2]
     parts = re.split(r" (?:At [a-zT]|On the four|After the call,)", text, maxsplit=1)
     return parts[0]
@@ -137,18 +106,7 @@ def said(message):
 
 
 def outcome(record=None):
-    """What came of the trial, in sentences.
-
-    Parameters
-    ----------
-    record : dict, optional
-        The record; the one in the book if it is not given.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """What came of the trial, of this record or the book's own, in sentences."""
     record = record or trial.record()
     if record is None:
         return "**It was planned, and not run yet.**"
@@ -167,17 +125,7 @@ def outcome(record=None):
 
 
 def details(record=None):
-    """The twenty programs, their arms and what became of them, as Markdown.
-
-    Parameters
-    ----------
-    record : dict, optional
-        The record; the one in the book if it is not given.
-
-    Returns
-    -------
-    str
-    """
+    """The twenty programs, their arms and what became of them."""
     record = record or trial.record()
     drawn = trial.arms()
     rows = {row["id"]: row for row in (record or {"rows": []})["rows"]}
@@ -212,13 +160,7 @@ def plan():
 
 
 def parts():
-    """What stands in the place of each comment of the page.
-
-    Returns
-    -------
-    dict of str
-        Markdown.
-    """
+    """What stands in the place of each comment of the page -> dict of str."""
     return {
         "counts": counts(),
         "public": compared(),

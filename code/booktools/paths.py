@@ -14,28 +14,12 @@ PAGE = "back/paths"
 
 
 def needs():
-    """What each chapter presumes.
-
-    Returns
-    -------
-    dict
-        Label of a chapter -> labels of the chapters that its line "You need" names.
-    """
+    """Label of each chapter -> labels of those that its line "You need" names."""
     return {title(path)[1]: _named(path) for path in chapters()}
 
 
 def table(needed):
-    """What builds on what, as Markdown.
-
-    Parameters
-    ----------
-    needed : dict
-        As `needs` returns it.
-
-    Returns
-    -------
-    str
-    """
+    """What builds on what, as Markdown, from what `needs` returns."""
     number = {label: k for k, label in enumerate(needed)}
 
     def links(labels):

@@ -25,14 +25,9 @@ LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
 
 @dataclass
 class Exercise:
-    """One exercise, as Markdown.
+    """One exercise: title and label as its directive says; its parts as Markdown.
 
-    Parameters
-    ----------
-    title, label : str
-        As its directive says.
-    task, solution : list of str
-        What it asks, and what its solution says: prose, code and outputs in order.
+    What it asks, and what its solution says, are prose, code and outputs in order.
     """
 
     title: str
@@ -42,27 +37,12 @@ class Exercise:
 
 
 def chapters():
-    """The notebooks that have exercises.
-
-    Returns
-    -------
-    list of Path
-    """
+    """The notebooks that have exercises -> list of Path."""
     return [path for path in notebooks() if path.stem != "template" and exercises(path)]
 
 
 def exercises(path):
-    """The exercises of a chapter, in order.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    list of Exercise
-    """
+    """The exercises of a chapter, in order -> list of Exercise."""
     return _exercises(path, path.stat().st_mtime_ns)
 
 
@@ -91,18 +71,10 @@ def _exercises(path, _date):
 
 
 def blocks(source):
-    """The directives of a piece of Markdown, and the text between them.
+    """Yield the directives of Markdown, and the text between them.
 
-    Parameters
-    ----------
-    source : str
-        Markdown.
-
-    Yields
-    ------
-    tuple of str
-        The directive, its argument and its content; for other text, and for
-        directives that are not about exercises, two empty strings and the text.
+    A triple each: directive, argument and content; of other text, and of directives
+    that are not about exercises, two empty strings and the text.
     """
     lines, text = source.split("\n"), []
     while lines:
@@ -181,17 +153,7 @@ def _placed(exercise):
 
 
 def title(path):
-    """Title and label of a chapter.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    tuple of str
-    """
+    """Title and label of a chapter."""
     return _title(path, path.stat().st_mtime_ns)
 
 
@@ -202,17 +164,7 @@ def _title(path, _date):
 
 
 def page(path):
-    """All exercises of a chapter with their solutions, as Markdown.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    str
-    """
+    """All exercises of a chapter with their solutions, as Markdown."""
     name, label = title(path)
     parts = [f"(solutions-{label})=\n# Solutions: {name}", f"To {{ref}}`{label}`."]
     for exercise in exercises(path):
