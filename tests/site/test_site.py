@@ -207,12 +207,13 @@ def test_heavy_image_is_found(tmp_path):
     assert "61 KiB" in problem
 
 
-def test_missing_browser_is_one_sentence(tmp_path, monkeypatch, capsys):
+def test_missing_browser_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "index.html").write_text(PAGE.format(head="", body=""))
     monkeypatch.setattr(check_site, "HTML", tmp_path)
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "no-such-browser"))
-    assert check_site.main() == 1
-    assert capsys.readouterr().err.strip() == check_site.NO_BROWSER
+    with pytest.raises(SystemExit) as end:
+        check_site.main()
+    assert end.value.code == check_site.NO_BROWSER
 
 
 PLANTED = {
