@@ -12,9 +12,8 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import chapter, references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
-from booktools import evidence_mnist
+from booktools import evidence_mnist, solutions
 from booktools.notebooks import chapters as numbered
-from booktools.notebooks import read
 
 UNCONFIRMED = "unconfirmed"  # in place of a verdict
 
@@ -40,9 +39,7 @@ def page(records):
 def chapters():
     """Title of every chapter and the module of its claims, in order."""
     for path in numbered():
-        head = re.match(r"\(ch-[\w-]+\)=\n# (.+)", read(path).cells[0].source)
-        if head:
-            yield head[1], re.sub(r"^\d+_", "", path.stem)
+        yield solutions.title(path)[0], re.sub(r"^\d+_", "", path.stem)
 
 
 def verdicts(records):

@@ -1,4 +1,4 @@
-"""Sphinx extension: which chapter builds on which, on the page of paths.
+"""Which chapter builds on which, for the page of paths.
 
 A chapter says what it presumes in its line "You need", by the labels of chapters. The
 table that stands for ``% map`` is made from these lines, so that it cannot be out of
@@ -9,8 +9,6 @@ import re
 
 from booktools.notebooks import chapters, read
 from booktools.solutions import title
-
-PAGE = "back/paths"
 
 
 def needs():
@@ -38,16 +36,3 @@ def _named(path):
     text = "\n".join(cell.source for cell in read(path).cells)
     line = re.search(r"\*\*You need\*\*(.*?)\*\*Time:\*\*", text, re.DOTALL)[1]
     return sorted(set(re.findall(r"\{ref\}`[^`<]*<(ch-[\w-]+)>`", line)))
-
-
-def read_page(app, docname, source):
-    """Put the table where the page's comment stands."""
-    if docname == PAGE:
-        source[0] = source[0].replace("% map\n", f"{table(needs())}\n")
-        for path in chapters():
-            app.env.note_dependency(str(path))
-
-
-def setup(app):
-    app.connect("source-read", read_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -235,41 +235,6 @@ def test_what_chapters_show_is_registered():
         claims.get(id)
 
 
-LINKED = re.compile(
-    r"\{ref\}`(−?[\d.]+)( percent| points?| times) \((−?[\d.]+) to (−?[\d.]+|∞)\) "
-    r"<claim-([\w-]+)>`"
-)
-
-
-def said_of_claims():
-    texts = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
-    for path in CHAPTERS:
-        texts += [c.source for c in read(path).cells if c.cell_type == "markdown"]
-    for text in texts:
-        for value, unit, low, high, id in LINKED.findall(text):
-            yield pytest.param(id, unit.strip(), (value, low, high), id=id)
-
-
-@pytest.mark.parametrize(("id", "unit", "said"), [*said_of_claims()])
-def test_an_interval_linked_to_a_claim_is_that_of_its_confirmation(id, unit, said):
-    kept = ledger.confirmation(claims.get(id), ledger.read())
-    if kept is None:
-        pytest.skip("not confirmed as it stands, which another test says")
-    for text, number in zip(said, kept["estimate"], strict=True):
-        number = ledger.number(number) * (1 if unit == "times" else 100)
-        if text == "∞":
-            assert np.isinf(number)
-            continue
-        half = 0.51 * 10.0 ** -len(text.partition(".")[2])
-        assert float(text.replace("−", "-")) == pytest.approx(number, abs=half)
-
-
-def test_the_errata_give_the_numbers_of_the_confirmations_alone():
-    text = " ".join((ROOT / "back" / "errata.md").read_text("utf-8").split())
-    assert len(LINKED.findall(text)) >= 20
-    assert not re.search(r"\b(20|twenty) (seeds|networks|layers)", text)
-
-
 # ----------------------------------------------------------------- what was changed
 
 

@@ -5,7 +5,6 @@ import builtins
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 
 import nbformat
@@ -15,6 +14,7 @@ from nbclient import NotebookClient
 from batchnorm.exercises import GRADED, TASKS, diagnose
 from booktools import assignment, handout
 from booktools.notebooks import chapters, notebooks, read
+from tools import python
 
 CHAPTERS = chapters()
 
@@ -174,8 +174,7 @@ def test_otter_grades_a_right_a_wrong_and_a_borrowed_answer(tmp_path):
     (grader / "results").mkdir()
     for line in handout.README.split("\n"):
         if line.startswith("    otter "):
-            otter = [sys.executable, "-m", *line.split()]
-            subprocess.run(otter, cwd=grader, check=True, capture_output=True)
+            python(*line.split(), cwd=grader, check=True)
     results = json.loads((grader / "results" / "results.json").read_text())["tests"]
     scores = {test["name"]: test for test in results}
     assert scores["forward"]["score"] == 1

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from docutils import nodes
 
-from booktools import solutions
+from booktools import fill, solutions
 from booktools.notebooks import ROOT, chapters, read
 
 CHAPTERS = chapters()
@@ -100,7 +100,7 @@ def test_a_chapter_links_its_page():
     section = nodes.section("", nodes.title("", "Exercises"), nodes.paragraph())
     document = SimpleNamespace(findall=lambda kind: [section])
     app = SimpleNamespace(env=SimpleNamespace(docname="chapters/06_backward_closed"))
-    solutions.link_page(app, document)
+    fill.link_solutions(app, document)
     (link,) = section[1].findall(
         lambda node: (
             "reftarget" in node.attributes if isinstance(node, nodes.Element) else False

@@ -1,11 +1,11 @@
 """How images, tables, sources, formulas and code are written: a page of each, built."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 from PIL import Image
+
+from tools import python
 
 CONFIG = """
 extensions = ["booktools.katex", "booktools.markup"]
@@ -72,17 +72,7 @@ def page(tmp_path_factory):
     Image.new("L", (100, 100), 30).save(folder / "dark.png")
     drawing.paste("#e5f3fb", (0, 0, 1200, 600))  # a region of what is of interest
     drawing.save(folder / "strip.png")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-qW",
-        "-b",
-        "html",
-        folder,
-        folder / "x",
-    ]
-    subprocess.run(command, check=True)
+    python("sphinx", "-qW", "-b", "html", folder, folder / "x", check=True)
     return (folder / "x" / "index.html").read_text(encoding="utf-8")
 
 
