@@ -155,12 +155,14 @@ def _outcome(claim, kept):
 
 
 def _earlier(earlier):
-    """Outcomes of earlier definitions, one line each."""
-    lines = [
+    """Outcomes of earlier definitions, a sentence or two each."""
+    return " ".join(["*Earlier definitions.*", *map(_told, earlier)])
+
+
+def _told(kept):
+    return (
         f"{kept['date']}: {kept['statement']} Asked {kept['asked']}: {kept['verdict']}."
-        for kept in earlier
-    ]
-    return "*Earlier definitions.* " + " ".join(lines)
+    )
 
 
 def _identities(identities):
@@ -178,11 +180,7 @@ def _gone(records):
     gone = {kept["id"]: kept for kept in records if kept["id"] not in known}
     if not gone:
         return ""
-    lines = [
-        f"- `{id}`, {kept['date']}: {kept['statement']} Asked {kept['asked']}: "
-        f"{kept['verdict']}."
-        for id, kept in gone.items()
-    ]
+    lines = [f"- `{id}`, {_told(kept)}" for id, kept in gone.items()]
     return "(evidence-gone)=\n## No claims any more\n\n" + "\n".join(lines)
 
 

@@ -104,11 +104,12 @@ def wrap(app, doctree) -> None:
             before, after = kept("explorables", markup)[name]
             image["classes"].append("no-scaled-link")  # a link under the drawing
             at = image.parent.index(image)
-            image.parent[at : at + 1] = [_raw(before), image, _raw(after)]
+            image.parent[at : at + 1] = [raw(before), image, raw(after)]
             doctree.setdefault("explorables", []).append(name)
 
 
-def _raw(text: str) -> nodes.raw:
+def raw(text: str) -> nodes.raw:
+    """A piece of HTML among the nodes of a page."""
     return nodes.raw("", text, format="html")
 
 

@@ -6,6 +6,7 @@ right program and every public check.
 
 import functools
 import re
+from itertools import groupby, starmap
 
 from batchnorm.exercises import matrix, messages, public, trial
 from booktools.notebooks import ROOT
@@ -29,10 +30,8 @@ def counts():
         ("two at once", c.pairs, c.pairs_caught, f"{c.half}, one of the two or both"),
         ("right, in other styles", c.right, c.accused, ""),
     ]
-    table = [
-        "| programs | tried | called wrong | named |",
-        "| --- | ---: | ---: | --- |",
-    ]
+    table = ["| programs | tried | called wrong | named |"]
+    table += ["| --- | ---: | ---: | --- |"]
     table += [f"| {' | '.join(map(str, row))} |" for row in rows]
     return (
         "\n".join(table) + f"\n\nFor {c.sourced} of the {c.singles} a public thread is "
@@ -60,28 +59,24 @@ def compared():
 
 def table():
     """Every planted mistake with the verdict on it, task by task."""
-    parts, open_head = [], ""
-    for task, mistake, found in results()[0]:
-        if _head(task) != open_head:
-            open_head = _head(task)
-            parts.append(open_head)
-        node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
-        verdict = said(found.message).replace("|", "\\|")
-        section = f"{{ref}}`{messages.SECTIONS[mistake.section].split(',')[0]} "
-        section += f"<{mistake.section}>`"
-        parts[-1] += (
-            f"\n| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
-        )
-    return "\n\n".join(parts)
+    tasks = groupby(results()[0], lambda row: _head(row[0]))
+    return "\n\n".join("\n".join([head, *starmap(_row, rows)]) for head, rows in tasks)
+
+
+def _row(task, mistake, found):
+    node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
+    verdict = said(found.message).replace("|", "\\|")
+    chapter = messages.SECTIONS[mistake.section].split(",")[0]
+    section = f"{{ref}}`{chapter} <{mistake.section}>`"
+    return f"| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
 
 
 def _head(task):
     """The heading above a task's mistakes; the nodes of the graph share one."""
     columns = "| mistake | verdict | read | thread |\n| --- | --- | --- | --- |"
-    name = "graph" if task.answer else task.name
-    asks = (
-        "an array at each node" if task.answer else f"`{task.asks or task.signature}`"
-    )
+    name, asks = task.name, f"`{task.asks or task.signature}`"
+    if task.answer:
+        name, asks = "graph", "an array at each node"
     slug = name.replace("_", "-")
     return f"(mistakes-{slug})=\n### `{name}`\n\n{asks}\n\n{columns}"
 
@@ -126,9 +121,8 @@ def outcome(record=None):
 
 def details(record=None):
     """The twenty programs, their arms and what became of them."""
-    record = record or trial.record()
-    drawn = trial.arms()
-    rows = {row["id"]: row for row in (record or {"rows": []})["rows"]}
+    record = record or trial.record() or {"rows": []}
+    drawn, rows = trial.arms(), {row["id"]: row for row in record["rows"]}
     lines = [
         "| | task | named by `check` | arm | repaired | from |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -7,7 +7,7 @@ date.
 
 import re
 
-from booktools.notebooks import chapters, read
+from booktools.notebooks import chapters, prose
 from booktools.solutions import title
 
 
@@ -33,6 +33,6 @@ def table(needed):
 
 
 def _named(path):
-    text = "\n".join(cell.source for cell in read(path).cells)
-    line = re.search(r"\*\*You need\*\*(.*?)\*\*Time:\*\*", text, re.DOTALL)[1]
+    said = re.compile(r"\*\*You need\*\*(.*?)\*\*Time:\*\*", re.DOTALL)
+    line = said.search(prose(path))[1]
     return sorted(set(re.findall(r"\{ref\}`[^`<]*<(ch-[\w-]+)>`", line)))

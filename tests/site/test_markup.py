@@ -83,9 +83,8 @@ def images(page):
 def test_number_of_an_equation_is_the_link_to_it(page):
     numbers = re.findall(r'<a class="eqno"[^<]*</a>', page)
     assert numbers == ['<a class="eqno" href="#equation-a">(1)</a>']
-    assert (
-        "headerlink" not in page.partition('id="equation-a"')[2].partition("</div>")[0]
-    )
+    equation = page.partition('id="equation-a"')[2].partition("</div>")[0]
+    assert "headerlink" not in equation
 
 
 def test_what_may_scroll_can_be_reached_from_the_keyboard(page):

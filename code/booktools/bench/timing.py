@@ -17,14 +17,10 @@ ROUNDS = 15
 LEAST_SECONDS = 0.01
 
 
-def _done() -> None:
-    """On a processor a call that returns is done."""
-
-
 def seconds(
     call: Callable[[], object],
     repeats: int = 1,
-    settle: Callable[[], object] = _done,
+    settle: Callable[[], object] = lambda: None,
 ) -> float:
     """Time a call: seconds of one, as the mean over repeats in a row.
 
@@ -42,7 +38,7 @@ def in_turn(
     calls: Mapping[str, Callable[[], object]],
     rounds: int = ROUNDS,
     least: float = LEAST_SECONDS,
-    settle: Callable[[], object] = _done,
+    settle: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
     """Time calls against each other: in each round, the seconds of each by its name.
 
