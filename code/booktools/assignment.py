@@ -69,22 +69,7 @@ def test_{name}({answer}):
 
 
 def assigned(names):
-    """Names of tasks, if all of them can be assigned.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Keys of `ASKED`.
-
-    Returns
-    -------
-    tuple of str
-
-    Raises
-    ------
-    ValueError
-        If one of them is no task, or comes twice.
-    """
+    """These names, if each is a key of `ASKED` and comes once -> tuple of str."""
     for name in names:
         if name not in ASKED:
             raise ValueError(
@@ -101,18 +86,7 @@ def answer(name):
 
 
 def stub(name):
-    """What a student fills in.
-
-    Parameters
-    ----------
-    name : str
-        Of a task.
-
-    Returns
-    -------
-    str
-        Python, which runs as it is.
-    """
+    """What a student fills in for a task: Python, which runs as it is -> str."""
     if name == "module":
         return (
             "class Mine(nn.Module):\n"
@@ -130,17 +104,7 @@ def stub(name):
 
 
 def assignment(names):
-    """A notebook with a stub for each assigned task.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Keys of `ASKED`.
-
-    Returns
-    -------
-    NotebookNode
-    """
+    """A notebook with a stub for each of these tasks -> NotebookNode."""
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
     text = (
         "# An assignment\n\nWrite your lines in place of the dots, and run all cells. "
@@ -161,16 +125,5 @@ def assignment(names):
 
 
 def test(name):
-    """The test of a task, as otter-grader reads it.
-
-    Parameters
-    ----------
-    name : str
-        Of a task.
-
-    Returns
-    -------
-    str
-        Python.
-    """
+    """The test of a task, as otter-grader reads it: Python -> str."""
     return TEST.format(name=name, answer=answer(name))

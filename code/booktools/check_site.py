@@ -16,7 +16,7 @@ import threading
 from contextlib import contextmanager, suppress
 from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -24,6 +24,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import TimeoutError, sync_playwright
 
 from booktools.notebooks import ROOT
+from booktools.serve import Quiet
 
 HTML = ROOT / "_build" / "html"
 PAGE_KIB = 350  # a page without its figures, as a host sends it
@@ -38,6 +39,7 @@ FLAGS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
+SCRIPT = Path(__file__).with_suffix(".js").read_text("utf-8")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NO_BROWSER = (
     "there is no browser to check with: install Chromium (apt-get install chromium, or "
@@ -117,7 +119,7 @@ def check_images(root: Path, pages: dict[str, Page]):
                 yield name, f"image {short} of {kib:.0f} KiB, above {FIGURE_KIB}"
 
 
-class Compressing(SimpleHTTPRequestHandler):
+class Compressing(Quiet):
     """Serve files as a static host does: text compressed."""
 
     packed = (".html", ".css", ".js", ".svg", ".ipynb")
@@ -131,17 +133,8 @@ class Compressing(SimpleHTTPRequestHandler):
         path = Path(self.translate_path(self.path))
         if path.suffix not in self.packed or not path.is_file():
             return super().do_GET()
-        body = gzip.compress(path.read_bytes(), 6)
-        self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        return None
-
-    def log_message(self, *_):
-        pass
+        body, kind = gzip.compress(path.read_bytes(), 6), self.guess_type(str(path))
+        return self.send(body, Content_Type=kind, Content_Encoding="gzip")
 
 
 @contextmanager
@@ -167,107 +160,16 @@ def find_browser() -> str | None:
     return own if Path(own).is_file() else None
 
 
-# One element for each pair of colors and size of type: contrast is the same for all
-# the others, and a page has thousands. It has to be one that axe sees.
-SAMPLE = """() => {
-  const clear = "rgba(0, 0, 0, 0)", style = getComputedStyle, found = new Map();
-  for (const e of document.querySelectorAll("body *")) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    if (!own || e.closest(".katex-mathml")) continue;
-    if (!e.checkVisibility({checkVisibilityCSS: true})) continue;
-    const box = e.getBoundingClientRect();
-    if (box.bottom <= 0 || box.right <= 0) continue;
-    let under = e;
-    while (under && style(under).backgroundColor === clear) under = under.parentElement;
-    const s = style(e), ground = under && style(under).backgroundColor;
-    const key = [s.color, s.opacity, s.fontSize, s.fontWeight, ground].join();
-    const before = found.get(key);
-    if (!before || before.childElementCount > e.childElementCount) found.set(key, e);
-  }
-  window.sample = [...new Set([...(window.sample ?? []), ...found.values()])];
-}"""
-# Tokens of code and pieces of a formula have a color and a place, but no meaning: those
-# outside the sample only take time. axe reads text, not MathML.
-TRIM = """() => {
-  for (const e of document.querySelectorAll(".katex-mathml"))
-    e.textContent = e.querySelector("annotation").textContent;
-  const holds = (e) => window.sample.some((part) => e !== part && e.contains(part));
-  for (const e of document.querySelectorAll(".katex-html"))
-    if (!holds(e)) e.replaceChildren();
-  for (const e of document.querySelectorAll("pre"))
-    if (!holds(e)) e.textContent = e.textContent;
-}"""
-# What is folded away, or not laid out yet, has to hold as well.
-OPEN_ALL = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
-# Fonts are there, and what observes the width of a box has been told of it.
-SETTLED = """async () => {
-  await document.fonts.ready;
-  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
-}"""
-CONTRAST = '{runOnly: ["color-contrast"], resultTypes: ["violations"]}'
-THE_REST = """{
-  rules: {"color-contrast": {enabled: false}, "target-size": {enabled: true}},
-  resultTypes: ["violations"],
-}"""
-# Of each kind a request to another host; returned are those that the page permits.
-PERMITTED = """async () => {
-  const other = "https://example.org/x", refused = new Set();
-  addEventListener("securitypolicyviolation", (event) => {
-    refused.add(event.effectiveDirective);
-  });
-  const load = (tag, attributes) => document.body.append(
-    Object.assign(document.createElement(tag), attributes));
-  load("script", { src: other });
-  load("link", { rel: "stylesheet", href: other });
-  load("img", { src: other });
-  load("iframe", { src: other });
-  load("audio", { src: other });
-  load("object", { data: other });
-  fetch(other).catch(() => {});
-  new FontFace("other", `url(${other})`).load().catch(() => {});
-  const kinds = ["script-src-elem", "style-src-elem", "img-src", "frame-src",
-    "media-src", "object-src", "connect-src", "font-src"];
-  const end = performance.now() + 2000;
-  while (performance.now() < end && !kinds.every((kind) => refused.has(kind)))
-    await new Promise((done) => setTimeout(done, 20));
-  return kinds.filter((kind) => !refused.has(kind));
-}"""
-# What a reader uses on every page; returned is what does nothing.
-IDLE = """async () => {
-  const idle = [], theme = document.querySelector("button.theme");
-  const paper = () => getComputedStyle(document.body).backgroundColor;
-  const before = paper();
-  theme?.click();
-  if (theme && paper() === before) idle.push("theme switch");
-  theme?.click();
-  const copy = document.querySelector("button.copy");
-  copy?.click();
-  for (let i = 0; copy?.textContent === "Copy" && i < 100; i++)
-    await new Promise((done) => setTimeout(done, 10));
-  if (copy?.textContent === "Copy") idle.push("copy button");
-  const formula = document.querySelector(".katex-html");
-  formula?.scrollIntoView();  // a section that was never near is not laid out
-  for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
-  await document.fonts.ready;
-  const fonts = [...document.fonts].filter((font) => font.status === "loaded");
-  if (formula && !fonts.some((font) => font.family.includes("KaTeX_Main")))
-    idle.push("font of the formulas");
-  return idle;
-}"""
-# What is wider than its box. On a wide page that is a fault of formulas and code, for
-# there is room; on a narrow one they scroll in their box, which has to show it.
-CUT = """(wide) => {
-  const boxes = [...document.querySelectorAll(".katex-display, main pre")];
-  return boxes.flatMap((e) => {
-    const [style, kind] = [getComputedStyle(e), e.matches("pre") ? "code" : "formula"];
-    if (e.scrollWidth <= e.clientWidth + 1) return [];
-    const text = (e.querySelector("annotation") ?? e).textContent.trim();
-    const said = `${kind} of ${e.scrollWidth} pixels in ${e.clientWidth}: ${text}`;
-    if (wide) return [`cut off, ${said}`];
-    const shows = style.overflowX === "auto" && /gradient/.test(style.backgroundImage);
-    return shows ? [] : [`does not show that it goes on, ${said}`];
-  });
-}"""
+@contextmanager
+def browser():
+    """A Chromium that runs; where there is none, the command ends and says so."""
+    executable = find_browser()
+    if executable is None:
+        sys.exit(NO_BROWSER)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 class Visit:
@@ -292,9 +194,12 @@ class Visit:
         self._context.close()
 
     def report(self, problem: str) -> None:
-        if self._planting:
-            return
-        self.problems.append(" ".join(problem.split())[:300])
+        if not self._planting:
+            self.problems.append(" ".join(problem.split())[:300])
+
+    def run(self, name: str, given=None):
+        """Call a function of `check_site.js` in the page."""
+        return self.page.evaluate(f"(given) => ({SCRIPT}).{name}(given)", given)
 
     def _request(self, request):
         parts = urlsplit(request.url)
@@ -327,13 +232,13 @@ class Visit:
 
     def use(self) -> None:
         """Press what is on every page: the theme switch, the first copy button."""
-        for what in self.page.evaluate(IDLE):
+        for what in self.run("idle"):
             self.report(f"{what} does nothing")
 
     def plant(self) -> None:
         """Ask another host for something, in each way; at last, as it leaves errors."""
         self._planting = True
-        permitted = self.page.evaluate(PERMITTED)
+        permitted = self.run("permitted")
         self._planting = False
         for kind in permitted:
             self.report(f"policy lets a request to another host pass: {kind}")
@@ -341,28 +246,24 @@ class Visit:
 
     def check(self) -> None:
         """No sideways scroll, enough contrast light and dark, nothing else from axe."""
-        self.page.evaluate(OPEN_ALL)
-        self.page.add_style_tag(content="* { content-visibility: visible !important }")
-        wide, seen = self.page.evaluate(
-            "(e => [e.scrollWidth, e.clientWidth])(document.documentElement)"
-        )
+        wide, seen = self.run("unfolded")
         if wide > seen:
             self.report(f"scrolls sideways: {wide} pixels in {seen}")
-        self.page.evaluate(SETTLED)
-        for problem in self.page.evaluate(CUT, seen >= WIDTHS[0]):
+        self.run("settled")
+        for problem in self.run("cut", seen >= WIDTHS[0]):
             self.report(problem)
         for scheme in SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
-            self.page.evaluate(SAMPLE)
-        self.page.evaluate(TRIM)
+            self.run("sample")
+        self.run("trim")
         self.page.evaluate(AXE_SCRIPT)
         for scheme in SCHEMES:
             self.page.emulate_media(color_scheme=scheme)
-            self._axe("window.sample", CONTRAST, scheme)
-        self._axe("document", THE_REST)
+            self._axe("contrast", scheme)
+        self._axe("rest")
 
-    def _axe(self, what: str, options: str, where: str = "") -> None:
-        for found in self.page.evaluate(f"axe.run({what}, {options})")["violations"]:
+    def _axe(self, what: str, where: str = "") -> None:
+        for found in self.run(what)["violations"]:
             first = found["nodes"][0]
             self.report(
                 f"axe {found['id']} {where} ({len(found['nodes'])}): {found['help']}; "
@@ -405,16 +306,12 @@ def search(browser, root: str):
 
 def main() -> int:
     if not (HTML / "index.html").is_file():
-        print("there is no site yet: make book", file=sys.stderr)
-        return 1
-    executable = find_browser()
-    if executable is None:
-        print(NO_BROWSER, file=sys.stderr)
-        return 1
-    return report(HTML, executable)
+        sys.exit("there is no site yet: make book")
+    with browser() as chromium:
+        return report(HTML, chromium)
 
 
-def report(root: Path, executable: str) -> int:
+def report(root: Path, chromium) -> int:
     """Check the site below ``root``, print a table, return the exit status."""
     pages = read(root)
     problems = {name: [] for name in pages}
@@ -422,13 +319,12 @@ def report(root: Path, executable: str) -> int:
     for name, problem in itertools.chain(*read_only, check_policies(pages)):
         problems[name].append(problem)
     print(f"{'page':<36} {'requests':>8} {'KiB':>5} {'figures':>7} {'problems':>8}")
-    with serve(root) as origin, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+    with serve(root) as origin:
         for address in (origin, root.as_uri()):
-            problems["search.html"] += search(browser, address)
+            problems["search.html"] += search(chromium, address)
         for name in pages:
             requests = kib = None
-            for where, visit in check_page(browser, f"{origin}/{name}", root / name):
+            for where, visit in check_page(chromium, f"{origin}/{name}", root / name):
                 if kib is None:
                     requests, kib = visit.requests, visit.weight / 1024
                 problems[name] += [f"{problem} ({where})" for problem in visit.problems]
@@ -438,7 +334,6 @@ def report(root: Path, executable: str) -> int:
                 )
             numbers = f"{requests:>8} {kib:>5.0f} {len(pages[name].images):>7}"
             print(f"{name:<36} {numbers} {len(problems[name]):>8}", flush=True)
-        browser.close()
     for name, found in problems.items():
         for problem in found:
             print(f"{name}: {problem}")

@@ -39,12 +39,7 @@ if importlib.util.find_spec("batchnorm") is None:
 
 
 def first_cell() -> str:
-    """Source of the cell that gets the package, or says how to.
-
-    Returns
-    -------
-    str
-    """
+    """Source of the cell that gets the package, or says how to."""
     if repository := os.environ.get("BOOK_REPOSITORY", "").rstrip("/"):
         branch = os.environ.get("BOOK_BRANCH", "main")
         return INSTALL.format(address=f"git+{repository}@{branch}")
@@ -53,16 +48,7 @@ def first_cell() -> str:
 
 
 def standing_alone(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with that cell before all others, if it imports the package.
-
-    Parameters
-    ----------
-    nb : NotebookNode
-
-    Returns
-    -------
-    NotebookNode
-    """
+    """The notebook with that cell before all others, if it imports the package."""
     imports = any(
         "import batchnorm" in cell.source or "from batchnorm" in cell.source
         for cell in nb.cells

@@ -12,25 +12,14 @@ from batchnorm.claims import ledger, moved
 from batchnorm.claims.registry import chapter, references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
-from booktools import evidence_mnist
+from booktools import evidence_mnist, solutions
 from booktools.notebooks import chapters as numbered
-from booktools.notebooks import read
 
 UNCONFIRMED = "unconfirmed"  # in place of a verdict
 
 
 def page(records):
-    """All statements of the book and what is known of them, as Markdown.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
-    """
+    """All statements of the book, and what the ledger's records know of them."""
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text, again = [_filter()], evidence_mnist.beside()
     for title, module in chapters():
@@ -50,40 +39,17 @@ def page(records):
 def chapters():
     """Title of every chapter and the module of its claims, in order."""
     for path in numbered():
-        head = re.match(r"\(ch-[\w-]+\)=\n# (.+)", read(path).cells[0].source)
-        if head:
-            yield head[1], re.sub(r"^\d+_", "", path.stem)
+        yield solutions.title(path)[0], re.sub(r"^\d+_", "", path.stem)
 
 
 def verdicts(records):
-    """How many statements of which kind have which verdict.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    Counter
-        Of (kind, verdict).
-    """
+    """How many statements of which kind have which verdict -> Counter of pairs."""
     kept = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
     return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in kept)
 
 
 def counts(records):
-    """The numbers of `verdicts` as a table in Markdown.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
-    """
+    """The numbers of `verdicts` as a table."""
     found = verdicts(records)
     columns = [*VERDICTS, UNCONFIRMED]
     rows = [f"| | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
@@ -154,23 +120,12 @@ def _code(claim):
 
 
 def codes():
-    """The code that measured each claim, by its id.
-
-    Returns
-    -------
-    dict
-    """
+    """The code that measured each claim, by its id -> dict of str."""
     return {claim.id: _code(claim) for claim in claims.claims()}
 
 
 def parts():
-    """What stands in the place of each comment of the page.
-
-    Returns
-    -------
-    dict of str
-        Markdown.
-    """
+    """What stands in the place of each comment of the page -> dict of str."""
     records = ledger.read()
     return {
         "counts": counts(records),
@@ -200,12 +155,14 @@ def _outcome(claim, kept):
 
 
 def _earlier(earlier):
-    """Outcomes of earlier definitions, one line each."""
-    lines = [
+    """Outcomes of earlier definitions, a sentence or two each."""
+    return " ".join(["*Earlier definitions.*", *map(_told, earlier)])
+
+
+def _told(kept):
+    return (
         f"{kept['date']}: {kept['statement']} Asked {kept['asked']}: {kept['verdict']}."
-        for kept in earlier
-    ]
-    return "*Earlier definitions.* " + " ".join(lines)
+    )
 
 
 def _identities(identities):
@@ -223,11 +180,7 @@ def _gone(records):
     gone = {kept["id"]: kept for kept in records if kept["id"] not in known}
     if not gone:
         return ""
-    lines = [
-        f"- `{id}`, {kept['date']}: {kept['statement']} Asked {kept['asked']}: "
-        f"{kept['verdict']}."
-        for id, kept in gone.items()
-    ]
+    lines = [f"- `{id}`, {_told(kept)}" for id, kept in gone.items()]
     return "(evidence-gone)=\n## No claims any more\n\n" + "\n".join(lines)
 
 
@@ -278,14 +231,8 @@ def _short(value):
 
 
 def changes():
-    """What was changed after it had been written down, and what was dropped.
-
-    Returns
-    -------
-    str
-        Markdown: all changes by claim, what did not hold on new seeds, and what is no
-        longer registered.
-    """
+    """What was changed after it had been written down, what did not hold on new
+    seeds, and what was dropped."""
     ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
     text = [_changes_of(id) for id in ids]
     again = [

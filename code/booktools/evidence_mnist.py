@@ -26,23 +26,13 @@ def recorded():
 
 
 def missing():
-    """Names of the runs with findings that have not been recorded as they are defined.
-
-    Returns
-    -------
-    list of str
-    """
+    """Names of the runs with findings that are not recorded as they are defined."""
     kept = _whole()
     return [run.name for run in RUNS.values() if run.findings and run not in kept]
 
 
 def beside():
-    """For each claim that was asked again: its finding on MNIST.
-
-    Returns
-    -------
-    dict of str to Found
-    """
+    """For each claim that was asked again: its finding on MNIST -> dict of Found."""
     return {one.finding.beside: one for one in recorded() if one.finding.beside}
 
 
@@ -55,18 +45,7 @@ def entry(one):
 
 
 def page(records):
-    """The table, digits beside MNIST, and what is not recorded.
-
-    Parameters
-    ----------
-    records : list of dict
-        The ledger.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """The table, digits beside MNIST, and what is not recorded -> Markdown."""
     every = recorded()
     rows = [_row("Asked", "on the digits", "on MNIST", "smallest effect there")]
     rows += [_of(one, records) for one in every]

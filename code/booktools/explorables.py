@@ -12,19 +12,23 @@ states, and what Python makes of each.
 import argparse
 import html
 import json
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jinja2
 from docutils import nodes
 
 from booktools.kept import kept
 from booktools.notebooks import ROOT
 
 if TYPE_CHECKING:  # the package imports PyTorch: only where it is used
-    from batchnorm.explorables.kinds import Explorable, Range
+    from batchnorm.explorables.kinds import Explorable
 
 VECTORS = ROOT / "tests" / "site" / "vectors"
 FOLDER = "explorables"  # below _static
+TEMPLATE = Path(__file__).with_name("explorable.html")
 DATA_KIB = 30
 
 # ---------------------------------------------------------------------------
@@ -32,131 +36,50 @@ DATA_KIB = 30
 
 
 def around(figure: "Explorable") -> tuple[str, str]:
-    """HTML before and after the static picture."""
-    before = (
-        f'<div class="explorable" id="try-{figure.name}" '
-        f'data-explorable="{figure.name}">'
-        f'{_question(figure)}<div class="stage">'
+    """HTML before and after the static picture, from `explorable.html`."""
+    lines = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
+    lines.filters["e"] = html.escape
+    state, groups = figure.default, {}
+    for control in figure.controls:
+        groups.setdefault(control.group, []).append(control)
+    made = lines.from_string(TEMPLATE.read_text("utf-8")).render(
+        figure=figure,
+        sentence=figure.sentence(state, figure.values(state)),
+        groups=groups,
+        visits=[(words, _query(state, to)) for words, to in figure.visits.items()],
+        data=data(figure),
     )
-    state = figure.default
-    sentence = figure.sentence(state, figure.values(state))
-    after = (
-        f'</div><div class="panel"><p class="live" aria-live="polite">'
-        f"{html.escape(sentence)}</p>{_controls(figure)}</div>"
-        f'<script type="application/json">{data(figure)}</script></div>'
-    )
+    made = re.sub(r"(?<=>)\n\s*|\n\s*(?=<)", "", made.strip())
+    before, after = re.sub(r"\n\s*", " ", made).split("PICTURE")
     return before, after
 
 
-def _question(figure: "Explorable") -> str:
-    guess = figure.guess
-    options = "".join(
-        f'<label><input type="radio" name="{figure.name}-guess" value="{i}" required> '
-        f"{html.escape(option)}</label>"
-        for i, option in enumerate(guess.options)
-    )
-    return (
-        f'<form class="guess"><fieldset><legend><b>Guess first.</b> '
-        f"{html.escape(guess.question)}</legend>{options}"
-        f'<div class="commit"><button type="submit">Show me</button>'
-        f'<p class="verdict" aria-live="polite"></p>'
-        f'<p class="waits" aria-live="polite"></p></div></fieldset></form>'
-    )
-
-
-def _controls(figure: "Explorable") -> str:
-    from batchnorm.explorables.kinds import Choice
-
-    groups: dict[str, list[str]] = {}
-    for control in figure.controls:
-        write = _choice if isinstance(control, Choice) else _range
-        groups.setdefault(control.group, []).append(write(figure.name, control))
-    inside = "".join(
-        f'<div class="group" role="group" aria-label="{html.escape(name)}">'
-        f"<p>{html.escape(name)}</p>{''.join(controls)}</div>"
-        for name, controls in groups.items()
-    )
-    visits = " ".join(
-        f'<a href="#try-{figure.name}?{_query(figure, visit)}">{html.escape(words)}</a>'
-        for words, visit in figure.visits.items()
-    )
-    return (
-        f'<fieldset class="controls" disabled><legend>{html.escape(figure.label)}'
-        f'</legend>{inside}<p class="visits">Try {visits}'
-        f'<button type="button" class="reset">Reset</button></p></fieldset>'
-    )
-
-
-def _query(figure: "Explorable", changes: dict) -> str:
+def _query(usual: dict, changes: dict) -> str:
     """The part of an address that sets a state."""
-    usual = figure.default
-    return html.escape(
-        "&".join(f"{k}={v}" for k, v in changes.items() if usual[k] != v)
-    )
-
-
-def _range(figure: str, control: "Range") -> str:
-    name = f"{figure}-{control.name}"
-    return (
-        f'<div class="control"><label for="{name}">{html.escape(control.label)}</label>'
-        f'<input type="range" id="{name}" data-control="{control.name}" '
-        f'min="{control.low}" max="{control.high}" step="{control.step}" '
-        f'value="{control.default}" autocomplete="off" '
-        f'aria-valuetext="{control.reads(control.default)}">'
-        f'<output for="{name}">{control.reads(control.default)}</output></div>'
-    )
-
-
-def _choice(figure: str, control) -> str:
-    options = "".join(
-        f'<label><input type="radio" name="{figure}-{control.name}" value="{value}" '
-        f'data-control="{control.name}" autocomplete="off"'
-        f"{' checked' if value == control.default else ''}> {html.escape(words)}"
-        "</label>"
-        for value, words in control.options.items()
-    )
-    return (
-        f'<div class="control choice" role="radiogroup" '
-        f'aria-label="{html.escape(control.label)}"><span>{html.escape(control.label)}'
-        f"</span>{options}</div>"
-    )
+    return "&".join(f"{k}={v}" for k, v in changes.items() if usual[k] != v)
 
 
 def data(figure: "Explorable") -> str:
     """What the script needs, as JSON that can stand in a page."""
     from batchnorm.explorables.kinds import WIDTH
 
-    guess = figure.guess
+    told = ("options", "right", "why", "answer", "reveal")
     needed = {
         "width": WIDTH,
         "height": figure.height,
         "label": figure.label,
         "controls": [_needed(control) for control in figure.controls],
-        "guess": {
-            "options": guess.options,
-            "right": guess.right,
-            "why": guess.why,
-            "answer": guess.answer,
-            "reveal": guess.reveal,
-        },
+        "guess": {name: getattr(figure.guess, name) for name in told},
     } | figure.data
     text = json.dumps(needed, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
 def _needed(control) -> dict:
-    from batchnorm.explorables.kinds import Choice
-
-    if isinstance(control, Choice):
-        return {
-            "name": control.name,
-            "label": control.label,
-            "options": control.options,
-            "default": control.default,
-        }
-    fields = ("name", "label", "low", "high", "step", "default", "unit", "power")
-    needed = {name: getattr(control, name) for name in fields}
-    return needed | ({"at": control.at} if control.at else {})
+    fields = ("name", "label", "options", "low", "high", "step", "default", "unit")
+    fields = [f for f in (*fields, "power") if hasattr(control, f)]
+    at = {"at": control.at} if getattr(control, "at", ()) else {}
+    return {name: getattr(control, name) for name in fields} | at
 
 
 # ---------------------------------------------------------------------------
@@ -181,11 +104,12 @@ def wrap(app, doctree) -> None:
             before, after = kept("explorables", markup)[name]
             image["classes"].append("no-scaled-link")  # a link under the drawing
             at = image.parent.index(image)
-            image.parent[at : at + 1] = [_raw(before), image, _raw(after)]
+            image.parent[at : at + 1] = [raw(before), image, raw(after)]
             doctree.setdefault("explorables", []).append(name)
 
 
-def _raw(text: str) -> nodes.raw:
+def raw(text: str) -> nodes.raw:
+    """A piece of HTML among the nodes of a page."""
     return nodes.raw("", text, format="html")
 
 
@@ -199,10 +123,8 @@ def files(doctree) -> set[str]:
 def setup(app):
     app.connect("doctree-read", wrap)
     app.add_css_file(f"{FOLDER}/explorables.css")
-    for name in (
-        "core",
-        *kept("explorables", markup),
-    ):  # in this order, at the end of the page
+    # In this order, at the end of the page.
+    for name in ("core", *kept("explorables", markup)):
         app.add_js_file(f"{FOLDER}/{name}.js")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 

@@ -1,10 +1,11 @@
-"""Sphinx extension: what pages get from the package, its registry and its ledger.
+"""Sphinx extension: what pages get from the package, its ledger and the chapters.
 
-The comments ``% name`` on the pages of evidence and of mistakes say where the parts of
-them go that `evidence` and `mistakes` write. In a chapter, the cell that shows claims
-gets a fold with the code that measured them and a link to the entry of each.
+Where a page of the back says ``% name``, a part goes that `evidence`, `mistakes`,
+`paths` or `solutions` writes. In a chapter, the cell that shows claims gets a fold with
+the code that measured them and a link to the entry of each, and the heading of the
+exercises a link to their solutions.
 
-Both modules import the whole package. So they are imported where they are used, and
+The first two import the whole package. So they are imported where they are used, and
 what they make is `kept`.
 """
 
@@ -13,8 +14,9 @@ import re
 from docutils import nodes
 from sphinx import addnodes
 
+from booktools import paths, solutions
 from booktools.kept import kept
-from booktools.notebooks import ROOT
+from booktools.notebooks import CHAPTERS, ROOT, chapters, notebooks
 
 
 def evidence() -> dict:
@@ -42,22 +44,56 @@ def codes() -> dict:
     return evidence.codes()
 
 
-PAGES = {"back/evidence": evidence, "back/mistakes": mistakes}
+def parts(docname: str) -> tuple[dict, list]:
+    """What goes where a page says ``% name``, by the name, and the files it is from."""
+    name = docname.rpartition("/")[2]
+    if docname in ("back/evidence", "back/mistakes"):
+        trial = ROOT / "docs" / "trial.md"
+        files = [*(ROOT / "code").rglob("*.py"), *(ROOT / "code").rglob("*.json*")]
+        made = kept("mistakes", mistakes)
+        if name == "evidence":
+            made = kept("evidence", evidence) | {"trial": made["trial"]}
+        return made, [trial, *files]
+    if docname == "back/paths":
+        return {"map": paths.table(paths.needs())}, chapters()
+    if docname == "back/solutions":
+        return {"chapters": solutions.listed()}, notebooks()
+    if docname.startswith("back/solutions/"):
+        path = CHAPTERS / f"{name}.ipynb"
+        return {"solutions": solutions.page(path)}, [path]
+    if docname == "back/subjects":  # its index says what chapters say
+        return {}, notebooks()
+    return {}, []
 
 
 def read_page(app, docname, source):
     """Put the parts where the page's comments stand."""
-    if docname not in PAGES:
+    made, files = parts(docname)
+    for mark, text in made.items():
+        source[0] = f"\n{source[0]}".replace(f"\n% {mark}\n", f"\n{text}\n")[1:]
+    for path in files:
+        app.env.note_dependency(str(path))
+
+
+def link(target: str, words: str) -> addnodes.pending_xref:
+    """A link to a label."""
+    options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
+    found = addnodes.pending_xref("", reftarget=target, **options)
+    found += nodes.inline("", words, classes=["std", "std-ref"])
+    return found
+
+
+def link_solutions(app, doctree):
+    """Below the heading of a chapter's exercises, link the page of their solutions."""
+    folder, _, name = app.env.docname.rpartition("/")
+    if folder != "chapters":
         return
-    parts = kept(docname.rpartition("/")[2], PAGES[docname])
-    if docname == "back/evidence":
-        parts["trial"] = kept("mistakes", mistakes)["trial"]
-    for mark, text in parts.items():
-        source[0] = source[0].replace(f"\n% {mark}\n", f"\n{text}\n")
-    for path in (ROOT / "docs" / "trial.md", *(ROOT / "code").rglob("*.py")):
-        app.env.note_dependency(str(path))
-    for path in (*(ROOT / "code").rglob("*.jsonl"), *(ROOT / "code").rglob("*.json")):
-        app.env.note_dependency(str(path))
+    for section in doctree.findall(nodes.section):
+        if isinstance(section[0], nodes.title) and section[0].astext() == "Exercises":
+            label = solutions.title(CHAPTERS / f"{name}.ipynb")[1]
+            line = nodes.paragraph("", "The solutions fold below, and stand ")
+            line += [link(f"solutions-{label}", "on one page"), nodes.Text(" as well.")]
+            section.insert(1, line)
 
 
 def fold_code(app, doctree):
@@ -77,18 +113,10 @@ def fold_code(app, doctree):
 
 
 def _fold(ids, printed):
-    """The fold of some claims.
+    """The fold of some claims -> admonition.
 
-    Parameters
-    ----------
-    ids : list of str
-    printed : dict of str
-        Code that the page has printed, to the first claim that it stands under; what
-        this fold prints is added.
-
-    Returns
-    -------
-    nodes.admonition
+    printed: code that the page has printed, to the first claim that it stands under;
+    what this fold prints is added.
     """
     fold = nodes.admonition("", classes=["dropdown"])
     fold += nodes.title("", "How this was measured")
@@ -98,10 +126,8 @@ def _fold(ids, printed):
     for code, measured in by_code.items():
         line = nodes.paragraph("", "", nodes.Text("Evidence: "))
         for id in measured:
-            options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
-            link = addnodes.pending_xref("", reftarget=f"claim-{id}", **options)
-            link += nodes.inline("", id, classes=["std", "std-ref"])
-            line += [nodes.Text(", "), link] if id != measured[0] else [link]
+            line += [nodes.Text(", ")] if id != measured[0] else []
+            line += link(f"claim-{id}", id)
         fold += line
         if code in printed:
             line += nodes.Text(f"; the code is that of {printed[code]}, above")
@@ -113,5 +139,6 @@ def _fold(ids, printed):
 
 def setup(app):
     app.connect("source-read", read_page)
+    app.connect("doctree-read", link_solutions)
     app.connect("doctree-read", fold_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,17 +36,7 @@ LOOKS = re.compile(
 
 
 def spoken(tex: str) -> str:
-    r"""A formula as words: ``\gamma \hat x_i`` as "γ hat x i".
-
-    Parameters
-    ----------
-    tex : str
-        TeX.
-
-    Returns
-    -------
-    str
-    """
+    r"""A formula of TeX as words: ``\gamma \hat x_i`` as "γ hat x i"."""
     words = re.sub(
         r"\\([a-zA-Z]+)",
         lambda found: f" {GREEK.get(found[1], found[1])} ",
@@ -57,7 +47,7 @@ def spoken(tex: str) -> str:
 
 def words(node) -> str:
     """Text of a node without what stands in records of its own."""
-    if _has_record(node) or isinstance(node, (nodes.raw, nodes.comment, nodes.target)):
+    if record(node) or isinstance(node, (nodes.raw, nodes.comment, nodes.target)):
         return ""
     if "cell_output" in _classes(node) or _is_code_of_claim(node):
         return ""
@@ -74,28 +64,38 @@ def words(node) -> str:
     return f" {text} " if alone else text
 
 
-def _has_record(node) -> bool:
-    if isinstance(node, nodes.section):
-        return isinstance(node[0], nodes.title)
-    if isinstance(node, nodes.row):
-        return _is_symptom(node)
-    kinds = (nodes.definition_list_item, addnodes.desc)
-    return _is_claim(node) or (isinstance(node, kinds) and bool(_name(node)))
+def record(node) -> tuple | None:
+    """Kind, anchor, title and parts of what has a record of its own.
+
+    The anchor of a symptom is the label of the section that shows it.
+    """
+    if "claim" in _classes(node):
+        before = node.previous_sibling()
+        label = before["refid"] if isinstance(before, nodes.target) else ""
+        anchor = _anchor(node) or label
+        return "claim", anchor, anchor.removeprefix("claim-"), node.children
+    if isinstance(node, nodes.section) and isinstance(node[0], nodes.title):
+        return "section", _anchor(node), words(node[0]), node[1:]
+    if isinstance(node, nodes.row) and (shown := _leads(node)) is not None:
+        return "symptom", shown["reftarget"], node[0].astext(), node[1:]
+    if isinstance(node, nodes.definition_list_item) and _anchor(node[0]):
+        return "term", _anchor(node[0]), node[0].astext(), node[-1].children
+    if isinstance(node, addnodes.desc) and _anchor(node[0]):
+        title = node[0].get("fullname", "")
+        return "function", _anchor(node[0]), title, node[-1].children
+    return None
 
 
-def _is_symptom(row) -> bool:
-    """Whether a row of a table is of symptoms and leads to where its own is shown."""
-    head = row.parent.parent.next_node(nodes.thead)
-    named = head is not None and head.astext().startswith(SYMPTOMS)
-    return named and row.parent is not head and _leads(row) is not None
+def _anchor(node) -> str:
+    return node["ids"][0] if node["ids"] else ""
 
 
 def _leads(row):
-    return row.next_node(addnodes.pending_xref)
-
-
-def _is_claim(node) -> bool:
-    return "claim" in _classes(node)
+    """Where a row of a table of symptoms leads, or None."""
+    head = row.parent.parent.next_node(nodes.thead)
+    named = head is not None and head.astext().startswith(SYMPTOMS)
+    inside = named and row.parent is not head
+    return row.next_node(addnodes.pending_xref) if inside else None
 
 
 def _classes(node):
@@ -109,45 +109,12 @@ def _is_code_of_claim(node) -> bool:
     return node[0].astext().startswith(("How this was measured", "Code of"))
 
 
-def _name(node) -> str:
-    """The anchor of a record."""
-    if isinstance(node, (nodes.definition_list_item, addnodes.desc)):
-        node = node[0]
-    if not node.get("ids") and _is_claim(node):
-        before = node.previous_sibling()
-        return before["refid"] if isinstance(before, nodes.target) else ""
-    return node["ids"][0] if node.get("ids") else ""
-
-
 def records(doctree) -> list[tuple[str, str, str, str]]:
-    """Kind, anchor, title and words of each part of a page.
-
-    The anchor of a symptom is the label of the section that shows it.
-
-    Parameters
-    ----------
-    doctree : nodes.document
-
-    Returns
-    -------
-    list of tuple of str
-    """
+    """Kind, anchor, title and words of each part of a page that has a record."""
     found = []
-    for node in doctree.findall(_has_record):
-        if _is_claim(node):
-            kind, title, body = "claim", _name(node).removeprefix("claim-"), node
-        elif isinstance(node, nodes.row):
-            kind, title, body = "symptom", node[0].astext(), node
-        elif isinstance(node, nodes.definition_list_item):
-            kind, title, body = "term", node[0].astext(), node[-1]
-        elif isinstance(node, addnodes.desc):
-            kind, title, body = "function", node[0].get("fullname", ""), node[-1]
-        else:
-            kind, title, body = "section", words(node[0]), node
-        rest = body.children[kind in ("section", "symptom") :]
+    for kind, anchor, title, parts in filter(None, map(record, doctree.findall())):
         between = " · " if kind == "symptom" else " "
-        text = " ".join(between.join(map(words, rest)).split())
-        anchor = _leads(node)["reftarget"] if kind == "symptom" else _name(node)
+        text = " ".join(between.join(map(words, parts)).split())
         if kind == "function" or anchor in HISTORY:  # the summary, not all parameters
             text = text[:BEGINNING]
         found.append((kind, anchor, " ".join(title.split()), text))

@@ -71,17 +71,7 @@ book", under "For a class", says what is graded by hand, and for what.
 
 
 def without_solutions(nb):
-    """The notebook as a class gets it.
-
-    Parameters
-    ----------
-    nb : NotebookNode
-        A chapter.
-
-    Returns
-    -------
-    NotebookNode
-    """
+    """The notebook of a chapter as a class gets it."""
     kept, inside, in_exercises = [], False, False
     for cell in nb.cells:
         cell = nbformat.from_dict(cell)
@@ -118,32 +108,14 @@ def _without_solution(source, inside):
 
 
 def requirements():
-    """The versions that the stored outputs were made with, of what a class installs.
-
-    Returns
-    -------
-    str
-    """
+    """The versions that the stored outputs were made with, of what a class installs."""
     pinned = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     lines = [line for line in pinned if line.split("==")[0] in NEEDED]
     return "\n".join(lines) + "\n"
 
 
 def write(folder=HANDOUT, names=ASSIGNED):
-    """Write all of it but the package.
-
-    Parameters
-    ----------
-    folder : Path
-        Made anew.
-    names : sequence of str
-        What is assigned.
-
-    Raises
-    ------
-    ValueError
-        If a name cannot be assigned.
-    """
+    """Write all of it but the package into a new folder, and assign these tasks."""
     names = assigned(names)
     shutil.rmtree(folder, ignore_errors=True)
     tests = folder / "grader" / "tests"
@@ -158,18 +130,7 @@ def write(folder=HANDOUT, names=ASSIGNED):
 
 
 def package(folder=HANDOUT):
-    """Put the package, as a file to install, and the text that says how.
-
-    Parameters
-    ----------
-    folder : Path
-        With the notebooks.
-
-    Returns
-    -------
-    Path
-        The wheel.
-    """
+    """Put the package beside the notebooks, as a wheel, and the text that says how."""
     build = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel"]
     with tempfile.TemporaryDirectory() as copy:  # a build leaves files where it runs

@@ -76,10 +76,7 @@ class OwnManager(AsyncKernelManager):
 def isolate(folder):
     """Take the user's settings out of this process's environment; keep ours in folder.
 
-    Parameters
-    ----------
-    folder : str or Path
-        An empty folder, which has to exist as long as kernels run.
+    It is empty, and has to exist as long as kernels run.
     """
     for name in list(os.environ):
         if name.startswith(FAMILIES) and name not in KEPT:
@@ -107,17 +104,7 @@ def _font_cache(folder):
 
 
 def foreign(root):
-    """What to say where the package is that of another checkout than this, or None.
-
-    Parameters
-    ----------
-    root : Path
-        The checkout whose notebooks or tests are run.
-
-    Returns
-    -------
-    str or None
-    """
+    """What to say where the package is of another checkout than root, or None."""
     ours, used = root / "code/batchnorm", Path(batchnorm.__file__).parent
     if not ours.is_dir() or ours.resolve() == used.resolve():
         return None

@@ -29,17 +29,7 @@ def of_code() -> str:
 def kept(name: str, make):
     """What ``make()`` returns, from a file if this code has made it before.
 
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    make : callable
-        Without arguments; what it returns can be written as JSON.
-
-    Returns
-    -------
-    object
-        As JSON knows it: a tuple comes back as a list.
+    It is as JSON knows it: a tuple comes back as a list.
     """
     path = KEPT / f"{name}.json"
     try:

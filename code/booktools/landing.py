@@ -14,23 +14,7 @@ NAME = "fig-first-both"
 
 
 def stored(name: str) -> bytes:
-    """Find the stored figure of a chapter.
-
-    Parameters
-    ----------
-    name : str
-        Its label, "fig-...".
-
-    Returns
-    -------
-    bytes
-        The PNG.
-
-    Raises
-    ------
-    ValueError
-        If no chapter stores a figure of that name.
-    """
+    """The stored figure of a chapter, by its label "fig-..." -> bytes of a PNG."""
     for path in notebooks():
         for cell in read(path).cells:
             figure = cell.metadata.get("mystnb", {}).get("figure", {})

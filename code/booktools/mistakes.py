@@ -6,6 +6,7 @@ right program and every public check.
 
 import functools
 import re
+from itertools import groupby, starmap
 
 from batchnorm.exercises import matrix, messages, public, trial
 from booktools.notebooks import ROOT
@@ -15,35 +16,22 @@ PLAN = ROOT / "docs" / "trial.md"
 
 @functools.cache
 def results():
-    """All verdicts, their counts, and what the public checks find.
-
-    Returns
-    -------
-    tuple
-        Verdicts, `Counts`, and pairs of a public check and what it finds.
-    """
+    """All verdicts, their `Counts`, and pairs of a public check and what it finds."""
     verdicts = matrix.verdicts()
     found = [(check, check.judge()) for check in public.CHECKS]
     return verdicts, matrix.count(verdicts, matrix.pairs()), found
 
 
 def counts():
-    """The numbers of the catalogue as a table in Markdown.
-
-    Returns
-    -------
-    str
-    """
+    """The numbers of the catalogue as a table."""
     c = results()[1]
     rows = [
         ("one mistake", c.singles, c.caught, f"{c.named} exactly"),
         ("two at once", c.pairs, c.pairs_caught, f"{c.half}, one of the two or both"),
         ("right, in other styles", c.right, c.accused, ""),
     ]
-    table = [
-        "| programs | tried | called wrong | named |",
-        "| --- | ---: | ---: | --- |",
-    ]
+    table = ["| programs | tried | called wrong | named |"]
+    table += ["| --- | ---: | ---: | --- |"]
     table += [f"| {' | '.join(map(str, row))} |" for row in rows]
     return (
         "\n".join(table) + f"\n\nFor {c.sourced} of the {c.singles} a public thread is "
@@ -52,12 +40,7 @@ def counts():
 
 
 def compared():
-    """What the public checks find, as a table in Markdown.
-
-    Returns
-    -------
-    str
-    """
+    """What the public checks find, as a table."""
     lines = [
         "| exercise | what its check looks at | finds | lets pass |",
         "| --- | --- | ---: | --- |",
@@ -75,34 +58,25 @@ def compared():
 
 
 def table():
-    """Every planted mistake with the verdict on it, task by task, as Markdown.
+    """Every planted mistake with the verdict on it, task by task."""
+    tasks = groupby(results()[0], lambda row: _head(row[0]))
+    return "\n\n".join("\n".join([head, *starmap(_row, rows)]) for head, rows in tasks)
 
-    Returns
-    -------
-    str
-    """
-    parts, open_head = [], ""
-    for task, mistake, found in results()[0]:
-        if _head(task) != open_head:
-            open_head = _head(task)
-            parts.append(open_head)
-        node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
-        verdict = said(found.message).replace("|", "\\|")
-        section = f"{{ref}}`{messages.SECTIONS[mistake.section].split(',')[0]} "
-        section += f"<{mistake.section}>`"
-        parts[-1] += (
-            f"\n| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
-        )
-    return "\n\n".join(parts)
+
+def _row(task, mistake, found):
+    node = f"`{task.name.partition('.')[2]}`: " if task.answer else ""
+    verdict = said(found.message).replace("|", "\\|")
+    chapter = messages.SECTIONS[mistake.section].split(",")[0]
+    section = f"{{ref}}`{chapter} <{mistake.section}>`"
+    return f"| {node}`{mistake.id}` | {verdict} | {section} | {_thread(mistake)} |"
 
 
 def _head(task):
     """The heading above a task's mistakes; the nodes of the graph share one."""
     columns = "| mistake | verdict | read | thread |\n| --- | --- | --- | --- |"
-    name = "graph" if task.answer else task.name
-    asks = (
-        "an array at each node" if task.answer else f"`{task.asks or task.signature}`"
-    )
+    name, asks = task.name, f"`{task.asks or task.signature}`"
+    if task.answer:
+        name, asks = "graph", "an array at each node"
     slug = name.replace("_", "-")
     return f"(mistakes-{slug})=\n### `{name}`\n\n{asks}\n\n{columns}"
 
@@ -116,17 +90,7 @@ def _thread(mistake):
 
 
 def said(message):
-    """What is said to be wrong: a message up to its counterexample.
-
-    Parameters
-    ----------
-    message : str
-        Of a verdict.
-
-    Returns
-    -------
-    str
-    """
+    """What is said to be wrong: the message of a verdict up to its counterexample."""
     text = " ".join(message.split()).partition(": not right yet. ")[2]
     parts = re.split(r" (?:At [a-zT]|On the four|After the call,)", text, maxsplit=1)
     return parts[0]
@@ -137,18 +101,7 @@ def said(message):
 
 
 def outcome(record=None):
-    """What came of the trial, in sentences.
-
-    Parameters
-    ----------
-    record : dict, optional
-        The record; the one in the book if it is not given.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """What came of the trial, of this record or the book's own, in sentences."""
     record = record or trial.record()
     if record is None:
         return "**It was planned, and not run yet.**"
@@ -167,20 +120,9 @@ def outcome(record=None):
 
 
 def details(record=None):
-    """The twenty programs, their arms and what became of them, as Markdown.
-
-    Parameters
-    ----------
-    record : dict, optional
-        The record; the one in the book if it is not given.
-
-    Returns
-    -------
-    str
-    """
-    record = record or trial.record()
-    drawn = trial.arms()
-    rows = {row["id"]: row for row in (record or {"rows": []})["rows"]}
+    """The twenty programs, their arms and what became of them."""
+    record = record or trial.record() or {"rows": []}
+    drawn, rows = trial.arms(), {row["id"]: row for row in record["rows"]}
     lines = [
         "| | task | named by `check` | arm | repaired | from |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -212,13 +154,7 @@ def plan():
 
 
 def parts():
-    """What stands in the place of each comment of the page.
-
-    Returns
-    -------
-    dict of str
-        Markdown.
-    """
+    """What stands in the place of each comment of the page -> dict of str."""
     return {
         "counts": counts(),
         "public": compared(),

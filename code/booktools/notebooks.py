@@ -91,6 +91,19 @@ def read(path: Path) -> nbformat.NotebookNode:
         raise ValueError(f"no notebook can be read from it ({why})") from error
 
 
+def code_cells(path: Path) -> list[nbformat.NotebookNode]:
+    """The cells of code of a notebook."""
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def prose(path: Path) -> str:
+    """Text of a page: a file of Markdown, or what a notebook holds of it."""
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    cells = read(path).cells
+    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
 def write(nb: nbformat.NotebookNode, path: Path) -> None:
     """Write through a temporary file: the notebook is the old one or the new one."""
     partial = path.with_name(f".{path.name}.partial")

@@ -1,4 +1,4 @@
-"""Sphinx extension: which chapter builds on which, on the page of paths.
+"""Which chapter builds on which, for the page of paths.
 
 A chapter says what it presumes in its line "You need", by the labels of chapters. The
 table that stands for ``% map`` is made from these lines, so that it cannot be out of
@@ -7,35 +7,17 @@ date.
 
 import re
 
-from booktools.notebooks import chapters, read
+from booktools.notebooks import chapters, prose
 from booktools.solutions import title
-
-PAGE = "back/paths"
 
 
 def needs():
-    """What each chapter presumes.
-
-    Returns
-    -------
-    dict
-        Label of a chapter -> labels of the chapters that its line "You need" names.
-    """
+    """Label of each chapter -> labels of those that its line "You need" names."""
     return {title(path)[1]: _named(path) for path in chapters()}
 
 
 def table(needed):
-    """What builds on what, as Markdown.
-
-    Parameters
-    ----------
-    needed : dict
-        As `needs` returns it.
-
-    Returns
-    -------
-    str
-    """
+    """What builds on what, as Markdown, from what `needs` returns."""
     number = {label: k for k, label in enumerate(needed)}
 
     def links(labels):
@@ -51,19 +33,6 @@ def table(needed):
 
 
 def _named(path):
-    text = "\n".join(cell.source for cell in read(path).cells)
-    line = re.search(r"\*\*You need\*\*(.*?)\*\*Time:\*\*", text, re.DOTALL)[1]
+    said = re.compile(r"\*\*You need\*\*(.*?)\*\*Time:\*\*", re.DOTALL)
+    line = said.search(prose(path))[1]
     return sorted(set(re.findall(r"\{ref\}`[^`<]*<(ch-[\w-]+)>`", line)))
-
-
-def read_page(app, docname, source):
-    """Put the table where the page's comment stands."""
-    if docname == PAGE:
-        source[0] = source[0].replace("% map\n", f"{table(needs())}\n")
-        for path in chapters():
-            app.env.note_dependency(str(path))
-
-
-def setup(app):
-    app.connect("source-read", read_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,7 +12,6 @@ from docutils import nodes
 from sphinx import addnodes
 
 from booktools.kept import kept
-from booktools.notebooks import notebooks
 
 MODULES = (
     "reference",
@@ -215,19 +214,7 @@ def _is_math(node):
     return isinstance(node, nodes.math)
 
 
-# ---------------------------------------------------------------------------
-# Sphinx
-
-
-def read_page(app, docname, source):
-    """Read the index anew whenever a chapter has changed."""
-    if docname == "back/subjects":
-        for path in notebooks():
-            app.env.note_dependency(str(path))
-
-
 def setup(app):
-    app.connect("source-read", read_page)
     app.connect("doctree-resolved", fill_index)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,7 +37,23 @@ def dates(root: Path) -> dict[Path, int]:
     return found
 
 
-class Handler(SimpleHTTPRequestHandler):
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files without a word, and what a page is made of on the way."""
+
+    def send(self, body: bytes, **headers: str) -> None:
+        """Send a body with these headers, whose names have underscores here."""
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Handler(Quiet):
     """Serves files; to a page it adds what loads it again after a build."""
 
     builds = 0
@@ -46,23 +62,14 @@ class Handler(SimpleHTTPRequestHandler):
         path = Path(self.translate_path(self.path))
         path = path / "index.html" if path.is_dir() else path
         if self.path == "/~builds":
-            return self._send(b"%d" % Handler.builds, "text/plain")
-        if path.suffix == ".html" and path.is_file():
-            page = path.read_bytes().replace(POLICY, b"data-policy")
-            page = page.replace(b"</body>", SCRIPT % Handler.builds)
-            return self._send(page, "text/html; charset=utf-8")
-        return super().do_GET()
-
-    def _send(self, body, kind):
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+            body, kind = b"%d" % Handler.builds, "text/plain"
+        elif path.suffix == ".html" and path.is_file():
+            body = path.read_bytes().replace(POLICY, b"data-policy")
+            body = body.replace(b"</body>", SCRIPT % Handler.builds)
+            kind = "text/html; charset=utf-8"
+        else:
+            return super().do_GET()
+        return self.send(body, Content_Type=kind, Cache_Control="no-store")
 
 
 def watch(root: Path, build, stop: threading.Event) -> None:

@@ -21,6 +21,7 @@ from docutils import nodes
 from PIL import Image
 
 from booktools import again, explorables
+from booktools.explorables import raw
 
 # Fonts of every formula, of every page. They are asked for before the style sheet is
 # read, formulas first: a formula moves when its font comes late, text does not.
@@ -74,11 +75,11 @@ def fold(app, doctree, docname) -> None:
         name = html.escape(" ".join(block["ids"]))
         at = block.parent.index(block)
         block.parent[at : at + 1] = [
-            _raw(f'<details class="fold" id="{name}"><summary>'),
+            raw(f'<details class="fold" id="{name}"><summary>'),
             nodes.inline("", "", *title.children),
-            _raw("</summary>"),
+            raw("</summary>"),
             *content,
-            _raw("</details>"),
+            raw("</details>"),
         ]
 
 
@@ -121,10 +122,6 @@ def clone(app, doctree, docname) -> None:
     for paragraph in list(doctree.findall(nodes.paragraph)):
         if paragraph.astext().startswith("ADDRESS is "):
             paragraph.parent.remove(paragraph)
-
-
-def _raw(text: str) -> nodes.raw:
-    return nodes.raw("", text, format="html")
 
 
 def describe(doctree: nodes.document, length: int = 160) -> str:

@@ -1,9 +1,7 @@
-"""Sphinx extension: all exercises with their solutions, a page at the back per chapter.
+"""All exercises with their solutions, a page at the back per chapter, as Markdown.
 
-The pages come from the notebooks: an exercise, the code that belongs to it, and its
-solution, unfolded, with the stored outputs. ``% solutions`` says where they go, and
-``% chapters`` where the pages are listed. Below the heading of a chapter's exercises
-stands a link to its page, and on the page a link to each exercise.
+The pages come from the notebooks: an exercise with a link to it, the code that belongs
+to it, and its solution, unfolded, with the stored outputs.
 """
 
 import functools
@@ -11,10 +9,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
-from docutils import nodes
-from sphinx import addnodes
-
-from booktools.notebooks import CHAPTERS, notebooks, read
+from booktools.notebooks import notebooks, read
 
 PAGES = "back/solutions"
 OPENING = re.compile(r"(`{3,}|:{3,})\{([\w-]+)\} ?(.*)")
@@ -25,14 +20,9 @@ LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
 
 @dataclass
 class Exercise:
-    """One exercise, as Markdown.
+    """One exercise: title and label as its directive says; its parts as Markdown.
 
-    Parameters
-    ----------
-    title, label : str
-        As its directive says.
-    task, solution : list of str
-        What it asks, and what its solution says: prose, code and outputs in order.
+    What it asks, and what its solution says, are prose, code and outputs in order.
     """
 
     title: str
@@ -41,33 +31,20 @@ class Exercise:
     solution: list = field(default_factory=list)
 
 
-def chapters():
-    """The notebooks that have exercises.
+def of_date(function):
+    """Remember what comes of a notebook as long as its date stays."""
+    remembered = functools.cache(lambda path, date: function(path))
+    return lambda path: remembered(path, path.stat().st_mtime_ns)
 
-    Returns
-    -------
-    list of Path
-    """
+
+def chapters():
+    """The notebooks that have exercises -> list of Path."""
     return [path for path in notebooks() if path.stem != "template" and exercises(path)]
 
 
+@of_date
 def exercises(path):
-    """The exercises of a chapter, in order.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    list of Exercise
-    """
-    return _exercises(path, path.stat().st_mtime_ns)
-
-
-@functools.cache
-def _exercises(path, _date):
+    """The exercises of a chapter, in order -> list of Exercise."""
     found, open_part = [], None
     for cell in read(path).cells:
         if cell.cell_type == "code":
@@ -78,7 +55,7 @@ def _exercises(path, _date):
             if kind == "exercise":
                 label = re.search(r":label: (\S+)", text)[1]
                 body = re.sub(r"^:[\w-]+:.*\n?", "", text, flags=re.MULTILINE)
-                found.append(Exercise(argument, label, [body.strip()]))
+                found.append(Exercise(argument, label, [_placed(body)]))
                 open_part = found[-1].task
             elif kind == "solution-start":
                 owner = next(e for e in found if e.label == argument)
@@ -86,23 +63,15 @@ def _exercises(path, _date):
             elif kind == "solution-end" or (kind == "" and _leaves(text)):
                 open_part = None
             elif open_part is not None and not _is_hint(kind, argument):
-                open_part.append(text.strip())
-    return [_placed(exercise) for exercise in found]
+                open_part.append(_placed(text))
+    return found
 
 
 def blocks(source):
-    """The directives of a piece of Markdown, and the text between them.
+    """Yield the directives of Markdown, and the text between them.
 
-    Parameters
-    ----------
-    source : str
-        Markdown.
-
-    Yields
-    ------
-    tuple of str
-        The directive, its argument and its content; for other text, and for
-        directives that are not about exercises, two empty strings and the text.
+    A triple each: directive, argument and content; of other text, and of directives
+    that are not about exercises, two empty strings and the text.
     """
     lines, text = source.split("\n"), []
     while lines:
@@ -159,60 +128,28 @@ def _code(cell):
     return parts
 
 
-def _placed(exercise):
+def _placed(text):
     """The same without labels, which stay in the chapter, and with links from here."""
-
-    def placed(text):
-        if text.startswith(("```python", "```text")):
-            return text
-        text = EQUATION_LABEL.sub(r"\1", LABEL.sub("", text))
-        up = posixpath.relpath("chapters", PAGES)
-        return LINK.sub(
-            lambda m: f"]({posixpath.normpath(posixpath.join(up, m[1]))})", text
-        )
-
-    task = [placed(text) for text in exercise.task]
-    solution = [placed(text) for text in exercise.solution]
-    return Exercise(exercise.title, exercise.label, task, solution)
+    text = EQUATION_LABEL.sub(r"\1", LABEL.sub("", text.strip()))
+    up = posixpath.relpath("chapters", PAGES)
+    return LINK.sub(
+        lambda m: f"]({posixpath.normpath(posixpath.join(up, m[1]))})", text
+    )
 
 
 # ---------------------------------------------------------------------------
 # The pages
 
 
+@of_date
 def title(path):
-    """Title and label of a chapter.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    tuple of str
-    """
-    return _title(path, path.stat().st_mtime_ns)
-
-
-@functools.cache
-def _title(path, _date):
+    """Title and label of a chapter."""
     head = re.match(r"\((ch-[\w-]+)\)=\n# (.+)", read(path).cells[0].source)
     return head[2], head[1]
 
 
 def page(path):
-    """All exercises of a chapter with their solutions, as Markdown.
-
-    Parameters
-    ----------
-    path : Path
-        Its notebook.
-
-    Returns
-    -------
-    str
-    """
+    """All exercises of a chapter with their solutions, as Markdown."""
     name, label = title(path)
     parts = [f"(solutions-{label})=\n# Solutions: {name}", f"To {{ref}}`{label}`."]
     for exercise in exercises(path):
@@ -220,7 +157,7 @@ def page(path):
         parts += exercise.task
         parts.append(f"**Solution** of {{ref}}`this exercise <{exercise.label}>`.")
         parts += exercise.solution
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def listed():
@@ -231,41 +168,3 @@ def listed():
         count = len(exercises(path))
         lines.append(f"- {{ref}}`{name} <solutions-{label}>`: {count} exercises")
     return "\n".join(lines)
-
-
-# ---------------------------------------------------------------------------
-# Sphinx
-
-
-def read_page(app, docname, source):
-    """Put the exercises where the page's comment stands."""
-    if docname == PAGES:
-        source[0] = source[0].replace("% chapters\n", f"{listed()}\n")
-        for path in notebooks():
-            app.env.note_dependency(str(path))
-    elif docname.startswith(f"{PAGES}/"):
-        path = CHAPTERS / f"{docname.rpartition('/')[2]}.ipynb"
-        source[0] = source[0].replace("% solutions\n", page(path))
-        app.env.note_dependency(str(path))
-
-
-def link_page(app, doctree):
-    """Below the heading of a chapter's exercises, link the page of their solutions."""
-    if not app.env.docname.startswith("chapters/"):
-        return
-    path = CHAPTERS / f"{app.env.docname.rpartition('/')[2]}.ipynb"
-    for section in doctree.findall(nodes.section):
-        heading = isinstance(section[0], nodes.title) and section[0].astext()
-        if heading == "Exercises":
-            name = f"solutions-{title(path)[1]}"
-            options = {"refdomain": "std", "reftype": "ref", "refexplicit": True}
-            link = addnodes.pending_xref("", reftarget=name, **options)
-            link += nodes.inline("", "on one page", classes=["std", "std-ref"])
-            text = nodes.Text("The solutions fold below, and stand "), link
-            section.insert(1, nodes.paragraph("", "", *text, nodes.Text(" as well.")))
-
-
-def setup(app):
-    app.connect("source-read", read_page)
-    app.connect("doctree-read", link_page)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

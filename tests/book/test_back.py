@@ -13,23 +13,13 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims.registry import references
 from booktools import reference_pages as pages
-from booktools.notebooks import ROOT, chapters, read
+from booktools import solutions
+from booktools.notebooks import ROOT, chapters, code_cells, prose
 
 CHAPTERS = chapters()
 FIRST_AID = ROOT / "chapters" / "misbehaves.ipynb"
 PACKAGE = ROOT / "code" / "batchnorm"
 BACK = sorted((ROOT / "back").glob("*.md"))
-
-
-def prose(path):
-    if path.suffix == ".md":
-        return path.read_text(encoding="utf-8")
-    cells = read(path).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
-
-
-def code(path):
-    return [c.source for c in read(path).cells if c.cell_type == "code"]
 
 
 def terms():
@@ -44,16 +34,15 @@ def terms():
 
 def test_every_module_has_a_page_and_every_page_is_in_the_contents():
     stems = [module.split(".")[-1] for module in pages.MODULES]
-    assert sorted(path.stem for path in (ROOT / "back" / "api").glob("*.md")) == sorted(
-        stems
-    )
+    written = (ROOT / "back" / "api").glob("*.md")
+    assert sorted(path.stem for path in written) == sorted(stems)
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
     back = contents["parts"][-1]["chapters"]
     (api,) = [entry for entry in back if entry["file"] == "back/api"]
     assert [s["file"] for s in api["sections"]] == [f"back/api/{s}" for s in stems]
-    pages_of_the_back = [f"back/{path.stem}" for path in BACK]
-    pages_of_the_back = ["CHANGELOG", *pages_of_the_back, "chapters/misbehaves"]
-    assert sorted(entry["file"] for entry in back) == pages_of_the_back
+    written = [f"back/{path.stem}" for path in BACK]
+    listed = sorted(entry["file"] for entry in back)
+    assert listed == ["CHANGELOG", *written, "chapters/misbehaves"]
     for module, stem in zip(pages.MODULES, stems, strict=True):
         page = prose(ROOT / "back" / "api" / f"{stem}.md")
         assert f".. automodule:: batchnorm.{module}\n   :members:" in page
@@ -74,13 +63,11 @@ WITHDRAWN = (
 
 def test_words_that_are_withdrawn_stand_nowhere():
     names = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff")
-    files = [*BACK, *(ROOT / name for name in names)]
-    texts = {path.name: path.read_text(encoding="utf-8") for path in files}
-    texts |= {path.name: prose(path) for path in CHAPTERS}
-    texts |= {path.name: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
-    for name, text in texts.items():
+    files = [*BACK, *(ROOT / name for name in names), *PACKAGE.rglob("*.py")]
+    for path in [*files, *CHAPTERS]:
+        text = prose(path) if path in CHAPTERS else path.read_text("utf-8")
         for words in WITHDRAWN:
-            assert not re.search(words, text), (name, words)
+            assert not re.search(words, text), (path.name, words)
 
 
 def test_the_book_has_one_version_and_says_what_it_changed():
@@ -144,8 +131,7 @@ def test_every_term_is_explained_once_and_linked_from_a_page():
 def test_chapters_are_referred_to_by_label_and_by_their_number():
     number = {}
     for path in CHAPTERS:
-        for label in re.findall(r"^\((ch-[\w-]+)\)=$", prose(path), re.MULTILINE):
-            number[label] = str(int(path.stem[:2]))
+        number[solutions.title(path)[1]] = str(int(path.stem[:2]))
     for path in [*CHAPTERS, *BACK]:
         text = prose(path)
         for said, label in re.findall(
@@ -245,8 +231,8 @@ def test_readme_says_that_bars_were_moved_and_where_they_are_listed():
 def test_no_function_has_the_body_of_another_chapters():
     seen = {}
     for path in CHAPTERS:
-        for source in code(path):
-            for node in ast.walk(ast.parse(source)):
+        for cell in code_cells(path):
+            for node in ast.walk(ast.parse(cell.source)):
                 if isinstance(node, ast.FunctionDef):
                     body = "\n".join(map(ast.dump, node.body))
                     if len(body) > 200:  # a line or two is not a copy

@@ -18,8 +18,10 @@ import pytest
 import yaml
 from PIL import Image
 
+import tools
 from booktools import katex, notebooks
 from booktools.images import SHARE, difference
+from tools import run, set_up, write_settings
 
 ROOT = notebooks.ROOT
 PINNED = r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"
@@ -50,44 +52,35 @@ def test_actions_are_pinned_to_a_commit_whose_version_is_said(workflow):
     used = re.findall(r"\buses: *(.*)", text)
     assert used
     for action in used:
-        assert re.fullmatch(
-            r"[\w.-]+(/[\w.-]+)+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action
-        )
+        assert re.fullmatch(PINNED, action)
     assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
 
 
 def test_code_is_the_standard_librarys():
     where = "import code; print(code.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-c", where],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run(sys.executable, "-c", where, cwd=ROOT, check=True)
     assert Path(done.stdout.strip()).parent == Path(os.__file__).parent
 
 
-def test_equal_figures_do_not_differ():
-    assert difference(png(curve()), png(curve())) == 0
-
-
-def test_an_edge_may_move_by_one_pixel():
-    assert difference(png(curve()), png(curve(shift=1))) <= SHARE
-
-
-def test_a_curve_that_moved_is_found():
-    assert difference(png(curve()), png(curve(shift=12))) > SHARE
-
-
-def test_a_small_part_that_moved_is_found():
+def curve_with_a_spot():
     changed = curve()
     changed[40:60, 200:220] = [213, 94, 0]
-    assert difference(png(curve()), png(changed)) > SHARE
+    return changed
 
 
-def test_figures_of_another_size_differ():
-    assert difference(png(curve()), png(curve()[:-1])) == 1
+@pytest.mark.parametrize(
+    ("drawn", "fits"),
+    [
+        (curve(), lambda share: share == 0),
+        (curve(shift=1), lambda share: share <= SHARE),
+        (curve(shift=12), lambda share: share > SHARE),
+        (curve_with_a_spot(), lambda share: share > SHARE),
+        (curve()[:-1], lambda share: share == 1),
+    ],
+    ids=["equal", "an edge by a pixel", "moved", "a small part", "another size"],
+)
+def test_figures_differ_in_a_share_of_their_pixels(drawn, fits):
+    assert fits(difference(png(curve()), png(drawn)))
 
 
 def notebook(cells):
@@ -108,22 +101,15 @@ display({"image/png": data, "text/plain": "figure"}, raw=True)"""
 
 @pytest.fixture
 def nbval(tmp_path):
-    """Run strict nbval, with the plugin, over one notebook."""
+    """Run strict nbval over one notebook, whose cells may draw this figure."""
 
-    def run(nb, figure):
+    def run(cells, figure):
         path = tmp_path / "planted.ipynb"
-        notebooks.write(nb, path)
-        command = [sys.executable, "-m", "pytest", "-q", "--nbval", str(path)]
-        command += ["-p", "booktools.nbval_plugin", "-p", "no:cacheprovider"]
+        notebooks.write(notebook(cells), path)
         environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+        environment["FIGURE"] = base64.b64encode(figure).decode()
         environment.pop("BATCHNORM_MNIST_DIR", None)
-        return subprocess.run(
-            [*command, "-c", os.devnull, "--rootdir", str(tmp_path)],
-            env=environment | {"FIGURE": base64.b64encode(figure).decode()},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return tools.nbval(tmp_path, path, env=environment)
 
     return run
 
@@ -142,7 +128,7 @@ def test_nbval_passes_what_is_the_same(nbval):
     # Where there is no MNIST: nothing on stderr, whatever the imports have to say.
     asked = "from batchnorm import mnist\nprint(mnist.available())"
     cells.append((asked, printed("False\n")))
-    done = nbval(notebook(cells), png(curve()))
+    done = nbval(cells, png(curve()))
     assert done.returncode == 0, done.stdout
     assert "seconds per chapter" in done.stdout
     assert "planted.ipynb" in done.stdout
@@ -164,7 +150,7 @@ def test_nbval_finds_every_planted_fault(nbval):
         (DOWNLOAD, []),
         ("_ = open('stray.txt', 'w').write('x')", []),
     ]
-    done = nbval(notebook(cells), png(curve()))
+    done = nbval(cells, png(curve()))
     assert done.returncode == 1, done.stdout
     failed = [f"Cell {n}" in done.stdout for n in range(6)]
     assert failed == [True] * 5 + [False], done.stdout
@@ -180,7 +166,7 @@ def test_nbval_finds_every_planted_fault(nbval):
 
 
 def test_nbval_fails_for_a_stray_file_alone(nbval):
-    done = nbval(notebook([("_ = open('stray.txt', 'w').write('x')", [])]), b"")
+    done = nbval([("_ = open('stray.txt', 'w').write('x')", [])], b"")
     assert done.returncode == 1, done.stdout
     assert "left behind" in done.stdout
 
@@ -216,21 +202,10 @@ def executable(path, text):
 
 
 @pytest.fixture
-def set_up(tmp_path):
-    """Run the set-up in a folder of its own, with the given interpreter."""
+def folder(tmp_path):
+    """What the set-up finds: the versions to install."""
     shutil.copy(ROOT / "requirements.txt", tmp_path)
-
-    def run(python, **env):
-        return subprocess.run(
-            ["sh", str(ROOT / "code/booktools/setup.sh"), python, "venv"],
-            cwd=tmp_path,
-            env=os.environ | env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    return tmp_path
 
 
 posix = pytest.mark.skipif(os.name == "nt", reason="the set-up is a shell script")
@@ -247,59 +222,46 @@ exec '{sys.executable}' "$@"
     [(None, "there is no"), (TOO_OLD, "3.11 or newer"), (NO_VENV, "venv module")],
     ids=["no Python", "old Python", "no venv"],
 )
-def test_set_up_says_what_is_missing_in_a_sentence(set_up, tmp_path, script, says):
-    python = str(tmp_path / "python")
+def test_set_up_says_what_is_missing_in_a_sentence(folder, script, says):
     if script:
-        executable(tmp_path / "python", script)
-    done = set_up(python)
+        executable(folder / "python", script)
+    done = set_up(folder, folder / "python")
     assert done.returncode != 0
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
-    assert not (tmp_path / "venv").exists()
+    assert not (folder / ".venv").exists()
 
 
 @posix
-def test_set_up_without_network_leaves_nothing(set_up, tmp_path):
+def test_set_up_without_network_leaves_nothing(folder):
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_CONFIG_FILE": os.devnull}
-    done = set_up(sys.executable, PIP_NO_INDEX="0", PIP_RETRIES="0", **nowhere)
+    done = set_up(folder, PIP_NO_INDEX="0", PIP_RETRIES="0", **nowhere)
     assert done.returncode != 0
     assert "is there a network?" in done.stderr
-    assert not (tmp_path / "venv").exists()
+    assert not (folder / ".venv").exists()
 
 
 @posix
-def test_set_up_does_not_delete_what_it_did_not_make(set_up, tmp_path):
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv/thesis.tex").write_text("mine")
-    done = set_up(sys.executable)
+def test_set_up_does_not_delete_what_it_did_not_make(folder):
+    (folder / ".venv").mkdir()
+    (folder / ".venv/thesis.tex").write_text("mine")
+    done = set_up(folder)
     assert done.returncode != 0
     assert "in the way" in done.stderr
-    assert (tmp_path / "venv/thesis.tex").read_text() == "mine"
+    assert (folder / ".venv/thesis.tex").read_text() == "mine"
 
 
 @pytest.fixture
 def book(tmp_path):
     """A book of one page with our settings; return the page, and what builds it."""
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    ours = config["sphinx"]["config"]
-    ours["extensions"].remove("booktools.reference_pages")
-    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n")
-    (tmp_path / "references.bib").touch()
-    for folder in ("_static", "_templates"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+    write_settings(tmp_path, "format: jb-book\nroot: index\n")
 
     def make():
         # The recipe is ours, the environment the one that runs the tests.
         here = f"BIN={sysconfig.get_path('scripts')}"
-        return subprocess.run(
-            ["make", "-f", ROOT / "Makefile", "-C", tmp_path, "READY=", here, "book"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        recipe = ("-f", ROOT / "Makefile", "-C", tmp_path, "READY=", here, "book")
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return run("make", *recipe, capture_output=False, **out)
 
     return tmp_path / "index.md", make
 

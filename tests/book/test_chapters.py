@@ -18,22 +18,21 @@ from booktools.notebooks import (
     KERNELSPEC,
     ROOT,
     chapters,
+    code_cells,
     normalize,
     notebooks,
+    prose,
     read,
 )
 
 NOTEBOOKS = notebooks()
 NUMBERED = chapters()
 LISTED = [path for path in NOTEBOOKS if path.stem != "template"]
+BACK = sorted((ROOT / "back").glob("*.md"))
 PLAIN = {"text/plain", "image/png"}
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 each_chapter = pytest.mark.parametrize("path", NUMBERED, ids=lambda p: p.stem)
-
-
-def code_cells(path):
-    return [cell for cell in read(path).cells if cell.cell_type == "code"]
 
 
 def cells_of_the_argument(path):
@@ -52,11 +51,6 @@ def cells_of_the_argument(path):
             if max(starts, ends) >= 0:
                 inside = "solution" if starts > ends else None
     return kept
-
-
-def prose(path):
-    cells = read(path).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
 
 
 def contents():
@@ -94,8 +88,7 @@ def sources():
         named = [c.metadata.get("mystnb", {}) for c in code_cells(path)]
         figures = [m["figure"]["name"] for m in named if "name" in m.get("figure", {})]
         yield path, "\n".join([prose(path), *(f":name: {name}" for name in figures)])
-    for path in sorted((ROOT / "back").glob("*.md")):
-        yield path, path.read_text("utf-8")
+    yield from ((path, prose(path)) for path in BACK)
 
 
 def labels_in(text):
@@ -107,9 +100,8 @@ def labels_in(text):
 def test_links_lead_to_labels_that_stand_somewhere():
     pages = dict(sources())
     labels = {label for text in pages.values() for label in labels_in(text)}
-    made = re.compile(
-        r"(claim|identity|mnist|solutions?|solved|mistakes?)-|(gen|mod)index"
-    )
+    kinds = "claim|identity|mnist|solutions?|solved|mistakes?"
+    made = re.compile(rf"({kinds})-|(gen|mod)index")
     missing = {
         (path.name, label)
         for path, text in pages.items()
@@ -303,17 +295,11 @@ def test_exercises_have_solutions_that_run(path):
     solved = re.findall(r"```\{solution-start\} (\S+)", text)
     assert exercises == solved
     assert 3 <= len(exercises) <= 8
-    text, checked = "", []
-    for cell in read(path).cells:
-        if cell.cell_type == "code":
-            text += "CODE"
-        else:
-            text += cell.source
-    for solution in re.findall(
-        r"\{solution-start\}(.*?)\{solution-end\}", text, re.DOTALL
-    ):
-        checked.append("CODE" in solution)
-    assert checked == [True] * len(exercises), "a solution without a code cell"
+    cells = read(path).cells
+    text = "".join("CODE" if c.cell_type == "code" else c.source for c in cells)
+    solutions = r"\{solution-start\}(.*?)\{solution-end\}"
+    run = ["CODE" in said for said in re.findall(solutions, text, re.DOTALL)]
+    assert run == [True] * len(exercises), "a solution without a code cell"
 
 
 @each_notebook
@@ -330,15 +316,13 @@ def test_links_inside_the_book_resolve(path):
 
 
 def test_labels_are_unique_in_the_book():
+    written = r"\$\$ \((eq-[\w-]+)\)", r"^:label: (\S+)", r"^\(([\w-]+)\)=$"
     labels = []
     for path in LISTED:
-        labels += re.findall(r"\$\$ \((eq-[\w-]+)\)", prose(path))
-        labels += re.findall(r"^:label: (\S+)", prose(path), re.MULTILINE)
-        labels += re.findall(r"^\(([\w-]+)\)=$", prose(path), re.MULTILINE)
-        labels += [
-            cell.metadata["mystnb"]["figure"]["name"]
-            for cell in filter(is_figure, code_cells(path))
-        ]
+        for label in written:
+            labels += re.findall(label, prose(path), re.MULTILINE)
+        drawn = filter(is_figure, code_cells(path))
+        labels += [cell.metadata["mystnb"]["figure"]["name"] for cell in drawn]
     assert len(labels) == len(set(labels)), sorted(labels)
 
 
@@ -350,8 +334,7 @@ def test_the_bibliography_is_read_by_what_builds_the_book():
 
 
 def test_every_source_is_cited_and_the_list_is_complete():
-    pages = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
-    text = "\n".join([*map(prose, LISTED), *pages])
+    text = "\n".join(map(prose, [*LISTED, *BACK]))
     entries = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
     cited = set()
     for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text):

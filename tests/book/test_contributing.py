@@ -2,13 +2,12 @@
 
 import ast
 import re
-import subprocess
-import sys
 
 import pytest
 
 from batchnorm.claims import __main__ as claims_command
 from booktools.notebooks import ROOT
+from tools import python
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 COMMANDS = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", TEXT, re.M)
@@ -27,8 +26,7 @@ def commands(start):
 
 @pytest.mark.parametrize("command", commands(f"{PYTHON}pytest "))
 def test_a_command_for_tests_selects_some(command):
-    collect = [sys.executable, "-m", "pytest", "--collect-only", *command.split()]
-    done = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True)
+    done = python("pytest", "--collect-only", *command.split(), cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -3,14 +3,13 @@
 import re
 from collections import Counter
 
-import numpy as np
 import pytest
 
 from batchnorm import claims
 from batchnorm.claims import ledger
 from batchnorm.experiments.runs import RUNS, found
 from booktools import evidence, evidence_mnist
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT
 
 ASKED = [run for run in RUNS.values() if run.findings]
 FOUND = {one.finding.id: one for run in ASKED for one in found(run)}
@@ -71,37 +70,3 @@ def test_the_entry_of_a_claim_names_its_verdict_on_mnist():
     said = page[page.index("(claim-tanh-steps)=") :].split("\n(", 1)[0]
     verdict = FOUND["mnist-tanh-steps"].verdict
     assert f"*On MNIST, recorded:* **{verdict}**" in said
-
-
-LINKED = re.compile(
-    r"\{ref\}`(−?[\d.]+)( percent| points?| times| settings) "
-    r"\((−?[\d.]+) to (−?[\d.]+|∞)\) <(mnist-[\w-]+)>`"
-)
-
-
-def said_of_findings():
-    texts = [path.read_text("utf-8") for path in sorted((ROOT / "back").glob("*.md"))]
-    for path in notebooks():
-        texts += [c.source for c in read(path).cells if c.cell_type == "markdown"]
-    for text in texts:
-        for value, unit, low, high, id in LINKED.findall(text):
-            yield pytest.param(id, unit.strip(), (value, low, high), id=id)
-
-
-@pytest.mark.parametrize(("id", "unit", "said"), [*said_of_findings()])
-def test_an_interval_linked_to_a_finding_is_the_recorded_one(id, unit, said):
-    for text, number in zip(said, FOUND[id].estimate, strict=True):
-        number *= 1 if unit in ("times", "settings") else 100
-        if text == "∞":
-            assert np.isinf(number)
-            continue
-        half = 0.51 * 10.0 ** -len(text.partition(".")[2])
-        assert float(text.replace("−", "-")) == pytest.approx(number, abs=half)
-
-
-def test_chapters_link_no_finding_in_another_form():
-    for path in notebooks():
-        for cell in read(path).cells:
-            if cell.cell_type == "markdown":
-                links = re.findall(r"<(mnist-[\w-]+)>`", cell.source)
-                assert len(links) == len(LINKED.findall(cell.source)), path.name

@@ -6,8 +6,6 @@ the chapters: none of it changes an output, and what cannot be is said in a sent
 
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -15,15 +13,10 @@ import nbformat
 import pytest
 
 from booktools import download, isolation, notebooks
+from tools import nbval, python, run, set_up
 
 ROOT = notebooks.ROOT
 posix = pytest.mark.skipif(os.name == "nt", reason="these are shell scripts")
-
-
-def run(*command, **settings):
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, **settings
-    )
 
 
 def write(path, *sources, **metadata):
@@ -87,7 +80,7 @@ def test_no_setting_changes_an_output(tmp_path, hostile):
     (tmp_path / "matplotlibrc").write_text("figure.dpi: 44\n")
     (tmp_path / "numpy.py").write_text("raise ImportError('a stray file')")
     hostile.pop("PYTHONOPTIMIZE")  # pytest itself needs its assertions
-    done = run(sys.executable, "-m", "booktools.notebooks", path, env=hostile)
+    done = python("booktools.notebooks", path, env=hostile)
     assert done.returncode == 0, done.stderr
     (cell,) = notebooks.read(path).cells
     assert notebooks.figures(cell) == 1
@@ -98,9 +91,7 @@ def test_no_setting_changes_an_output(tmp_path, hostile):
     cell.source = DRAW.replace('warnings.warn("is not an error")\n', "")
     nb = nbformat.v4.new_notebook(cells=[cell])
     notebooks.write(notebooks.normalize(nb), path)
-    plugin = ("-p", "booktools.nbval_plugin", "-p", "no:cacheprovider", "--nbval")
-    where = ("-c", os.devnull, "--rootdir", tmp_path, path)
-    done = run(sys.executable, "-m", "pytest", "-q", *plugin, *where, env=hostile)
+    done = nbval(tmp_path, path, env=hostile)
     assert done.returncode == 0, done.stdout
 
 
@@ -246,13 +237,6 @@ def tiny(tmp_path):
     return folder
 
 
-def set_up(folder, **settings):
-    script = ROOT / "code/booktools/setup.sh"
-    environment = os.environ | {"PIP_NO_INDEX": "1"} | settings
-    environment.pop("PIP_FIND_LINKS", None)
-    return run("sh", script, sys.executable, ".venv", cwd=folder, env=environment)
-
-
 @posix
 def test_set_up_installs_into_the_environment_whatever_pip_is_told(tiny):
     elsewhere = str(tiny / "elsewhere")
@@ -325,9 +309,7 @@ def test_nbval_goes_on_after_what_is_no_notebook(tmp_path):
     good = write(tmp_path / "good.ipynb", "x = 1")
     notebooks.write(notebooks.normalize(notebooks.read(good)), good)
     (tmp_path / "conflict.ipynb").write_text("<<<<<<< HEAD\n{}\n")
-    plugin = ("-p", "booktools.nbval_plugin", "-p", "no:cacheprovider", "--nbval")
-    where = ("-c", os.devnull, "--rootdir", tmp_path, tmp_path)
-    done = run(sys.executable, "-m", "pytest", "-q", *plugin, *where)
+    done = nbval(tmp_path, tmp_path)
     assert done.returncode == 1
     assert "1 passed, 1 error" in done.stdout
     assert "conflict.ipynb: no notebook can be read from it (line 1" in done.stdout

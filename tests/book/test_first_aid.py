@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from booktools.notebooks import CHAPTERS, read
+from booktools.notebooks import CHAPTERS, code_cells
 
 NAMES = ("norms", "score", "inputs", "compare", "examine", "report", "refill")
 X = (0.7 * torch.arange(512.0) ** 2 % 60).sin().reshape(128, 4) + 1
@@ -13,8 +13,7 @@ X = (0.7 * torch.arange(512.0) ** 2 % 60).sin().reshape(128, 4) + 1
 @pytest.fixture(scope="module")
 def page():
     """The first cell of the page, and the functions of its others."""
-    cells = read(CHAPTERS / "misbehaves.ipynb").cells
-    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    code = [cell.source for cell in code_cells(CHAPTERS / "misbehaves.ipynb")]
     space = {}
     exec(code[0], space)
     for part in "\n\n\n".join(code[1:]).split("\n\n\n"):

@@ -1,12 +1,12 @@
 """The matrix, tox.ini: each environment is what it says, and none is green unrun."""
 
 import platform
-import subprocess
 import sys
 
 import pytest
 
 from booktools.notebooks import ROOT
+from tools import python
 
 HELD = """\
 import numpy._core._multiarray_umath as numpy, torch
@@ -21,23 +21,8 @@ def tox(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
 
-    def run(*arguments):
-        command, *rest = arguments
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tox",
-                command,
-                "--workdir",
-                tmp_path / "tox",
-                *rest,
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def run(command, *rest):
+        return python("tox", command, "--workdir", tmp_path / "tox", *rest, cwd=ROOT)
 
     return run
 

@@ -6,18 +6,14 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from docutils import nodes
+from sphinx import addnodes
 
-from booktools import solutions
-from booktools.notebooks import ROOT, chapters, read
+from booktools import fill, solutions
+from booktools.notebooks import ROOT, chapters, prose
 
 CHAPTERS = chapters()
 
 each = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
-
-
-def prose(path):
-    cells = read(path).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
 
 
 @each
@@ -48,15 +44,10 @@ def test_every_chapter_with_exercises_has_a_page_in_the_contents():
     assert [page.stem for page in pages] == names
     assert all(page.read_text() == "% solutions\n" for page in pages)
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    (entry,) = [
-        entry
-        for part in contents["parts"]
-        for entry in part["chapters"]
-        if entry["file"] == "back/solutions"
-    ]
-    assert [s["file"] for s in entry["sections"]] == [
-        f"back/solutions/{name}" for name in names
-    ]
+    entries = [entry for part in contents["parts"] for entry in part["chapters"]]
+    (entry,) = [entry for entry in entries if entry["file"] == "back/solutions"]
+    listed = [section["file"] for section in entry["sections"]]
+    assert listed == [f"back/solutions/{name}" for name in names]
 
 
 def test_a_notebook_is_taken_apart(tmp_path, monkeypatch):
@@ -100,10 +91,6 @@ def test_a_chapter_links_its_page():
     section = nodes.section("", nodes.title("", "Exercises"), nodes.paragraph())
     document = SimpleNamespace(findall=lambda kind: [section])
     app = SimpleNamespace(env=SimpleNamespace(docname="chapters/06_backward_closed"))
-    solutions.link_page(app, document)
-    (link,) = section[1].findall(
-        lambda node: (
-            "reftarget" in node.attributes if isinstance(node, nodes.Element) else False
-        )
-    )
+    fill.link_solutions(app, document)
+    (link,) = section[1].findall(addnodes.pending_xref)
     assert link["reftarget"] == "solutions-ch-closed-form"

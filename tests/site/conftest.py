@@ -8,15 +8,10 @@ from booktools import check_site
 
 @pytest.fixture(scope="session")
 def browser():
-    executable = check_site.find_browser()
-    if executable is None:
+    if check_site.find_browser() is None:
         pytest.skip(check_site.NO_BROWSER)
-    with check_site.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=check_site.FLAGS
-        )
-        yield browser
-        browser.close()
+    with check_site.browser() as chromium:
+        yield chromium
 
 
 @pytest.fixture(scope="session", params=NAMES)

@@ -3,14 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
-import yaml
 
 from booktools import build
-from booktools.notebooks import ROOT
+from tools import python, write_settings
 
 INDEX = """# A book
 
@@ -57,14 +54,7 @@ EDITS = {
 
 def make(root, *options):
     """Build as the recipe does; return the exit status and what was said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "booktools.build", *options],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = python("booktools.build", *options, cwd=root)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -72,19 +62,10 @@ def make(root, *options):
 def first(tmp_path_factory):
     """A book of two chapters with our settings, built once."""
     root = tmp_path_factory.mktemp("book")
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
-    config["sphinx"]["config"]["extensions"].remove("booktools.reference_pages")
-    (root / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
-    (root / "_toc.yml").write_text(TOC)
-    (root / "references.bib").touch()
-    for folder in ("_static", "_templates"):
-        shutil.copytree(ROOT / folder, root / folder)
+    write_settings(root, TOC)
     (root / "chapters").mkdir()
-    for name, text in {
-        "index": INDEX,
-        "chapters/one": ONE,
-        "chapters/two": TWO,
-    }.items():
+    pages = {"index": INDEX, "chapters/one": ONE, "chapters/two": TWO}
+    for name, text in pages.items():
         (root / f"{name}.md").write_text(text)
     status, said = make(root)
     assert status == 0, said

@@ -1,11 +1,11 @@
 """How images, tables, sources, formulas and code are written: a page of each, built."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 from PIL import Image
+
+from tools import python
 
 CONFIG = """
 extensions = ["booktools.katex", "booktools.markup"]
@@ -72,17 +72,7 @@ def page(tmp_path_factory):
     Image.new("L", (100, 100), 30).save(folder / "dark.png")
     drawing.paste("#e5f3fb", (0, 0, 1200, 600))  # a region of what is of interest
     drawing.save(folder / "strip.png")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-qW",
-        "-b",
-        "html",
-        folder,
-        folder / "x",
-    ]
-    subprocess.run(command, check=True)
+    python("sphinx", "-qW", "-b", "html", folder, folder / "x", check=True)
     return (folder / "x" / "index.html").read_text(encoding="utf-8")
 
 
@@ -93,9 +83,8 @@ def images(page):
 def test_number_of_an_equation_is_the_link_to_it(page):
     numbers = re.findall(r'<a class="eqno"[^<]*</a>', page)
     assert numbers == ['<a class="eqno" href="#equation-a">(1)</a>']
-    assert (
-        "headerlink" not in page.partition('id="equation-a"')[2].partition("</div>")[0]
-    )
+    equation = page.partition('id="equation-a"')[2].partition("</div>")[0]
+    assert "headerlink" not in equation
 
 
 def test_what_may_scroll_can_be_reached_from_the_keyboard(page):

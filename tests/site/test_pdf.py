@@ -1,5 +1,7 @@
 """The book as one PDF: its pages in one outline, its links inside, nothing folded."""
 
+import re
+
 import pikepdf
 import pytest
 
@@ -18,17 +20,25 @@ TWO = """<!doctype html><html lang="en"><title>Two</title><body><main>
 <section id="two"><h1>Two</h1><p id="box">The box.</p></section></main>"""
 
 
-@pytest.fixture(scope="module")
-def printed(browser, tmp_path_factory):
-    """A site of three pages and one that is left out, printed."""
-    folder = tmp_path_factory.mktemp("book")
-    pages = {"index": INDEX, "one": ONE, "two": TWO}
-    for name, text in pages.items():
+def printed_from(browser, folder, **pages):
+    """Print a site of three pages and one that is left out; return the open PDF."""
+    for name, text in ({"index": INDEX, "one": ONE, "two": TWO} | pages).items():
         (folder / f"{name}.html").write_text(text)
     path = folder / "book.pdf"
     assert pdf.write(browser, folder, path) == 3
-    with pikepdf.open(path) as read:
+    return pikepdf.open(path)
+
+
+@pytest.fixture(scope="module")
+def printed(browser, tmp_path_factory):
+    with printed_from(browser, tmp_path_factory.mktemp("book")) as read:
         yield read
+
+
+def objects(printed, kind):
+    kinds = (pikepdf.Dictionary, pikepdf.Stream)
+    found = (o for o in printed.objects if isinstance(o, kinds))
+    return [o for o in found if o.get("/Type") == kind]
 
 
 def test_outline_has_the_pages_in_their_order(printed):
@@ -52,18 +62,11 @@ def test_links_lead_inside_and_never_to_what_was_left_out(printed):
 
 
 def test_small_objects_are_compressed(printed):
-    assert any(
-        isinstance(o, pikepdf.Stream) and o.get("/Type") == "/ObjStm"
-        for o in printed.objects
-    )
+    assert objects(printed, "/ObjStm")
 
 
 def test_fonts_are_embedded(printed):
-    descriptors = [
-        o
-        for o in printed.objects
-        if isinstance(o, pikepdf.Dictionary) and o.get("/Type") == "/FontDescriptor"
-    ]
+    descriptors = objects(printed, "/FontDescriptor")
     assert descriptors
     assert all("/FontFile2" in o or "/FontFile3" in o for o in descriptors)
 
@@ -72,17 +75,13 @@ def test_details_stand_open(browser, tmp_path):
     folded = ONE.replace("Solution", "Code of a claim")
     sizes = []
     for text in (ONE, folded):  # what is left out shows that the other is printed
-        (tmp_path / "index.html").write_text(INDEX)
-        (tmp_path / "one.html").write_text(text)
-        (tmp_path / "two.html").write_text(TWO)
-        pdf.write(browser, tmp_path, tmp_path / "book.pdf")
-        with pikepdf.open(tmp_path / "book.pdf") as read:
+        with printed_from(browser, tmp_path, one=text) as read:
             sizes.append(len(read.pages[1].Contents.read_bytes()))
     assert sizes[0] > sizes[1]
 
 
-def test_without_a_browser_it_says_so(monkeypatch, capsys, tmp_path):
+def test_without_a_browser_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(check_site, "find_browser", lambda: None)
-    assert pdf.main(["--out", str(tmp_path)]) == 1
-    assert check_site.NO_BROWSER in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=re.escape(check_site.NO_BROWSER)):
+        pdf.main(["--out", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []

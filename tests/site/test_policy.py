@@ -1,12 +1,10 @@
 """The content security policy of a page: what it refuses, and that the page works."""
 
-import subprocess
-import sys
-
 import pytest
 
 from booktools import check_site, site
 from booktools.notebooks import ROOT
+from tools import python
 
 CONFIG = f"""
 project = "A book"
@@ -36,8 +34,7 @@ def book(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
     (folder / "conf.py").write_text(CONFIG)
     (folder / "index.rst").write_text(PAGE)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", folder]
-    subprocess.run([*command, folder / "html"], check=True)
+    python("sphinx", "-q", "-b", "html", folder, folder / "html", check=True)
     return folder / "html"
 
 

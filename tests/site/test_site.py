@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import ExitStack
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,13 +24,31 @@ PAGE = """<!DOCTYPE html>
 
 
 @pytest.fixture
-def drawing(tmp_path):
-    """A drawing on white, two pixels for each one shown."""
-    path = tmp_path / "drawing.png"
-    image = Image.new("RGB", (1400, 600), "white")
-    image.paste("#0072B2", (100, 100, 300, 200))
-    image.save(path)
-    return path
+def write(tmp_path):
+    """Write a page, beside a drawing, and read all pages that are there."""
+    Image.new("RGB", (1400, 600), "white").save(tmp_path / "drawing.png")
+
+    def write_page(name="a", head="", body=""):
+        text = PAGE.format(head=head, body=body)
+        (tmp_path / f"{name}.html").write_text(text, "utf-8")
+        return check_site.read(tmp_path)
+
+    return write_page
+
+
+@pytest.fixture
+def visit(browser, tmp_path, write):
+    """Open a page with this head and body, so many pixels wide."""
+    with ExitStack() as stack:
+
+        def open_page(head, body, width):
+            write(head=f'<link rel="icon" href="data:,">{head}', body=body)
+            address = stack.enter_context(check_site.serve(tmp_path)) + "/a.html"
+            size = {"width": width, "height": 900}
+            opened = check_site.Visit(browser, address, viewport=size)
+            return stack.enter_context(opened)
+
+        yield open_page
 
 
 def document(*paragraphs):
@@ -154,28 +173,27 @@ def test_dropdown_becomes_details_with_its_title_as_summary():
     assert not list(doctree.findall(nodes.reference))
 
 
-def test_links_that_lead_nowhere_are_found(tmp_path):
+def test_links_that_lead_nowhere_are_found(tmp_path, write):
     links = (
         '<a href="b.html">x</a><a href="b.html#no">x</a><a href="c.html">x</a>'
         '<a href="https://example.org/">x</a><a href="#main">x</a>'
         '<a href="#main?m=2">x</a>'
     )
-    (tmp_path / "a.html").write_text(PAGE.format(head="", body=links))
-    (tmp_path / "b.html").write_text(PAGE.format(head="", body=""))
-    found = list(check_site.check_links(tmp_path, check_site.read(tmp_path)))
+    write("b")
+    found = list(check_site.check_links(tmp_path, write("a", body=links)))
     assert found == [
         ("a.html", "link to b.html#no, an anchor that is not there"),
         ("a.html", "link to c.html, which is not there"),
     ]
 
 
-def test_what_loads_before_a_policy_is_found(tmp_path):
+def test_what_loads_before_a_policy_is_found(write):
     policy = f'<meta http-equiv="Content-Security-Policy" content="{site.policy("")}">'
     script, style = "<script></script>", "<style></style>"
     heads = {"a": "", "b": script + policy, "c": style + policy, "d": policy + script}
     for name, head in heads.items():
-        (tmp_path / f"{name}.html").write_text(PAGE.format(head=head, body=""))
-    found = list(check_site.check_policies(check_site.read(tmp_path)))
+        pages = write(name, head)
+    found = list(check_site.check_policies(pages))
     assert [(name, words.split()[0]) for name, words in found] == [
         ("a.html", "page"),
         ("b.html", "script"),
@@ -191,28 +209,27 @@ def test_what_loads_before_a_policy_is_found(tmp_path):
         ('alt="a" width="2"', "width and height"),
     ],
 )
-def test_images_without_text_or_size_are_found(tmp_path, attributes, fault):
-    image = f'<img src="drawing.png" {attributes}>'
-    (tmp_path / "a.html").write_text(PAGE.format(head="", body=image))
-    ((name, problem),) = check_site.check_images(tmp_path, check_site.read(tmp_path))
+def test_images_without_text_or_size_are_found(tmp_path, write, attributes, fault):
+    pages = write(body=f'<img src="drawing.png" {attributes}>')
+    ((name, problem),) = check_site.check_images(tmp_path, pages)
     assert name == "a.html"
     assert fault in problem
 
 
-def test_heavy_image_is_found(tmp_path):
+def test_heavy_image_is_found(tmp_path, write):
     (tmp_path / "big.png").write_bytes(os.urandom(61 * 1024))
-    image = '<img src="big.png" alt="a" width="2" height="2">'
-    (tmp_path / "a.html").write_text(PAGE.format(head="", body=image))
-    ((_, problem),) = check_site.check_images(tmp_path, check_site.read(tmp_path))
+    pages = write(body='<img src="big.png" alt="a" width="2" height="2">')
+    ((_, problem),) = check_site.check_images(tmp_path, pages)
     assert "61 KiB" in problem
 
 
-def test_missing_browser_is_one_sentence(tmp_path, monkeypatch, capsys):
-    (tmp_path / "index.html").write_text(PAGE.format(head="", body=""))
+def test_missing_browser_is_one_sentence(tmp_path, write, monkeypatch):
+    write("index")
     monkeypatch.setattr(check_site, "HTML", tmp_path)
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "no-such-browser"))
-    assert check_site.main() == 1
-    assert capsys.readouterr().err.strip() == check_site.NO_BROWSER
+    with pytest.raises(SystemExit) as end:
+        check_site.main()
+    assert end.value.code == check_site.NO_BROWSER
 
 
 PLANTED = {
@@ -253,48 +270,30 @@ CUT = {
 
 
 @pytest.mark.parametrize("what", CUT)
-def test_what_is_cut_off_on_a_wide_page_is_found(browser, tmp_path, what):
+def test_what_is_cut_off_on_a_wide_page_is_found(visit, what):
     style = "<style>.katex-display, pre { display: block; overflow: auto; width: 9rem }"
-    head = f'<link rel="icon" href="data:,">{style}</style>'
-    (tmp_path / "a.html").write_text(PAGE.format(head=head, body=CUT[what]))
-    with (
-        check_site.serve(tmp_path) as origin,
-        check_site.Visit(
-            browser, f"{origin}/a.html", viewport={"width": 1280, "height": 900}
-        ) as visit,
-    ):
-        visit.check()
-    assert any(f"cut off, {what} of" in problem for problem in visit.problems)
+    opened = visit(f"{style}</style>", CUT[what], 1280)
+    opened.check()
+    assert any(f"cut off, {what} of" in problem for problem in opened.problems)
 
 
 @pytest.mark.parametrize("name", ["none", *PLANTED])
-def test_browser_sees_what_was_planted(browser, tmp_path, drawing, name):
+def test_browser_sees_what_was_planted(visit, name):
     head, body, fault = PLANTED.get(name, ("", "", None))
-    (tmp_path / "a.html").write_text(
-        PAGE.format(head='<link rel="icon" href="data:,">' + head, body=body)
-    )
-    size = {"width": 390, "height": 900}
-    with (
-        check_site.serve(tmp_path) as origin,
-        check_site.Visit(browser, f"{origin}/a.html", viewport=size) as visit,
-    ):
-        visit.explore()
-        visit.use()
-        visit.check()
+    opened = visit(head, body, 390)
+    opened.explore()
+    opened.use()
+    opened.check()
     if fault is None:
-        assert visit.problems == []
+        assert opened.problems == []
     else:
-        assert any(fault in problem for problem in visit.problems), visit.problems
+        assert any(fault in problem for problem in opened.problems), opened.problems
 
 
 def test_page_keeps_only_the_files_that_it_uses():
-    files = [
-        SimpleNamespace(filename=f"_static/{n}") for n in ("book.css", "basic.css")
-    ]
-    context = {
-        "css_files": files,
-        "script_files": [SimpleNamespace(filename="_static/doctools.js")],
-    }
+    names = ("book.css", "basic.css", "doctools.js")
+    *files, script = [SimpleNamespace(filename=f"_static/{name}") for name in names]
+    context = {"css_files": files, "script_files": [script]}
     site.use(context, None)
     assert context["css_files"] == files[:1]
     assert context["script_files"] == []
@@ -315,15 +314,8 @@ def test_page_with_a_formula_or_a_card_gets_what_they_need():
 
 def test_punctuation_stays_with_its_formula():
     long = nodes.math("", r"\hat x = (x - \mu) / \sigma")
-    parts = [
-        "of (",
-        nodes.math("", "x"),
-        "), ",
-        nodes.math("", "y"),
-        " and ",
-        long,
-        ".",
-    ]
+    x, y = nodes.math("", "x"), nodes.math("", "y")
+    parts = ["of (", x, "), ", y, " and ", long, "."]
     parts = [nodes.Text(part) if isinstance(part, str) else part for part in parts]
     paragraph = nodes.paragraph("", "", *parts)
     site.join(None, paragraph, "page")

@@ -1,5 +1,6 @@
 """The layer against nn.BatchNorm: forward alone, forward and backward, evaluation."""
 
+from functools import partial
 from itertools import product
 
 import torch
@@ -12,18 +13,18 @@ from booktools.bench.timing import ROUNDS, SHAPES, in_turn, median, threads
 DTYPES = [torch.float32, torch.float64]
 
 
+@torch.no_grad()
 def forward(layer, x, dy):
-    with torch.no_grad():
-        layer.train()(x)
+    layer.train()(x)
 
 
 def forward_and_backward(layer, x, dy):
     layer.train()(x).backward(dy)
 
 
+@torch.no_grad()
 def evaluation(layer, x, dy):
-    with torch.no_grad():
-        layer.eval()(x)
+    layer.eval()(x)
 
 
 def least_bytes(action, shape, dtype):
@@ -45,12 +46,8 @@ def compare(action, shape, dtype):
     dy = torch.randn(shape, dtype=dtype)
     theirs = nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
     torchs, ours = (make(shape[1], dtype=dtype) for make in (theirs, BatchNorm))
-    rounds = in_turn(
-        {
-            "torch": lambda: action(torchs, x, dy),
-            "ours": lambda: action(ours, x, dy),
-        }
-    )
+    layers = {"torch": torchs, "ours": ours}
+    rounds = in_turn({name: partial(action, of, x, dy) for name, of in layers.items()})
     medians = median(rounds, "torch"), median(rounds, "ours")
     return *medians, median(rounds, "ours", over="torch")
 
@@ -64,9 +61,8 @@ def seconds_per_byte():
 
 
 def main():
-    print(
-        f"layer against nn.BatchNorm, milliseconds, medians of {ROUNDS} rounds in turn"
-    )
+    how = f"milliseconds, medians of {ROUNDS} rounds in turn"
+    print(f"layer against nn.BatchNorm, {how}")
     print(
         f"{'threads':>7} {'shape':18}{'dtype':9}{'action':22}"
         f"{'torch':>9}{'ours':>9}{'ratio':>7}{'least':>9}"

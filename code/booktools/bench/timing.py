@@ -17,30 +17,14 @@ ROUNDS = 15
 LEAST_SECONDS = 0.01
 
 
-def _done() -> None:
-    """On a processor a call that returns is done."""
-
-
 def seconds(
     call: Callable[[], object],
     repeats: int = 1,
-    settle: Callable[[], object] = _done,
+    settle: Callable[[], object] = lambda: None,
 ) -> float:
-    """Time a call, as the mean over repeats in a row.
+    """Time a call: seconds of one, as the mean over repeats in a row.
 
-    Parameters
-    ----------
-    call : callable
-        Takes nothing; what it returns is dropped.
-    repeats : int
-        How often it is called.
-    settle : callable
-        Waits until all calls are done, where they only start something.
-
-    Returns
-    -------
-    float
-        Seconds of one call.
+    ``settle()`` waits until all calls are done, where they only start something.
     """
     settle()
     start = time.perf_counter()
@@ -54,25 +38,11 @@ def in_turn(
     calls: Mapping[str, Callable[[], object]],
     rounds: int = ROUNDS,
     least: float = LEAST_SECONDS,
-    settle: Callable[[], object] = _done,
+    settle: Callable[[], object] = lambda: None,
 ) -> list[dict[str, float]]:
-    """Time calls against each other.
+    """Time calls against each other: in each round, the seconds of each by its name.
 
-    Parameters
-    ----------
-    calls : mapping of str to callable
-        What is timed.
-    rounds : int
-        How often all of them are timed.
-    least : float
-        Seconds that a call takes within a round, by repeating it. Zero: once.
-    settle : callable
-        As in `seconds`.
-
-    Returns
-    -------
-    list of dict
-        For each round, the seconds of each call.
+    A call is repeated within a round until it takes ``least`` seconds; zero: once.
     """
     repeats = dict.fromkeys(calls, 1)
     if least:
@@ -88,22 +58,7 @@ def in_turn(
 def median(
     rounds: Sequence[Mapping[str, float]], name: str, over: str | None = None
 ) -> float:
-    """Median over rounds of the seconds of a call, or of its ratio to another.
-
-    Parameters
-    ----------
-    rounds : sequence of mapping
-        From `in_turn`.
-    name : str
-        The call.
-    over : str, optional
-        The call whose seconds, in the same round, divide.
-
-    Returns
-    -------
-    float
-        Seconds, or a ratio without unit.
-    """
+    """Median over rounds of the seconds of a call, or of its ratio to another's."""
     return statistics.median(
         each[name] / (1 if over is None else each[over]) for each in rounds
     )
@@ -112,15 +67,7 @@ def median(
 def threads(counts: Sequence[int] | None = None) -> Iterator[int]:
     """Set the number of threads of torch to each count in turn, and then back.
 
-    Parameters
-    ----------
-    counts : sequence of int, optional
-        By default one, and as many as torch would use.
-
-    Yields
-    ------
-    int
-        The number of threads now.
+    Without counts: to one, and to as many as torch would use. Yields the number.
     """
     available = torch.get_num_threads()
     try:
