@@ -131,7 +131,8 @@ def test_every_term_is_explained_once_and_linked_from_a_page():
 def test_chapters_are_referred_to_by_label_and_by_their_number():
     number = {}
     for path in CHAPTERS:
-        number[solutions.title(path)[1]] = str(int(path.stem[:2]))
+        for label in re.findall(r"^\((ch-[\w-]+)\)=$", prose(path), re.MULTILINE):
+            number[label] = str(int(path.stem[:2]))
     for path in [*CHAPTERS, *BACK]:
         text = prose(path)
         for said, label in re.findall(
