@@ -13,7 +13,6 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims.registry import references
 from booktools import reference_pages as pages
-from booktools import solutions
 from booktools.notebooks import ROOT, chapters, code_cells, prose
 
 CHAPTERS = chapters()
