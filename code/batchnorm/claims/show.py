@@ -43,9 +43,12 @@ def text(result, records):
         said = {"Written": f"“{claim.claimed}”", "Measured": claim.statement}
     elif claim.question is not None:
         said = {"Question": claim.question, "Measured": claim.statement}
+    found = short(result.estimate, claim.kind)
+    if getattr(claim, "chaotic", False):
+        found = "as drawn, in other digits on another processor,"
     said["Here"] = (
-        f"{quantity(claim)}: {short(result.estimate, claim.kind)} on "
-        f"{len(result.seeds)} seeds; asked {claim.asked}: {result.verdict}"
+        f"{quantity(claim)}: {found} on {len(result.seeds)} seeds; "
+        f"asked {claim.asked}: {result.verdict}"
     )
     said["Confirmed"] = _confirmed(claim, records)
     return "\n".join(
