@@ -5,35 +5,19 @@ import re
 import numpy as np
 import pytest
 import torch
+from claim_helpers import Page, each
 
 from batchnorm import claims, datasets
-from batchnorm.claims import mean_field, protocol, saturation
+from batchnorm.claims import mean_field, saturation
 from batchnorm.claims.networks import PERFECT, Arm, one_batch
-from batchnorm.claims.registry import references
 from batchnorm.ensemble import Network, forward, init_parameters, unpack
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT
 
-MINE = [
-    entry
-    for entry in claims.claims()
-    if entry.measure.__module__.endswith(".saturation")
-]
-EXPERIMENTS = [entry for entry in MINE if entry.kind == "experiment"]
+PAGE = Page("03_saturation")
+MINE = [c for c in claims.claims() if c.measure.__module__ == saturation.__name__]
 SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
 X = datasets.digits(0).x_test[:30]
 TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
-
-by_id = pytest.mark.parametrize("entry", MINE, ids=lambda entry: entry.id)
-each_experiment = pytest.mark.parametrize("entry", EXPERIMENTS, ids=lambda e: e.id)
-
-
-def chapter():
-    (path,) = [path for path in notebooks() if path.stem == "03_saturation"]
-    return read(path).cells
-
-
-def prose():
-    return "\n\n".join(c.source for c in chapter() if c.cell_type == "markdown")
 
 
 def back(name):
@@ -46,11 +30,6 @@ def erratum(words):
 
 
 # -------------------------------------------------------------------------- controls
-
-
-@each_experiment
-def test_controls_bear_the_claim(entry):
-    assert protocol.faults_of_controls(entry, SEEDS) == []
 
 
 @pytest.mark.parametrize("tanh", [0.5, 1.0, 3.0])
@@ -108,10 +87,10 @@ def test_sigmoids_in_the_coordinates_of_tanh_compute_the_same():
     before = theta.copy()
     network, twins = saturation.as_sigmoid(TANHS, theta)
     assert network.nonlinearity == "sigmoid"
-    expected = forward(TANHS, theta, X)[-1].output
-    np.testing.assert_allclose(
-        forward(network, twins, X)[-1].output, expected, rtol=0, atol=1e-13
+    found, expected = (
+        forward(*of, X)[-1].output for of in ((network, twins), (TANHS, theta))
     )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
     np.testing.assert_array_equal(theta, before)
 
 
@@ -178,30 +157,20 @@ def test_the_growth_of_large_batches_has_its_limit():
 # ---------------------------------------------------------------- what the pages say
 
 
-@by_id
-def test_sources_are_in_the_bibliography(entry):
-    keys = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
-    for source in filter(None, (entry.source, entry.claimed_by)):
-        assert {key for key, _ in references(source)} <= set(keys)
-
-
-@by_id
-def test_the_chapter_shows_every_claim_once(entry):
-    code = "\n".join(c.source for c in chapter() if c.cell_type == "code")
-    assert len(re.findall(rf'"{entry.id}"', code)) == 1
+@each(MINE)
+def test_the_chapter_shows_every_claim_once(claim):
+    assert PAGE.cell(f'"{claim.id}"').source.count(f'"{claim.id}"') == 1
 
 
 def test_nothing_is_said_of_each_layer_that_holds_of_their_mean():
     """Single sigmoid layers exceed the quarter."""
-    norms, _ = saturation.weight_gradients(
-        SEEDS, "sigmoid", 1.0, norm=None, **saturation.DEEP
-    )
+    given = {"norm": None, **saturation.DEEP}
+    norms, _ = saturation.weight_gradients(SEEDS, "sigmoid", 1.0, **given)
     assert (norms[:, :-1] / norms[:, 1:] > 0.25).mean() > 0.05
-    said = [entry.statement for entry in MINE] + [back("errata.md"), prose()]
-    for cell in chapter():
-        said.append(
-            cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
-        )
+    said = [entry.statement for entry in MINE] + [back("errata.md"), PAGE.prose]
+    for cell in PAGE.code:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        said.append(figure.get("caption", ""))
     # An exercise may suppose it.
     each = re.compile(
         r"(?<!Suppose )\beach\s+(?:normalized\s+)?layer\s+(?:still\s+)?"
@@ -226,7 +195,7 @@ def test_saturating_networks_are_called_slow_and_not_impossible():
     for said in (
         claims.get("saturating-nonlinearities-train").statement,
         erratum("tanh be used in deep networks"),
-        prose(),
+        PAGE.prose,
     ):
         assert "slow" in said
 
@@ -237,7 +206,5 @@ def test_the_conjecture_is_held_against_a_named_scale():
 
 
 def test_all_singular_values_are_drawn():
-    (cell,) = [c for c in chapter() if "spectra = {" in c.source]
-    printed = "".join(out.get("text", "") for out in cell.outputs)
-    assert printed.count("64 values") == 4
-    assert "[:-1]" not in cell.source
+    assert PAGE.printed("spectra = {").count("64 values") == 4
+    assert "[:-1]" not in PAGE.cell("spectra = {").source

@@ -1,41 +1,18 @@
 """The claims of the trial: their helpers, their controls, and what the page says."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
+from claim_helpers import Page
 
 from batchnorm import claims, datasets
-from batchnorm.claims import descents, noisy, protocol, random_layers, smooth, why
+from batchnorm.claims import descents, noisy, random_layers, smooth, why
 from batchnorm.claims import why_controls as more
 from batchnorm.claims.networks import Arm, Mlp, mini_batches
-from batchnorm.claims.registry import chapter
 from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.ensemble import Only, Recorder, init_parameters, train, unpack
-from booktools.notebooks import notebooks, read
 
-OURS = [c for c in claims.claims() if chapter(c) == "why"]
-EXPERIMENTS = [c for c in OURS if c.kind == "experiment"]
-SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
 NET = Mlp("tanh", 2, 12)
-
-
-def cells(kind):
-    (path,) = [path for path in notebooks() if path.stem == "12_why"]
-    return [cell for cell in read(path).cells if cell.cell_type == kind]
-
-
-def prose():
-    return "\n\n".join(cell.source for cell in cells("markdown"))
-
-
-# -------------------------------------------------------------------------- controls
-
-
-@pytest.mark.parametrize("claim", EXPERIMENTS, ids=lambda claim: claim.id)
-def test_controls_bear_the_claim(claim):
-    assert protocol.faults_of_controls(claim, SEEDS) == []
 
 
 def test_what_is_called_tuned_is_what_was_tuned():
@@ -278,15 +255,8 @@ def test_a_part_that_there_is_not_is_refused():
 # ----------------------------------------------------------------------------- the page
 
 
-def test_every_claim_is_on_the_page():
-    sources = "\n".join(cell.source for cell in cells("code"))
-    shown = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', sources))
-    shown |= set(re.findall(r"<claim-([\w-]+)>", prose()))
-    assert {c.id for c in OURS} <= shown
-
-
 def test_the_page_and_the_package_have_one_noise():
-    source = "\n".join(cell.source for cell in cells("code"))
+    source = "\n".join(cell.source for cell in Page("12_why").code)
     assert "rng.uniform(-0.5, 0.5, units)" in source
     assert "rng.uniform(1, 1.25, units)" in source
     assert "rng.normal(sigma, 0.1, (examples, units))" in source
