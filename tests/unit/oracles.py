@@ -43,8 +43,14 @@ def assert_same(ours, theirs, **tolerance):
         assert_allclose(ours, theirs, **({"rtol": 1e-11, "atol": 1e-11} | tolerance))
 
 
+def assert_all_same(ours, theirs, **tolerance):
+    """Each of several, as gradients are."""
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same(one, other, **tolerance)
+
+
 def assert_close(ours, theirs, tolerance=1e-12):
-    """Of tensors, with their dtypes."""
+    """Of tensors, or sequences of them, with their dtypes."""
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 

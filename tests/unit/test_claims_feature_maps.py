@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 from claim_helpers import FEW, Page, each, verdict
+from plain_networks import in_evaluation
 from scipy import ndimage
-from torch.nn import functional as F
 
 from batchnorm import claims, datasets
 from batchnorm.claims import feature_maps as chapter
 from batchnorm.claims import networks
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import OPPOSED, SUPPORTED
-from batchnorm.ensemble import Recorder, unpack, unpack_statistics
+from batchnorm.ensemble import Recorder
 
 PAGE = Page("09_feature_maps")
 IDS = [c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__]
@@ -108,21 +108,8 @@ def test_moved_images_are_those_of_scipy(pixels):
 
 def by_torch(run, x):
     """Classes that the first network of a run reads, all of it by torch."""
-    first, second, last = unpack(run.network, run.theta)
-    statistics = unpack_statistics(run.network, run.running)
-    u = torch.tensor(x.reshape(-1, 1, 8, 8))
-    for layer, (mean, var), pool in zip(
-        (first, second), statistics, (True, False), strict=True
-    ):
-        z = F.conv2d(u, torch.tensor(layer.weight[0]), padding=1)
-        # One row an example where there is a mean per activation.
-        rows = z if mean.shape[1] == z.shape[1] else z.flatten(1)
-        of = (mean, var, layer.gamma, layer.beta)
-        y = F.batch_norm(rows, *(torch.tensor(t[0]) for t in of), eps=1e-5)
-        u = torch.relu(y.reshape(z.shape))
-        u = F.avg_pool2d(u, 2) if pool else u
-    logits = F.linear(u.flatten(1), *(torch.tensor(t[0]) for t in last[:2]))
-    return logits.argmax(1).numpy()
+    model = in_evaluation(run.network, run.theta[0], run.running[0])
+    return model(torch.tensor(x.reshape(-1, 1, 8, 8))).argmax(1).numpy()
 
 
 @pytest.mark.parametrize("arm", [chapter.PER_MAP, chapter.PER_ACTIVATION])

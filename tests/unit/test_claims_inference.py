@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from claim_helpers import Page
+from plain_networks import in_evaluation
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
@@ -28,21 +29,7 @@ PAGE = Page("10_inference")
 
 def in_torch(run, k):
     """Network k of a run, as torch has it, in float64."""
-    layers = unpack(run.network, run.theta)
-    statistics = unpack_statistics(run.network, run.running)
-    parts = []
-    for layer, (mean, var) in zip(layers, statistics, strict=False):
-        linear = nn.Linear(*layer.weight[k].T.shape, bias=False).double()
-        linear.weight.data = torch.tensor(layer.weight[k])
-        norm = nn.BatchNorm1d(len(layer.weight[k])).double()
-        norm.weight.data = torch.tensor(layer.gamma[k])
-        norm.bias.data = torch.tensor(layer.beta[k])
-        norm.running_mean, norm.running_var = map(torch.tensor, (mean[k], var[k]))
-        parts += [linear, norm, nn.ReLU()]
-    last = nn.Linear(*layers[-1].weight[k].T.shape).double()
-    last.weight.data = torch.tensor(layers[-1].weight[k])
-    last.bias.data = torch.tensor(layers[-1].bias[k])
-    return nn.Sequential(*parts, last).eval()
+    return in_evaluation(run.network, run.theta[k], run.running[k])
 
 
 def right(model, x, y):

@@ -48,25 +48,36 @@ def test_the_rate_costs_nothing_where_it_is_the_same():
 # ------------------------------------------------------------------------- smoothness
 
 
-def test_the_scale_of_the_weights_does_not_move_the_relative_smoothness(monkeypatch):
+@pytest.fixture
+def curved(monkeypatch):
+    """A function that plants a quadratic loss of that curvature."""
+
+    def plant(curvature):
+        for module in (smooth, more):
+            monkeypatch.setattr(
+                module, "gradient", lambda _, t, *__: (0, curvature * t)
+            )
+
+    return plant
+
+
+def test_the_scale_of_the_weights_does_not_move_the_relative_smoothness(curved):
     """A function of the weights' direction: its gradient goes with 1/a, β with 1/a²."""
     network = Mlp("relu", 2, 12).network(None)
     theta = init_parameters(network, (1, 2), 1.4)
     found = []
     for a in (1.0, 30.0):
-        monkeypatch.setattr(
-            smooth, "gradient", lambda net, t, *batch, a=a: (None, 3.0 * t / a**2)
-        )
+        curved(3.0 / a**2)
         for relative in (True, False):
             found.append(smooth._sharpness(network, a * theta, 0.1, (), relative))
     np.testing.assert_allclose(found[2], found[0])
     np.testing.assert_allclose(found[3], found[1] / 900)
 
 
-def test_the_smoothness_of_a_quadratic_loss_is_its_curvature(monkeypatch):
+def test_the_smoothness_of_a_quadratic_loss_is_its_curvature(curved):
     network = Mlp("relu", 1, 5).network(None)
     theta = init_parameters(network, (1, 2))
-    monkeypatch.setattr(smooth, "gradient", lambda net, t, *batch: (None, 3.0 * t))
+    curved(3.0)
     for fraction in (0.01, 0.1):
         found = smooth._sharpness(network, theta, fraction, (), False)
         np.testing.assert_allclose(found, 3.0)
@@ -189,14 +200,12 @@ def test_the_turn_is_the_step_over_the_length():
     assert found == pytest.approx(np.exp(np.mean(np.log(wanted))))
 
 
-def test_the_change_of_a_linear_gradient_is_the_same_over_every_distance(monkeypatch):
+def test_the_change_of_a_linear_gradient_is_the_same_over_every_distance(curved):
     network = Mlp("relu", 2, 12).network(None)
     theta = init_parameters(network, (1, 2), 1.4)
     found = []
     for a in (1.0, 30.0):
-        monkeypatch.setattr(
-            more, "gradient", lambda net, t, *batch, a=a: (None, 3.0 * t / a**2)
-        )
+        curved(3.0 / a**2)
         found += [more.change_at(network, a * theta, d, ()) for d in (0.01, 0.1)]
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0])
@@ -206,20 +215,15 @@ def test_places_of_equal_loss_have_that_loss():
     arm = Arm("batch", 0.5)
     at_loss = more.change((1, 2), arm, NET, (0.1,), 1.5)
     keep = Recorder(every=5, quantities={"theta": lambda state: state.theta})
-    run = train(
-        NET.network("batch"),
-        datasets.digits,
-        (1, 2),
-        lr=0.5,
-        steps=100,
-        theta=init_parameters(NET.network("batch"), (1, 2), arm.scale),
-        recorder=keep,
-    )
+    network = NET.network("batch")
+    theta = init_parameters(network, (1, 2), arm.scale)
+    given = {"theta": theta, "lr": 0.5, "steps": 100, "recorder": keep}
+    run = train(network, datasets.digits, (1, 2), **given)
     first = (run.loss <= 1.5).argmax(axis=1)
     assert (first > 0).all()
     theta = run.records["theta"][[0, 1], first]
     batch = next(mini_batches((1, 2), 60, 1))
-    wanted = more.change_at(NET.network("batch"), theta, 0.1, batch)
+    wanted = more.change_at(network, theta, 0.1, batch)
     np.testing.assert_allclose(at_loss[0], wanted)
 
 
@@ -231,15 +235,8 @@ def test_only_the_part_that_is_asked_for_learns(part):
     network = NET.network("batch")
     theta = init_parameters(network, [1, 2])
     optimizer = Only(part, network)
-    run = train(
-        network,
-        datasets.digits,
-        [1, 2],
-        lr=0.01,
-        steps=3,
-        theta=theta,
-        optimizer=optimizer,
-    )
+    given = {"theta": theta, "lr": 0.01, "steps": 3, "optimizer": optimizer}
+    run = train(network, datasets.digits, [1, 2], **given)
     moved = (run.theta != theta).any(axis=0)
     assert not moved[optimizer.mask()[0].numpy() == 0].any()
     learns = {"norms": 2 * 2 * 12, "output": 12 * 10 + 10}[part]

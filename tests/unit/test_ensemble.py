@@ -1,11 +1,18 @@
 """An ensemble against plain ``torch.nn`` modules trained one at a time."""
 
 from functools import partial
-from itertools import zip_longest
 
 import numpy as np
 import pytest
 import torch
+from plain_networks import (
+    GHOST_NOISE,
+    MODULES,
+    in_evaluation,
+    parameters,
+    plain,
+    running,
+)
 from torch import nn
 
 from batchnorm.datasets import digits
@@ -25,144 +32,10 @@ from batchnorm.ensemble import (
     moments_over,
     shuffled,
     train,
-    unpack,
     unpack_statistics,
 )
 
 OURS = {"sgd": SGD, "momentum": partial(SGD, 0.9), "adam": Adam}
-MODULES = {
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "linear": nn.Identity,
-}
-
-
-class RMS(nn.RMSNorm):
-    """torch's, with one weight a channel."""
-
-    def __init__(self, shape, eps):
-        super().__init__(shape[0], eps)
-        self.shape = shape
-
-    def forward(self, x):
-        weight = self.weight.view(-1, *[1] * (len(self.shape) - 1))
-        return nn.functional.rms_norm(x, self.shape, None, self.eps) * weight
-
-
-class NoiseOfGhosts(nn.modules.batchnorm._BatchNorm):
-    """In training: statistics of the mini-batch, with the errors that those of four
-    examples have put in as numbers; each four have those of the next."""
-
-    def __init__(self, shape, eps):
-        super().__init__(shape[0], eps)
-
-    def forward(self, x):
-        axes = [0, *range(2, x.ndim)]
-        fours = x.detach().reshape(-1, 4, *x.shape[1:])
-        inner = [1, *range(3, fours.ndim)]
-
-        def moments(u, axes):
-            var, mean = torch.var_mean(u, axes, correction=0, keepdim=True)
-            return mean, (var + self.eps).sqrt()
-
-        mean, std = moments(x, axes)
-        means, stds = (p.roll(-1, 0) for p in moments(fours, inner))
-        shift, scale = ((means - mean) / std).detach(), (stds / std).detach()
-        x_hat = ((x - mean) / std).reshape(fours.shape)
-        y = ((x_hat - shift) / scale).reshape(x.shape)
-        weight, bias = (p.view(-1, *[1] * (x.ndim - 2)) for p in self.parameters())
-        return weight * y + bias
-
-
-#: How many groups layers of so many channels have, counted by hand.
-GROUPS = {24: 8, 16: 8, 12: 6, 10: 5, 8: 4, 7: 1, 6: 3, 4: 2, 3: 1}
-BY_EXAMPLE = {
-    "layer": lambda shape, eps: nn.GroupNorm(1, shape[0], eps),
-    "group": lambda shape, eps: nn.GroupNorm(GROUPS[shape[0]], shape[0], eps),
-    ("group", 2): lambda shape, eps: nn.GroupNorm(2, shape[0], eps),
-    "rms": RMS,
-    "dropout": lambda shape, eps: nn.Identity(),  # with probability 0
-}
-#: Of four examples: a pair is often nearly equal, and then its noise is all there is.
-GHOST_NOISE = "ghost-noise", 4
-BY_BATCH = "batch", "per-activation", "ghost", GHOST_NOISE, "batch-dropout", "noisy"
-NORM_MODULES = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, RMS)
-
-
-def plain(network: Network, theta: np.ndarray) -> nn.Sequential:
-    """The same network from torch.nn modules, with the parameters ``theta`` (P,)."""
-    modules, shape, flat = [], network.shape, len(network.shape) == 1
-    for index, layer in enumerate((*network.hidden, network.classes)):
-        last = index == len(network.hidden)
-        if isinstance(layer, Pool):
-            modules.append(nn.AvgPool2d(layer.size))
-            shape = (shape[0], shape[1] // layer.size, shape[2] // layer.size)
-            continue
-        normed = network.norm is not None and not last
-        cancels = network.norm in BY_BATCH
-        bias = not (normed and network.order == "before" and cancels)
-        if isinstance(layer, Conv):
-            sizes = shape[0], layer.channels, layer.kernel
-            pads = {"padding": layer.kernel // 2, "padding_mode": layer.padding}
-            modules.append(nn.Conv2d(*sizes, **pads, bias=bias))
-            shape = (layer.channels, *shape[1:])
-            norm = nn.BatchNorm2d(shape[0], eps=network.eps)
-        else:
-            if not flat:
-                modules.append(nn.Flatten())
-                shape, flat = (int(np.prod(shape)),), True
-            modules.append(nn.Linear(shape[0], layer, bias=bias))
-            shape = (layer,)
-            norm = nn.BatchNorm1d(layer, eps=network.eps)
-        if last:
-            break
-        if normed and network.norm in BY_EXAMPLE:
-            norm = BY_EXAMPLE[network.norm](shape, network.eps)
-        elif normed and network.norm == GHOST_NOISE:
-            norm = NoiseOfGhosts(shape, network.eps)
-        elif normed and network.norm == "per-activation":
-            features = int(np.prod(shape))
-            norm = nn.Sequential(
-                nn.Flatten(), nn.BatchNorm1d(features), nn.Unflatten(1, shape)
-            )
-        block = [MODULES[network.nonlinearity]()]
-        if normed:
-            block.insert(0 if network.order == "before" else 1, norm)
-        modules.extend(block)
-    net = nn.Sequential(*modules).double()
-    values = [value for layer in unpack(network, theta[None]) for value in layer]
-    with torch.no_grad():
-        for parameter, value in zip(in_order(net), values, strict=True):
-            assert (parameter is None) == (value is None)
-            if value is not None:
-                parameter.copy_(torch.as_tensor(value[0].copy()))
-    return net
-
-
-def in_order(net: nn.Sequential) -> list:
-    """Weight, bias, γ and β of each layer, in the order of θ; None for what is not."""
-    weighted = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    norms = [m for m in net.modules() if isinstance(m, NORM_MODULES)]
-    pairs = zip_longest(weighted, norms)
-    return [
-        getattr(m, name, None)
-        for pair in pairs
-        for m in pair
-        for name in ("weight", "bias")
-    ]
-
-
-def parameters(net: nn.Sequential, what=lambda p: p) -> np.ndarray:
-    """The parameters of a plain network, or ``what`` of them, in the order of θ."""
-    kept = [what(p) for p in in_order(net) if p is not None]
-    return np.concatenate([p.detach().numpy().ravel() for p in kept])
-
-
-def running(net: nn.Sequential) -> np.ndarray:
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    pairs = [torch.stack([n.running_mean, n.running_var]).numpy() for n in norms]
-    return np.concatenate([np.zeros((2, 0)), *pairs], axis=1)
 
 
 def train_plain(network, theta, split, seed, *, lr, steps, batch, optimizer, decay=0.0):
@@ -317,10 +190,7 @@ def test_inference_mode_is_evals():
     x = digits(0).x_test[:30]
     logits = forward(network, theta, x, statistics)[-1].output
     for k in range(2):
-        net = plain(network, theta[k]).eval()
-        for i, norm in enumerate(m for m in net if isinstance(m, nn.BatchNorm1d)):
-            norm.running_mean.copy_(torch.as_tensor(statistics[k, 0, 16 * i :][:16]))
-            norm.running_var.copy_(torch.as_tensor(statistics[k, 1, 16 * i :][:16]))
+        net = in_evaluation(network, theta[k], statistics[k])
         assert_equal(logits[k], net(torch.as_tensor(x)).detach())
 
 

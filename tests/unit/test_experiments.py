@@ -148,8 +148,7 @@ def test_a_file_is_whole_only_as_long_as_its_definition_stands(tmp_path):
     assert not other.whole(tmp_path)
 
 
-# ---------------------------------------------------------------------------
-# Effects
+# ------------------------------------------------------------------------------ Effects
 
 
 STEPS = Finding("s", "", "S.", "s", above(1.25), "steps", "a", "b", target=0.5)

@@ -23,8 +23,7 @@ pytestmark = [
 ]
 
 
-# ---------------------------------------------------------------------------
-# 1 A check of values where there may be none
+# ------------------------------------------ 1 A check of values where there may be none
 
 
 def test_inference_under_vmap_over_statistics():
@@ -85,8 +84,7 @@ def test_a_negative_variance_is_refused_where_it_is_set_or_loaded():
     assert torch.equal(layer.running_var, torch.ones(3))
 
 
-# ---------------------------------------------------------------------------
-# 2 A stand-in that torch's tools do not know
+# ------------------------------------------ 2 A stand-in that torch's tools do not know
 
 
 def small_model():
@@ -144,8 +142,7 @@ def test_the_swap_shares_the_state_and_keeps_the_mode():
         to_torch(unused, x)
 
 
-# ---------------------------------------------------------------------------
-# 3 Optional state taken as present
+# ---------------------------------------------------- 3 Optional state taken as present
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -183,8 +180,7 @@ def test_statistics_that_were_never_made_can_be_asked_for():
     assert layer(torch.randn(4, 3)).shape == (4, 3)
 
 
-# ---------------------------------------------------------------------------
-# 4 Several rules for one question
+# ----------------------------------------------------- 4 Several rules for one question
 
 
 def two_columns(first):
@@ -230,8 +226,7 @@ def test_data_whose_scale_has_no_reciprocal_are_refused(fit):
         fit(np.array([[5e-324], [1e-323], [2e-323]]))
 
 
-# ---------------------------------------------------------------------------
-# 5 A tie decided by rounding
+# ---------------------------------------------------------- 5 A tie decided by rounding
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -253,8 +248,7 @@ def test_ties_of_many_columns_go_to_the_first():
         assert fit_pca(x[:, columns]).matrix[0, 0] > 0
 
 
-# ---------------------------------------------------------------------------
-# 6 Infinities
+# ------------------------------------------------------------------------- 6 Infinities
 
 
 INFINITE = np.array([[1.0, 2.0], [np.inf, 3.0], [4.0, 5.0]])

@@ -153,8 +153,7 @@ def test_torch_tools_that_go_by_type_see_the_layer():
     assert isinstance(converted[1], nn.SyncBatchNorm)
 
 
-# ---------------------------------------------------------------------------
-# Statistics carry no graph
+# ------------------------------------------------------------ Statistics carry no graph
 
 
 class Saved:
@@ -202,8 +201,7 @@ def test_a_leak_would_be_seen():
     assert live_after_training(Leaking(2), 50) >= 50
 
 
-# ---------------------------------------------------------------------------
-# Export
+# ------------------------------------------------------------------------------- Export
 
 
 class Net(nn.Module):

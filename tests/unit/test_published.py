@@ -27,8 +27,7 @@ from batchnorm.statistics import RunningStatistics
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
-# ---------------------------------------------------------------------------
-# Collecting
+# --------------------------------------------------------------------------- Collecting
 
 
 NORMS = torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d
@@ -91,8 +90,7 @@ def test_samples_are_there(samples):
     assert len(samples) > 0
 
 
-# ---------------------------------------------------------------------------
-# Running
+# ------------------------------------------------------------------------------ Running
 
 
 def assert_rounded(ours, exact, dtype):

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import (
     LIMITS,
     assert_accurate,
+    assert_all_same,
     assert_same,
     draw_pass,
     leaf,
@@ -52,8 +53,7 @@ def test_imports_numpy_alone(module):
     assert said.stdout.split() == ["batchnorm", "numpy"]
 
 
-# ---------------------------------------------------------------------------
-# Against torch in float64
+# ------------------------------------------------------------- Against torch in float64
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -67,8 +67,7 @@ def test_training_equals_torch(shape, with_gamma, with_beta):
     theirs = F.batch_norm(leaves[0], None, None, *leaves[1:], training=True, eps=0.01)
     assert_same(y, theirs.detach().numpy())
     gradients = torch_gradients(theirs, dy, *leaves)
-    for ours, their in zip(reference.backward(dy, cache), gradients, strict=True):
-        assert_same(ours, their)
+    assert_all_same(reference.backward(dy, cache), gradients)
     axes = (0, *range(2, x.ndim))
     assert_same(cache.mean, x.mean(axes))
     assert_same(cache.var, x.var(axes))
@@ -89,8 +88,7 @@ def test_inference_equals_torch(shape, affine):
     theirs = F.batch_norm(leaves[0], *statistics, *leaves[1:], eps=0.01)
     assert_same(y, theirs.detach().numpy())
     ours = reference.inference_backward(dy, x, gamma, mean, var, eps=0.01)
-    for our, their in zip(ours, torch_gradients(theirs, dy, *leaves), strict=True):
-        assert_same(our, their)
+    assert_all_same(ours, torch_gradients(theirs, dy, *leaves))
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 2, 2, 2)])
@@ -108,8 +106,7 @@ def test_gradients_equal_finite_differences(shape):
         assert max(error.relative for error in errors) < 1e-8
 
 
-# ---------------------------------------------------------------------------
-# The steps one by one
+# ----------------------------------------------------------------- The steps one by one
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -133,8 +130,7 @@ def test_variance_does_not_hang_on_the_rounding_of_the_mean():
     assert_same(reference.batch_variance(x, mean + 1e3), var, rtol=1e-14, atol=0)
 
 
-# ---------------------------------------------------------------------------
-# Accuracy: within 8 unit roundoffs, 32 in float64
+# ------------------------------------- Accuracy: within 8 unit roundoffs, 32 in float64
 
 OURS = {"ours": accuracy.ours}
 
@@ -242,8 +238,7 @@ def test_a_nan_variance_is_no_refusal():
     assert_array_equal(np.isnan(y).any(axis=0), [False, True, False])
 
 
-# ---------------------------------------------------------------------------
-# Dtypes, memory layouts, sizes
+# -------------------------------------------------------- Dtypes, memory layouts, sizes
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

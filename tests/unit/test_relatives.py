@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracles import (
     LIMITS,
     assert_accurate,
+    assert_all_same,
     assert_same,
     draw,
     leaf,
@@ -108,12 +109,10 @@ def assert_as_torch(case, x, gamma, beta, dy, eps=0.01, **tolerance):
     theirs = case.torch(*leaves, eps)
     assert_same(y, theirs.detach().numpy(), **tolerance)
     expected = torch_gradients(theirs, dy, *leaves)
-    for ours, their in zip(relatives.backward(dy, cache), expected, strict=True):
-        assert_same(ours, their, **tolerance)
+    assert_all_same(relatives.backward(dy, cache), expected, **tolerance)
 
 
-# ---------------------------------------------------------------------------
-# Against torch, the reference and finite differences
+# ---------------------------------- Against torch, the reference and finite differences
 
 
 @pytest.mark.parametrize(("case", "shape"), CASES)
@@ -156,8 +155,8 @@ def test_over_the_batch_it_is_batch_normalization(shape):
     expected, batch = reference.forward(x, gamma, beta, eps=0.01)
     assert_allclose(y, expected, rtol=1e-13, atol=1e-13)
     found = [v.ravel() for v in relatives.backward(dy, cache)]
-    for ours, theirs in zip(found, reference.backward(dy, batch), strict=True):
-        assert_allclose(ours, theirs.ravel(), rtol=1e-12, atol=1e-12)
+    expected = [v.ravel() for v in reference.backward(dy, batch)]
+    assert_all_same(found, expected, rtol=1e-12, atol=1e-12)
     assert_allclose(cache.mean.ravel(), batch.mean, rtol=1e-14)
     assert_allclose(cache.var.ravel(), batch.var, rtol=1e-14)
     assert_allclose(cache.x_hat, batch.x_hat, rtol=1e-13, atol=1e-13)
@@ -199,8 +198,7 @@ def test_gradients_equal_finite_differences(case, shape):
     assert max(error.relative for error in errors) < 1e-8
 
 
-# ---------------------------------------------------------------------------
-# Accuracy: within 8 unit roundoffs, 32 in float64
+# ------------------------------------- Accuracy: within 8 unit roundoffs, 32 in float64
 
 
 @each_dtype
@@ -285,8 +283,7 @@ def test_main_prints_both_tables(monkeypatch, capsys):
     assert errors["ours"] < 8 < errors["textbook"]
 
 
-# ---------------------------------------------------------------------------
-# Groups keep to themselves
+# ------------------------------------------------------------ Groups keep to themselves
 
 
 @each_dtype
@@ -336,8 +333,7 @@ def test_an_example_is_normalized_as_if_it_were_alone():
         assert_array_equal(relatives.backward(dy[i : i + 1], alone)[0][0], dx[i])
 
 
-# ---------------------------------------------------------------------------
-# Dtypes, layouts, inputs
+# -------------------------------------------------------------- Dtypes, layouts, inputs
 
 
 @each_dtype

@@ -54,8 +54,7 @@ def batches_of(sizes, spread=1.0, offset=0.0, pixels=(), seed=0):
     return [offset + spread * rng.standard_normal((size, 3, *pixels)) for size in sizes]
 
 
-# ---------------------------------------------------------------------------
-# Running statistics
+# ------------------------------------------------------------------- Running statistics
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.0, 1.0, 0.37, None])
@@ -101,8 +100,7 @@ def test_update_leaves_earlier_results_and_inputs_alone():
     assert not np.array_equal(ours.mean, before)
 
 
-# ---------------------------------------------------------------------------
-# Population statistics
+# ---------------------------------------------------------------- Population statistics
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8, -1e15])
@@ -178,8 +176,7 @@ def test_what_is_not_finite_stays_in_its_channel(bad, at):
         assert_allclose(ours[[0, 2]], theirs[[0, 2]], rtol=1e-13)
 
 
-# ---------------------------------------------------------------------------
-# Merging
+# ------------------------------------------------------------------------------ Merging
 
 
 def test_a_shard_is_what_batch_statistics_returns():
@@ -254,8 +251,7 @@ def test_merge_in_any_order_and_grouping(way):
         assert_allclose(ours, theirs, rtol=1e-14)
 
 
-# ---------------------------------------------------------------------------
-# Refusals
+# ----------------------------------------------------------------------------- Refusals
 
 X = batches_of([4])[0]
 ZERO, ONE = np.zeros(3), np.ones(3)
