@@ -9,6 +9,7 @@ The second is killed at each of its writes, one after the other, and tells what 
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,18 @@ def killed_everywhere(folder):
         kept = sorted(path.name for path in here.iterdir())
         told.append([left, kept, RUN.file(here).read_text("utf-8")])
     print(json.dumps(told))
+
+
+def killed_once_written(line, partial, records=1, kill="killpg", **options):
+    """Kill a command when its partial file has so many records -> how many it has."""
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = subprocess.Popen(line, start_new_session=True, **silent, **options)
+    while not (partial.exists() and partial.read_bytes().count(b"\n") >= records):
+        assert started.poll() is None
+        time.sleep(0.01)
+    getattr(os, kill)(started.pid, signal.SIGKILL)
+    started.wait()
+    return partial.read_bytes().count(b"\n")
 
 
 def _in_a_child(function):

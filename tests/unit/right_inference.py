@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from right_transforms import BACKWARD, MOMENTS, loops
+from right_transforms import BACKWARD, MOMENTS, loops, on_tensors
 from torch import nn
 from torch.nn import functional
 
@@ -50,7 +50,7 @@ INFERENCE = [
     lambda x, g, b, m, v, e: functional.batch_norm(
         *map(torch.from_numpy, (x, m, v, g, b)), False, 0.1, e
     ),
-    lambda *a: layer.inference(*map(torch.from_numpy, a[:-1]), a[-1]),
+    on_tensors(layer.inference),
     lambda x, g, b, m, v, e: reference.inference(x, g, b, m, v, eps=e).tolist(),
     lambda x, g, b, m, v, e: np.stack(
         [np.divide(x[:, j] - m[j], np.sqrt(v[j] + e)) * g[j] + b[j]
@@ -340,8 +340,7 @@ MODULES = [
 ]  # fmt: skip
 
 
-# ---------------------------------------------------------------------------
-# Across workers
+# ----------------------------------------------------------------------- Across workers
 
 
 def sync_with(program, as_array=False):

@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from batchnorm import graph, layer, reference, statistics
 
-# ---------------------------------------------------------------------------
-# Ways to take a mean and a variance along axis 0
+# -------------------------------------- Ways to take a mean and a variance along axis 0
 
 
 def welford(x):
@@ -64,8 +63,7 @@ def of_tensors(x):
 
 
 def by_halves(x):
-    merged = statistics.merge([(row, np.zeros(len(row)), 1) for row in x])
-    return merged[0], merged[1]
+    return statistics.merge([(row, np.zeros(len(row)), 1) for row in x])[:2]
 
 
 MOMENTS = [
@@ -74,8 +72,7 @@ MOMENTS = [
 ]  # fmt: skip
 
 
-# ---------------------------------------------------------------------------
-# The transform, with each of them
+# ----------------------------------------------------- The transform, with each of them
 
 
 def forwards(moments):
@@ -91,14 +88,17 @@ def forwards(moments):
     return [forward, folded]
 
 
+def on_tensors(function):
+    """The same for arrays; ε, which comes last, stays a number."""
+    return lambda *arrays: function(*map(torch.from_numpy, arrays[:-1]), arrays[-1])
+
+
+@on_tensors
 def torch_forward(x, gamma, beta, eps):
-    x, gamma, beta = map(torch.from_numpy, (x, gamma, beta))
     return functional.batch_norm(x, None, None, gamma, beta, True, 0.1, eps).numpy()
 
 
-def our_layer(x, gamma, beta, eps):
-    x, gamma, beta = map(torch.from_numpy, (x, gamma, beta))
-    return layer.batch_norm(x, gamma, beta, eps)
+our_layer = on_tensors(layer.batch_norm)
 
 
 def as_list(x, gamma, beta, eps):
@@ -123,25 +123,28 @@ FORWARD = [
 ]  # fmt: skip
 
 
-# ---------------------------------------------------------------------------
-# The backward pass
+# -------------------------------------------------------------------- The backward pass
 
 
-def by_autograd(dy, x, gamma, eps):
-    dy, x, gamma = map(torch.from_numpy, (dy, x, gamma))
-    x, gamma = x.requires_grad_(), gamma.requires_grad_()
-    beta = torch.zeros_like(gamma, requires_grad=True)
+def gradients_of(forward):
+    @on_tensors
+    def gradients(dy, x, gamma, eps):
+        leaves = [x, gamma, torch.zeros_like(gamma)]
+        for tensor in leaves:
+            tensor.requires_grad_()
+        return torch.autograd.grad(forward(*leaves, eps), leaves, dy)
+
+    return gradients
+
+
+@gradients_of
+def by_autograd(x, gamma, beta, eps):
     x_hat = (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0) + eps)
-    return torch.autograd.grad(gamma * x_hat + beta, [x, gamma, beta], dy)
+    return gamma * x_hat + beta
 
 
 def by_layer(dy, x, gamma, eps):
-    dy, x, gamma = map(torch.from_numpy, (dy, x, gamma))
-    x, gamma = x.requires_grad_(), gamma.requires_grad_()
-    beta = torch.zeros_like(gamma, requires_grad=True)
-    gradients = torch.autograd.grad(
-        layer.batch_norm(x, gamma, beta, eps), [x, gamma, beta], dy
-    )
+    gradients = gradients_of(layer.batch_norm)(dy, x, gamma, eps)
     return [gradient.numpy() for gradient in gradients]
 
 
@@ -235,8 +238,7 @@ BACKWARD = [
 ]  # fmt: skip
 
 
-# ---------------------------------------------------------------------------
-# The others
+# --------------------------------------------------------------------------- The others
 
 
 def maps_with(program):
@@ -252,10 +254,8 @@ def maps_with(program):
 def maps_by_axes(x, gamma, beta, eps):
     axes = (0, 2, 3)
     mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
-    column = (1, -1, 1, 1)
-    return gamma.reshape(column) * (x - mean) / np.sqrt(var + eps) + beta.reshape(
-        column
-    )
+    gamma, beta = gamma.reshape(1, -1, 1, 1), beta.reshape(1, -1, 1, 1)
+    return gamma * (x - mean) / np.sqrt(var + eps) + beta
 
 
 def maps_one_by_one(x, gamma, beta, eps):
@@ -280,8 +280,8 @@ def examples_with(program):
     return examples
 
 
+@on_tensors
 def torch_layer_norm(x, gamma, beta, eps):
-    x, gamma, beta = map(torch.from_numpy, (x, gamma, beta))
     return functional.layer_norm(x, [x.shape[1]], gamma, beta, eps)
 
 

@@ -26,13 +26,11 @@ def test_exact_equals_arithmetic_with_many_digits():
         for g, v, y, dx in zip(dy, x_hat, truth.y, truth.dx, strict=True):
             assert close(y, mpmath.mpf(0.7) * v + mpmath.mpf(-0.2))
             assert close(dx, factor * (g - mean_dy - v * mean_product))
-        assert close(
-            truth.dx_scale,
-            max(
-                factor * (abs(g) + abs(mean_dy) + abs(v * mean_product))
-                for g, v in zip(dy, x_hat, strict=True)
-            ),
+        terms = (
+            abs(g) + abs(mean_dy) + abs(v * mean_product)
+            for g, v in zip(dy, x_hat, strict=True)
         )
+        assert close(truth.dx_scale, factor * max(terms))
 
 
 def close(fraction, number):
@@ -42,13 +40,7 @@ def close(fraction, number):
 
 @pytest.mark.parametrize(
     "value",
-    [
-        Fraction(2),
-        Fraction(1, 3),
-        Fraction(2) ** 2100,
-        Fraction(1, 7**900),
-        Fraction(4),
-    ],
+    [*map(Fraction, (2, 4, 2**2100)), Fraction(1, 3), Fraction(1, 7**900)],
 )
 def test_square_root(value):
     root = accuracy.square_root(value)
@@ -87,24 +79,19 @@ def test_inputs_are_what_they_claim(make_input, dtype):
     assert np.isfinite(dy).all()
     assert np.array_equal(x, again)
     assert make_input.__doc__
-    distinct = len(np.unique(x[:, 0]))
-    if make_input is accuracy.constant:
-        assert distinct == 1
-    elif make_input is accuracy.almost_constant:
-        assert distinct == 2
-    elif make_input is accuracy.denormal:
-        assert np.abs(x).max() < np.finfo(dtype).tiny
-    elif make_input is accuracy.near_overflow:
-        assert np.abs(x).max() == np.finfo(dtype).max
-    elif make_input is accuracy.steps_of_an_ulp:
-        assert distinct <= 9
+    distinct, largest = len(np.unique(x[:, 0])), np.abs(x).max()
+    assert {
+        accuracy.constant: distinct == 1,
+        accuracy.almost_constant: distinct == 2,
+        accuracy.denormal: largest < np.finfo(dtype).tiny,
+        accuracy.near_overflow: largest == np.finfo(dtype).max,
+        accuracy.steps_of_an_ulp: distinct <= 9,
+    }.get(make_input, True)
 
 
 def test_table_tells_the_implementations_apart():
-    rows = [
-        accuracy.measure(make_input, np.float32)
-        for make_input in (accuracy.ordinary, accuracy.steps_of_an_ulp)
-    ]
+    inputs = accuracy.ordinary, accuracy.steps_of_an_ulp
+    rows = [accuracy.measure(make_input, np.float32) for make_input in inputs]
     assert [row.input for row in rows] == ["ordinary", "steps of an ulp"]
     for error in (rows[0].y, rows[0].dx):
         assert max(error.values()) < 100

@@ -47,27 +47,20 @@ def test_a_file_whose_code_is_word_for_word_the_same_is_carried(reach, made_befo
     assert RUN.drawn(made_before) == seeds
 
 
-@pytest.mark.parametrize(
-    ("code", "beyond"),
-    [
-        (NOW | {"p.net": "def other"}, BEYOND),
-        (NOW | {"p.net": "def other"}, BEYOND | {"p.net": "def net"}),
-        (NOW | {"p.new": "def new"}, BEYOND),
-        ({"p.train": "def train"}, BEYOND),
-        (NOW, {"p.files": "def other"}),
-        (NOW, BEYOND | {"p.more": "def more"}),
-    ],
-    ids=[
-        "a change",
-        "a change, the old source kept",
-        "more is reached",
-        "less is reached, and not kept",
-        "another source kept",
-        "a source too many kept",
-    ],
-)
-def test_no_file_is_carried_over_a_change(reach, made_before, code, beyond):
-    reach(code, beyond)
+CHANGED = NOW | {"p.net": "def other"}
+CHANGES = {
+    "a change": (CHANGED, BEYOND),
+    "a change, the old source kept": (CHANGED, BEYOND | {"p.net": "def net"}),
+    "more is reached": (NOW | {"p.new": "def new"}, BEYOND),
+    "less is reached, and not kept": ({"p.train": "def train"}, BEYOND),
+    "another source kept": (NOW, {"p.files": "def other"}),
+    "a source too many kept": (NOW, BEYOND | {"p.more": "def more"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_file_is_carried_over_a_change(reach, made_before, change):
+    reach(*CHANGES[change])
     assert not RUN.whole(made_before)
     assert not RUN.carried(made_before)
 

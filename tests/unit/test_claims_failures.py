@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from claim_helpers import is_best_of_its_grid
 from scipy import ndimage
 
 from batchnorm import claims, datasets
@@ -27,9 +28,8 @@ def test_the_law_of_accumulation_is_that_of_normal_inputs(m):
 def test_the_gradient_in_parts_is_that_of_autograd():
     dy, z = np.random.default_rng(0).normal(size=(2, 1, 12, 5))
     leaf = torch.tensor(z, requires_grad=True)
-    for part, arrives in zip(
-        leaf[0].split(4), torch.tensor(dy)[0].split(4), strict=True
-    ):
+    parts = leaf[0].split(4), torch.tensor(dy)[0].split(4)
+    for part, arrives in zip(*parts, strict=True):
         y = (part - part.mean(0)) / part.var(0, correction=0).sqrt()
         (y * arrives).sum().backward()
     np.testing.assert_allclose(chapter.input_gradient(dy, z, 4), leaf.grad, atol=1e-12)
@@ -95,32 +95,24 @@ def test_the_other_way_round_is_opposed(id):
     assert claim.run(range(10), first=second, second=first).verdict == claims.OPPOSED
 
 
-GRID = [float(f"{10 ** (k / 2):.2g}") for k in range(-10, 3)]
-
-
-def around(rate):
-    """The rate and its neighbors on the grid."""
-    at = GRID.index(rate)
-    return GRID[at - 1 : at + 2]
-
-
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize(("kind", "batch"), [("as they are", 2), ("inverted", 32)])
 def test_the_rates_of_fine_tuning_are_the_best_of_their_grid(kind, batch, frozen):
     given = {**fine_tuning.TUNE, "kind": kind, "batch": batch}
     given["data"] = datasets.digits_to_tune
-    scores = [
-        fine_tuning.tuned_on(claims.TUNING_SEEDS, rate, frozen, **given).mean()
-        for rate in around(fine_tuning.CELLS[kind, batch, frozen])
-    ]
-    assert np.argmax(scores) == 1
+
+    def score(rate):
+        return fine_tuning.tuned_on(claims.TUNING_SEEDS, rate, frozen, **given).mean()
+
+    assert is_best_of_its_grid(fine_tuning.CELLS[kind, batch, frozen], score)
 
 
 @pytest.mark.parametrize("way", [clients.AVERAGED, clients.LOCAL])
 def test_the_rates_of_the_clients_are_the_best_of_their_grid(way):
     given = {**clients.CLIENTS, "data": datasets.digits_to_tune}
-    scores = [
-        clients.federated(claims.TUNING_SEEDS, way._replace(rate=rate), **given).mean()
-        for rate in around(way.rate)
-    ]
-    assert np.argmax(scores) == 1
+
+    def score(rate):
+        arm = way._replace(rate=rate)
+        return clients.federated(claims.TUNING_SEEDS, arm, **given).mean()
+
+    assert is_best_of_its_grid(way.rate, score)

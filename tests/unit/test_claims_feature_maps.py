@@ -6,37 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from claim_helpers import FEW, Page, each, verdict
+from plain_networks import in_evaluation
 from scipy import ndimage
-from torch.nn import functional as F
 
 from batchnorm import claims, datasets
 from batchnorm.claims import feature_maps as chapter
 from batchnorm.claims import networks
 from batchnorm.claims.tuning import SWEEPS, best
 from batchnorm.claims.types import OPPOSED, SUPPORTED
-from batchnorm.ensemble import Recorder, unpack, unpack_statistics
-from booktools.notebooks import notebooks, read
+from batchnorm.ensemble import Recorder
 
-(PAGE,) = [path for path in notebooks() if path.stem == "09_feature_maps"]
-FEW = tuple(range(10))
+PAGE = Page("09_feature_maps")
 IDS = [c.id for c in claims.claims() if c.measure.__module__ == chapter.__name__]
-OPTIONS = {
-    name: value
-    for name, value in claims.get("per-map-accuracy").setting.items()
-    if name not in ("first", "second")
-}
-
-
-def cells(kind):
-    return [cell for cell in read(PAGE).cells if cell.cell_type == kind]
-
-
-def prose():
-    return "\n\n".join(cell.source for cell in cells("markdown"))
-
-
-def verdict(id, **changed):
-    return claims.get(id).run(FEW, **changed).verdict
+OPTIONS = dict(claims.get("per-map-accuracy").setting)
+ARMS = {name: OPTIONS.pop(name) for name in ("first", "second")}
 
 
 # ------------------------------------------------------------------------ the claims
@@ -56,10 +40,8 @@ def test_the_other_way_round_is_no_support(id):
     there = claims.get(id).run(FEW)
     back = claims.get(id).run(FEW, first=second, second=first)
     np.testing.assert_allclose(back.effects, -there.effects, atol=1e-12)
-    assert SUPPORTED not in (there.verdict, back.verdict) or (
-        there.verdict,
-        back.verdict,
-    ) == (SUPPORTED, OPPOSED)
+    found = there.verdict, back.verdict
+    assert SUPPORTED not in found or found == (SUPPORTED, OPPOSED)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +68,18 @@ def test_effects_are_read_from_the_steps_they_name(monkeypatch, id, effect):
 
 @pytest.mark.parametrize("lead", [-0.03, 0.0, 0.019, 0.03])
 def test_a_lead_of_less_than_two_points_supports_nothing(monkeypatch, lead):
-    arms = claims.get("per-map-accuracy").setting
-
     def accuracies(seeds, arm, **options):
         noise = 0.001 * np.random.default_rng(0).normal(size=(len(seeds), 7))
-        return noise + (lead if arm == arms["first"] else 0.0), np.arange(0, 61, 10)
+        return noise + (lead if arm == ARMS["first"] else 0.0), np.arange(0, 61, 10)
 
     monkeypatch.setattr(chapter, "accuracies", accuracies)
     for id in ("cnn-early-accuracy", "per-map-accuracy"):
-        given = {"first": arms["first"], "second": arms["second"]}
-        assert (verdict(id, **given) == SUPPORTED) == (lead > 0.02)
+        assert (verdict(id, **ARMS) == SUPPORTED) == (lead > 0.02)
 
 
 def test_what_is_called_tuned_is_what_was_tuned():
-    plain, per_map, per_activation, after = (
-        best("cnn", *arm)
-        for arm in ((None,), ("batch",), ("per-activation",), ("batch", "after"))
-    )
+    plain, per_map = best("cnn", None), best("cnn", "batch")
+    per_activation, after = best("cnn", "per-activation"), best("cnn", "batch", "after")
     expected = {
         "cnn-early-accuracy": (per_map, plain),
         "per-map-accuracy": (per_map, per_activation),
@@ -113,11 +90,9 @@ def test_what_is_called_tuned_is_what_was_tuned():
     for id, arms in expected.items():
         setting = claims.get(id).setting
         assert (setting["first"], setting["second"]) == arms
-        assert (setting["net"], setting["steps"]) == (
-            SWEEPS["cnn"].net,
-            SWEEPS["cnn"].steps,
-        )
-        assert dict(SWEEPS["cnn"].options).items() <= setting.items()
+        sweep = SWEEPS["cnn"]
+        assert (setting["net"], setting["steps"]) == (sweep.net, sweep.steps)
+        assert dict(sweep.options).items() <= setting.items()
 
 
 # -------------------------------------------------------------------- digits moved
@@ -127,28 +102,14 @@ def test_what_is_called_tuned_is_what_was_tuned():
 def test_moved_images_are_those_of_scipy(pixels):
     x = np.random.default_rng(3).uniform(size=(2, 5, 64))
     expected = ndimage.shift(x.reshape(2, 5, 8, 8), (0, 0, 0, pixels), order=0)
-    np.testing.assert_array_equal(
-        chapter.moved(x, pixels).reshape(2, 5, 8, 8), expected
-    )
+    found = chapter.moved(x, pixels).reshape(2, 5, 8, 8)
+    np.testing.assert_array_equal(found, expected)
 
 
 def by_torch(run, x):
     """Classes that the first network of a run reads, all of it by torch."""
-    first, second, last = unpack(run.network, run.theta)
-    statistics = unpack_statistics(run.network, run.running)
-    u = torch.tensor(x.reshape(-1, 1, 8, 8))
-    for layer, (mean, var), pool in zip(
-        (first, second), statistics, (True, False), strict=True
-    ):
-        z = F.conv2d(u, torch.tensor(layer.weight[0]), padding=1)
-        # One row an example where there is a mean per activation.
-        rows = z if mean.shape[1] == z.shape[1] else z.flatten(1)
-        of = (mean, var, layer.gamma, layer.beta)
-        y = F.batch_norm(rows, *(torch.tensor(t[0]) for t in of), eps=1e-5)
-        u = torch.relu(y.reshape(z.shape))
-        u = F.avg_pool2d(u, 2) if pool else u
-    logits = F.linear(u.flatten(1), *(torch.tensor(t[0]) for t in last[:2]))
-    return logits.argmax(1).numpy()
+    model = in_evaluation(run.network, run.theta[0], run.running[0])
+    return model(torch.tensor(x.reshape(-1, 1, 8, 8))).argmax(1).numpy()
 
 
 @pytest.mark.parametrize("arm", [chapter.PER_MAP, chapter.PER_ACTIVATION])
@@ -169,11 +130,10 @@ def test_moved_digits_are_read_as_torch_reads_them(arm):
 
 
 def test_digits_moved_by_nothing_are_read_as_they_are():
-    setting = claims.get("per-map-accuracy-moved").setting
-    arms = {name: setting[name] for name in ("first", "second")}
+    given = ARMS | OPTIONS
     np.testing.assert_allclose(
-        chapter.per_map_accuracy_moved(FEW, first_by=0, second_by=0, **arms, **OPTIONS),
-        chapter.final_difference(FEW, **arms, **OPTIONS),
+        chapter.per_map_accuracy_moved(FEW, first_by=0, second_by=0, **given),
+        chapter.final_difference(FEW, **given),
     )
 
 
@@ -194,37 +154,27 @@ def test_who_reads_moved_digits_better_decides(monkeypatch, lead, expected):
 # ----------------------------------------------------------------------------- the page
 
 
-def printed(of):
-    (cell,) = [c for c in cells("code") if of in c.source]
-    return "".join(out.get("text", "") for out in cell.outputs)
-
-
 def test_both_sides_of_the_shift_are_printed_and_equal():
-    per_map, per_activation = (
-        re.findall(r"\d+\.\d+", line) for line in printed("intercept").splitlines()
-    )
+    lines = PAGE.printed("intercept").splitlines()
+    per_map, per_activation = (re.findall(r"\d+\.\d+", line) for line in lines)
     assert per_map == ["0.000", "0.000"]
     assert per_activation[0] == per_activation[1]
     assert float(per_activation[0]) > 1
 
 
 def test_the_bias_changes_neither_loss_nor_gradient_on_the_page():
-    without, with_bias = (
-        line.split("loss")[1] for line in printed("biases").splitlines()
-    )
+    lines = PAGE.printed("biases").splitlines()
+    without, with_bias = (line.split("loss")[1] for line in lines)
     assert without == with_bias
     assert without.endswith("bias 0.0000")
 
 
 def test_the_page_trains_what_the_claims_do():
     """The accuracies that the cell prints are those of the claims' networks."""
-    lines = dict(
-        re.findall(
-            r"^(.*?) +steps 10 to 60: (.*)$", printed("seeds_against(runs"), re.M
-        )
-    )
+    printed = PAGE.printed("seeds_against(runs")
+    lines = re.findall(r"^.*? +steps 10 to 60: (.*)$", printed, re.M)
     arms = chapter.PLAIN, chapter.PER_MAP, chapter.PER_ACTIVATION, chapter.AFTER
-    for arm, said in zip(arms, lines.values(), strict=True):
+    for arm, said in zip(arms, lines, strict=True):
         read = chapter.read(claims.CHAPTER_SEEDS, arm, **OPTIONS)
         assert said == f"{read.mean():.2f}, after 60: {read[:, -1].mean():.3f}"
 
@@ -259,7 +209,7 @@ POINT = r"(−?\d+(?:\.\d)?)"
     ],
 )
 def test_the_text_says_what_twenty_networks_show(id, says, signs):
-    said = re.search(says, " ".join(prose().split())).groups()
+    said = re.search(says, " ".join(PAGE.prose.split())).groups()
     estimate = claims.get(id).run(claims.CHAPTER_SEEDS).estimate
     for number, sign, measured in zip(said, signs, estimate, strict=True):
         digits = len(number.partition(".")[2])
@@ -280,14 +230,9 @@ UNSUPPORTED = (
 
 @pytest.mark.parametrize("words", UNSUPPORTED)
 def test_what_was_wrong_does_not_come_back(words):
-    assert not re.search(words, prose())
+    assert not re.search(words, PAGE.prose)
 
 
-def test_every_claim_is_shown_or_linked_and_no_identity_is_a_strip():
-    shows = [c.source for c in cells("code") if c.source.startswith("claims.show(")]
-    shown = set(re.findall(r'"([\w-]+)"', "\n".join(shows)))
-    assert shown <= set(IDS)
-    assert shown | set(re.findall(r"<claim-([\w-]+)>", prose())) == set(IDS)
-    for identity in claims.identities():
-        if identity.chapter == "feature_maps":
-            assert f"<identity-{identity.id}>" in prose()
+@each([one for one in claims.identities() if one.chapter == "feature_maps"])
+def test_every_identity_is_linked(claim):
+    assert f"<identity-{claim.id}>" in PAGE.prose

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from claim_helpers import is_best_of_its_grid
 
 from batchnorm import claims, datasets
 from batchnorm.claims import clients, fine_tuning, fooled, networks, streams, tuning
@@ -108,13 +109,11 @@ def test_a_half_is_read_by_the_statistics_that_are_named():
     }
     run = trained(FEW, given["arm"], given["net"], steps=20)
     ((x, y),) = streams.streams(FEW, "blur", 10)
-    one, other = x[:, :125], x[:, 125:]
-    for of, source in (("own", one), ("other", other)):
-        own = moments_over(run.network, run.theta, source)
-        expected = evaluate(run.network, run.theta, one, y[:, :125], own).accuracy
+    given = run.network, run.theta
+    own, other = (moments_over(*given, half) for half in (x[:, :125], x[:, 125:]))
+    for of, moments in {"own": own, "other": other, "stored": run.running}.items():
+        expected = evaluate(*given, x[:, :125], y[:, :125], moments).accuracy
         np.testing.assert_allclose(found[of], expected)
-    expected = evaluate(run.network, run.theta, one, y[:, :125], run.running).accuracy
-    np.testing.assert_allclose(found["stored"], expected)
 
 
 def test_renewed_statistics_are_those_of_the_new_images():
@@ -131,33 +130,27 @@ def test_renewed_statistics_are_those_of_the_new_images():
 
 # -------------------------------------------------------------------------------- rates
 
-GRID = [float(f"{10 ** (k / 2):.2g}") for k in range(-10, 3)]
-
 
 @pytest.mark.parametrize("arm", [fooled.NORMALIZED, fooled.PLAIN])
 def test_the_rates_of_the_attacked_are_the_best_of_their_grid(arm):
-    at = GRID.index(arm.rate)
-    given = {"data": datasets.digits_to_tune, "steps": fooled.ATTACK["steps"]}
-    scores = [
-        trained(
-            claims.TUNING_SEEDS, arm._replace(rate=rate), fooled.ATTACK["net"], **given
-        )
-        .accuracy[:, -1]
-        .mean()
-        for rate in GRID[at - 1 : at + 2]
-    ]
-    assert np.argmax(scores) == 1
+    given = {key: fooled.ATTACK[key] for key in ("net", "steps")}
+    given["data"] = datasets.digits_to_tune
+
+    def score(rate):
+        run = trained(claims.TUNING_SEEDS, arm._replace(rate=rate), **given)
+        return run.accuracy[:, -1].mean()
+
+    assert is_best_of_its_grid(arm.rate, score)
 
 
 def test_the_rate_of_renewed_networks_is_the_best_of_its_grid():
-    at = GRID.index(fine_tuning.RENEWED["inverted", 2])
     given = {**fine_tuning.TUNE, "kind": "inverted", "batch": 2}
     given["data"] = datasets.digits_to_tune
-    scores = [
-        fine_tuning.renewed_on(claims.TUNING_SEEDS, rate, **given).mean()
-        for rate in GRID[at - 1 : at + 2]
-    ]
-    assert np.argmax(scores) == 1
+
+    def score(rate):
+        return fine_tuning.renewed_on(claims.TUNING_SEEDS, rate, **given).mean()
+
+    assert is_best_of_its_grid(fine_tuning.RENEWED["inverted", 2], score)
 
 
 def test_tuned_arms_may_have_options():

@@ -9,6 +9,8 @@ from types import MethodType
 import numpy as np
 import pytest
 import torch
+from claim_helpers import Page
+from plain_networks import in_evaluation
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
@@ -19,34 +21,15 @@ from batchnorm.claims.networks import PERFECT, Arm, Mlp
 from batchnorm.claims.reading import EXACT, RUNNING, SLOW, Way
 from batchnorm.ensemble import unpack, unpack_statistics
 from batchnorm.experiments import domains
-from booktools.notebooks import CHAPTERS, read
 
 READER = {"arm": Arm("batch", 0.1), "net": Mlp("relu", 2, 16), "steps": 30}
 SEEDS = (3, 4)
-CELLS = read(CHAPTERS / "10_inference.ipynb").cells
-PROSE = "\n\n".join(c.source for c in CELLS if c.cell_type == "markdown")
+PAGE = Page("10_inference")
 
 
 def in_torch(run, k):
     """Network k of a run, as torch has it, in float64."""
-    layers = unpack(run.network, run.theta)
-    statistics = unpack_statistics(run.network, run.running)
-    parts = []
-    for layer, (mean, var) in zip(layers, statistics, strict=False):
-        linear = nn.Linear(*layer.weight[k].T.shape, bias=False).double()
-        linear.weight.data = torch.tensor(layer.weight[k])
-        norm = nn.BatchNorm1d(len(layer.weight[k])).double()
-        norm.weight.data = torch.tensor(layer.gamma[k])
-        norm.bias.data = torch.tensor(layer.beta[k])
-        norm.running_mean, norm.running_var = (
-            torch.tensor(mean[k]),
-            torch.tensor(var[k]),
-        )
-        parts += [linear, norm, nn.ReLU()]
-    last = nn.Linear(*layers[-1].weight[k].T.shape).double()
-    last.weight.data = torch.tensor(layers[-1].weight[k])
-    last.bias.data = torch.tensor(layers[-1].bias[k])
-    return nn.Sequential(*parts, last).eval()
+    return in_evaluation(run.network, run.theta[k], run.running[k])
 
 
 def right(model, x, y):
@@ -124,8 +107,7 @@ def test_a_tenth_of_the_errors_is_a_unit_that_both_ways_share(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "id",
-    ["companions-decide", "forgotten-eval", "forgotten-eval-sorted"],
+    "id", ["companions-decide", "forgotten-eval", "forgotten-eval-sorted"]
 )
 def test_an_untrained_network_is_no_evidence(id):
     claim = claims.get(id)
@@ -171,10 +153,8 @@ def test_the_share_between_mini_batches_is_that_of_a_division():
     found = inference.bessel_third_layer(SEEDS, **setting)
     run = reading.readers(SEEDS, **READER)
     for k, seed in enumerate(SEEDS):
-        z = (
-            datasets.digits(seed).x_train
-            @ unpack(run.network, run.theta)[0].weight[k].T
-        )
+        weight = unpack(run.network, run.theta)[0].weight[k]
+        z = datasets.digits(seed).x_train @ weight.T
         means = z.reshape(-1, 4, z.shape[1]).mean(axis=1)
         share = means.var(axis=0).sum() / z.var(axis=0).sum()
         assert found[k] == pytest.approx(4 * share)
@@ -183,12 +163,11 @@ def test_the_share_between_mini_batches_is_that_of_a_division():
 
 def test_in_the_chapter_both_layers_behind_a_normalization_are_asked():
     entry = claims.get("bessel-third-layer")
-    each = [
-        entry.measure(SEEDS, **{**entry.setting, "layers": (layer,)})
-        for layer in (1, 2)
-    ]
-    both = entry.measure(SEEDS, **entry.setting)
-    np.testing.assert_allclose(both, np.max(each, axis=0))
+    first, second, both = (
+        entry.measure(SEEDS, **entry.setting | {"layers": layers})
+        for layers in ((1,), (2,), entry.setting["layers"])
+    )
+    np.testing.assert_allclose(both, np.maximum(first, second))
 
 
 # -------------------------------------------------- mini-batches that are no draws
@@ -264,30 +243,13 @@ def test_not_frozen_it_goes_on_as_the_ensemble_trains():
 # ------------------------------------------------------------------------- the page
 
 
-def page(*names):
-    """The first cells of the chapter, and functions as its cells define them."""
-    space = {}
-    for cell in CELLS:
-        if cell.cell_type != "code":
-            continue
-        if "figures.use_style()" in cell.source:
-            exec(cell.source, space)
-        for name in names:
-            if f"def {name}(" in cell.source:
-                start = cell.source.index(f"def {name}(")
-                exec(cell.source[start:].split("\n\n\n")[0], space)
-    return space
-
-
 def test_the_page_estimates_anew_as_the_claim_does():
-    space = page("by_mini_batch", "algorithm_2")
+    space = PAGE.defined("by_mini_batch", "algorithm_2")
     run = reading.readers(SEEDS, **READER)
     x, _ = inference.training_part(SEEDS)
     space |= {"run": run, "network": run.network, "x_train": x}
-    exec("found = algorithm_2(60, 10)", space)
-    np.testing.assert_allclose(
-        space["found"], reading.estimated_anew(SEEDS, run, 60, 10)
-    )
+    found, expected = space["algorithm_2"], reading.estimated_anew(SEEDS, run, 60, 10)
+    np.testing.assert_allclose(found(60, 10), expected)
 
 
 UNSUPPORTED = (
@@ -295,22 +257,17 @@ UNSUPPORTED = (
     r"[Oo]ften\s+(?:said|quoted|put)",
     r"There\s+are\s+three\s+causes",
     r"refuted|in\s+every\s+seed",
+    r"(?:more|less|fewer) than (?:\d+ points|a fifth|two thirds)",
 )
 
 
 @pytest.mark.parametrize("words", UNSUPPORTED)
-def test_running_text_says_nothing_unsupported(words):
-    assert not re.search(words, PROSE)
-
-
-def test_running_text_states_effects_and_not_what_was_asked():
-    bar = r"(?:more|less|fewer) than (?:\d+ points|a fifth|two thirds)"
-    assert not re.search(bar, PROSE)
+def test_running_text_states_effects_and_nothing_unsupported(words):
+    assert not re.search(words, PAGE.prose)
 
 
 def test_the_diagnoses_start_from_four_numbers():
-    cells = read(CHAPTERS / "misbehaves.ipynb").cells
-    table = "\n".join(cell.source for cell in cells).split("(symptoms)=")[1]
+    table = Page("misbehaves").prose.split("(symptoms)=")[1]
     rows = re.findall(r"^\| .*$", table, re.MULTILINE)[2:]
     assert "four_numbers" in rows[0]
 

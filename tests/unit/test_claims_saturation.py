@@ -5,35 +5,19 @@ import re
 import numpy as np
 import pytest
 import torch
+from claim_helpers import Page, each
 
 from batchnorm import claims, datasets
-from batchnorm.claims import mean_field, protocol, saturation
+from batchnorm.claims import mean_field, saturation
 from batchnorm.claims.networks import PERFECT, Arm, one_batch
-from batchnorm.claims.registry import references
 from batchnorm.ensemble import Network, forward, init_parameters, unpack
-from booktools.notebooks import ROOT, notebooks, read
+from booktools.notebooks import ROOT
 
-MINE = [
-    entry
-    for entry in claims.claims()
-    if entry.measure.__module__.endswith(".saturation")
-]
-EXPERIMENTS = [entry for entry in MINE if entry.kind == "experiment"]
+PAGE = Page("03_saturation")
+MINE = [c for c in claims.claims() if c.measure.__module__ == saturation.__name__]
 SEEDS = range(300, 310)  # none of those that are shown, tuned on or confirm
 X = datasets.digits(0).x_test[:30]
 TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
-
-by_id = pytest.mark.parametrize("entry", MINE, ids=lambda entry: entry.id)
-each_experiment = pytest.mark.parametrize("entry", EXPERIMENTS, ids=lambda e: e.id)
-
-
-def chapter():
-    (path,) = [path for path in notebooks() if path.stem == "03_saturation"]
-    return read(path).cells
-
-
-def prose():
-    return "\n\n".join(c.source for c in chapter() if c.cell_type == "markdown")
 
 
 def back(name):
@@ -46,11 +30,6 @@ def erratum(words):
 
 
 # -------------------------------------------------------------------------- controls
-
-
-@each_experiment
-def test_controls_bear_the_claim(entry):
-    assert protocol.faults_of_controls(entry, SEEDS) == []
 
 
 @pytest.mark.parametrize("tanh", [0.5, 1.0, 3.0])
@@ -94,9 +73,9 @@ def test_singular_values_are_those_of_the_jacobian_that_autograd_finds(norm):
     if norm:
         z = torch.tensor(trace[1].input[0]) @ weight.T
         mean, std = z.mean(0), torch.sqrt(z.var(0, correction=0) + 1e-5)
+    first = torch.tensor(trace[1].input[0, 0])
     jacobian = torch.autograd.functional.jacobian(
-        lambda v: torch.tanh((weight @ v - mean) / std),
-        torch.tensor(trace[1].input[0, 0]),
+        lambda v: torch.tanh((weight @ v - mean) / std), first
     )
     expected = torch.linalg.svdvals(jacobian).numpy()
     np.testing.assert_allclose(ours, expected, rtol=1e-9)
@@ -108,21 +87,16 @@ def test_sigmoids_in_the_coordinates_of_tanh_compute_the_same():
     before = theta.copy()
     network, twins = saturation.as_sigmoid(TANHS, theta)
     assert network.nonlinearity == "sigmoid"
-    expected = forward(TANHS, theta, X)[-1].output
-    np.testing.assert_allclose(
-        forward(network, twins, X)[-1].output, expected, rtol=0, atol=1e-13
+    found, expected = (
+        forward(*of, X)[-1].output for of in ((network, twins), (TANHS, theta))
     )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
     np.testing.assert_array_equal(theta, before)
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        Network((64,), (5,), nonlinearity="relu"),
-        Network((64,), (5,), nonlinearity="tanh", norm="batch"),
-    ],
-)
-def test_only_plain_tanh_networks_have_sigmoid_twins(network):
+@pytest.mark.parametrize(("g", "norm"), [("relu", None), ("tanh", "batch")])
+def test_only_plain_tanh_networks_have_sigmoid_twins(g, norm):
+    network = Network((64,), (5,), nonlinearity=g, norm=norm)
     with pytest.raises(ValueError, match="network must have nonlinearity 'tanh'"):
         saturation.as_sigmoid(network, init_parameters(network, [0]))
 
@@ -178,30 +152,20 @@ def test_the_growth_of_large_batches_has_its_limit():
 # ---------------------------------------------------------------- what the pages say
 
 
-@by_id
-def test_sources_are_in_the_bibliography(entry):
-    keys = re.findall(r"^@\w+\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
-    for source in filter(None, (entry.source, entry.claimed_by)):
-        assert {key for key, _ in references(source)} <= set(keys)
-
-
-@by_id
-def test_the_chapter_shows_every_claim_once(entry):
-    code = "\n".join(c.source for c in chapter() if c.cell_type == "code")
-    assert len(re.findall(rf'"{entry.id}"', code)) == 1
+@each(MINE)
+def test_the_chapter_shows_every_claim_once(claim):
+    assert PAGE.cell(f'"{claim.id}"').source.count(f'"{claim.id}"') == 1
 
 
 def test_nothing_is_said_of_each_layer_that_holds_of_their_mean():
     """Single sigmoid layers exceed the quarter."""
-    norms, _ = saturation.weight_gradients(
-        SEEDS, "sigmoid", 1.0, norm=None, **saturation.DEEP
-    )
+    given = {"norm": None, **saturation.DEEP}
+    norms, _ = saturation.weight_gradients(SEEDS, "sigmoid", 1.0, **given)
     assert (norms[:, :-1] / norms[:, 1:] > 0.25).mean() > 0.05
-    said = [entry.statement for entry in MINE] + [back("errata.md"), prose()]
-    for cell in chapter():
-        said.append(
-            cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
-        )
+    said = [entry.statement for entry in MINE] + [back("errata.md"), PAGE.prose]
+    for cell in PAGE.code:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        said.append(figure.get("caption", ""))
     # An exercise may suppose it.
     each = re.compile(
         r"(?<!Suppose )\beach\s+(?:normalized\s+)?layer\s+(?:still\s+)?"
@@ -212,32 +176,29 @@ def test_nothing_is_said_of_each_layer_that_holds_of_their_mean():
         assert "geometric mean" in claims.get(id).effect
 
 
+def statement(id):
+    return claims.get(id).statement
+
+
 def test_the_growth_is_said_with_its_conditions():
-    for said in (
-        claims.get("normalized-relu-gradients-grow").statement,
-        erratum("gradients from exploding?"),
-    ):
+    title = "gradients from exploding?"
+    for said in (statement("normalized-relu-gradients-grow"), erratum(title)):
         assert "skip connections" in said
         assert "initialization" in said
         assert re.search(r"batch is( large)?|large one", said)
 
 
 def test_saturating_networks_are_called_slow_and_not_impossible():
-    for said in (
-        claims.get("saturating-nonlinearities-train").statement,
-        erratum("tanh be used in deep networks"),
-        prose(),
-    ):
-        assert "slow" in said
+    assert "slow" in statement("saturating-nonlinearities-train")
+    assert "slow" in erratum("tanh be used in deep networks")
+    assert "slow" in PAGE.prose
 
 
 def test_the_conjecture_is_held_against_a_named_scale():
-    assert "Xavier's scale" in claims.get("jacobian-spectrum").statement
+    assert "Xavier's scale" in statement("jacobian-spectrum")
     assert "scale more" in erratum("singular values close to 1")
 
 
 def test_all_singular_values_are_drawn():
-    (cell,) = [c for c in chapter() if "spectra = {" in c.source]
-    printed = "".join(out.get("text", "") for out in cell.outputs)
-    assert printed.count("64 values") == 4
-    assert "[:-1]" not in cell.source
+    assert PAGE.printed("spectra = {").count("64 values") == 4
+    assert "[:-1]" not in PAGE.cell("spectra = {").source

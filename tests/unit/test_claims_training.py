@@ -5,10 +5,12 @@ where a run that did not arrive is taken for one that did.
 """
 
 import re
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from claim_helpers import FEW, Page, each, printed, verdict
 
 from batchnorm import claims
 from batchnorm.claims import ledger, networks
@@ -19,30 +21,11 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED
 from batchnorm.datasets import digits
 from batchnorm.ensemble import Recorder, forward, init_parameters, train, unpack
 from booktools import evidence_mnist
-from booktools.notebooks import notebooks, read
 
-(PAGE,) = [path for path in notebooks() if path.stem == "08_training"]
+PAGE = Page("08_training")
 OURS = [c for c in claims.claims() if c.measure.__module__ == chapter.__name__]
 STEPS = [c for c in OURS if c.effect.startswith("steps to")]
 LEADS = [c for c in OURS if c.measure is chapter.lead]
-FEW = tuple(range(8))
-
-
-def names(entries):
-    return [pytest.param(entry, id=entry.id) for entry in entries]
-
-
-def cells(kind):
-    return [cell for cell in read(PAGE).cells if cell.cell_type == kind]
-
-
-def prose():
-    return "\n\n".join(cell.source for cell in cells("markdown"))
-
-
-def verdict(id, **changed):
-    return claims.get(id).run(FEW, **changed).verdict
-
 
 # ------------------------------------------------------------------ steps to a target
 
@@ -85,7 +68,7 @@ def test_a_network_that_starts_at_the_target_takes_a_step(world):
     np.testing.assert_array_equal(found, [[1, 1]])
 
 
-@pytest.mark.parametrize("claim", names(STEPS))
+@each(STEPS)
 def test_a_run_that_never_arrives_counts_for_no_arm(claim, world):
     early, never = dict.fromkeys(FEW, 10), dict.fromkeys(FEW, 1e9)
     world.first = {None: dict.fromkeys(FEW, 20), "batch": early}
@@ -98,7 +81,7 @@ def test_a_run_that_never_arrives_counts_for_no_arm(claim, world):
     assert (result.effects == [0, np.inf]).all()
 
 
-@pytest.mark.parametrize("claim", names(STEPS))
+@each(STEPS)
 def test_both_arms_have_the_grid_and_the_budget_of_their_sweep(claim):
     name = claim.id.removesuffix("-steps")
     assert claim.setting["net"] == SWEEPS[name].net
@@ -110,22 +93,19 @@ def test_both_arms_have_the_grid_and_the_budget_of_their_sweep(claim):
 # ------------------------------------------------------------------ leads of accuracy
 
 
-def planted(monkeypatch, **accuracy):
-    """Final accuracies by norm, with a little of each seed's own in both arms."""
-
-    def final(seeds, arm, net, **options):
-        own = 0.01 * np.sin(np.arange(len(seeds)))
-        return accuracy["plain" if arm.norm is None else "normalized"] + own
-
-    monkeypatch.setattr(chapter, "final_accuracy", final)
-
-
-@pytest.mark.parametrize("claim", names(LEADS))
+@each(LEADS)
 def test_a_lead_is_neither_found_where_there_is_none_nor_the_other_way(
     claim, monkeypatch
 ):
-    for normalized, expected in ((0.9, SUPPORTED), (0.8, OPPOSED), (0.7, OPPOSED)):
-        planted(monkeypatch, plain=0.8, normalized=normalized)
+    """Planted by norm, with a little of each seed's own in both arms."""
+    planted = {None: 0.8}
+
+    def final(seeds, arm, net, **options):
+        return planted[arm.norm] + 0.01 * np.sin(np.arange(len(seeds)))
+
+    monkeypatch.setattr(chapter, "final_accuracy", final)
+    for accuracy, expected in ((0.9, SUPPORTED), (0.8, OPPOSED), (0.7, OPPOSED)):
+        planted["batch"] = accuracy
         assert claim.run(FEW).verdict == expected
 
 
@@ -157,13 +137,11 @@ def test_settings_are_counted_as_if_each_were_trained_alone():
     found = chapter.number((3, 4), arm, net=net, **grid, **options)
     network, expected = net.network("batch"), np.zeros(2)
     for k, seed in enumerate((3, 4)):
-        for rate in rates:
-            for factor in factors:
-                theta = init_parameters(network, [seed], arm.scale * factor)
-                run = train(
-                    network, digits, [seed], lr=rate, theta=theta, steps=30, batch=32
-                )
-                expected[k] += run.accuracy[0, -1] >= 0.5
+        for rate, factor in product(rates, factors):
+            theta = init_parameters(network, [seed], arm.scale * factor)
+            given = {"lr": rate, "theta": theta, "steps": 30, "batch": 32}
+            run = train(network, digits, [seed], **given)
+            expected[k] += run.accuracy[0, -1] >= 0.5
     np.testing.assert_array_equal(found, expected)
     assert 0 < expected.max() < 6
 
@@ -184,8 +162,8 @@ def test_what_is_enlarged_is_the_hidden_weights_and_the_function_stays():
     before, after = (forward(network, t, x)[-1].output for t in (theta, large))
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3)
     # Without a step, the enlarged network reads as well as the usual one.
-    still = (chapter.USUAL._replace(rate=0.0), 30.0)
-    frozen = {"first": (still[0], 1.0), "second": still}
+    still = chapter.USUAL._replace(rate=0.0)
+    frozen = {"first": (still, 1.0), "second": (still, 30.0)}
     assert verdict("scale-still-matters", **frozen) == OPPOSED
 
 
@@ -204,43 +182,25 @@ UNSUPPORTED = (
 
 @pytest.mark.parametrize("words", UNSUPPORTED)
 def test_running_text_states_effects_and_nothing_unsupported(words):
-    assert not re.search(words, prose())
-
-
-def shown():
-    cell = "\n".join(c.source for c in cells("code") if "claims.show(" in c.source)
-    return set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)"', cell))
-
-
-def linked():
-    return set(re.findall(r"<claim-([a-z0-9-]+)>", prose()))
-
-
-def test_every_claim_is_on_the_page_and_no_other():
-    assert shown() | linked() == {c.id for c in OURS}
+    assert not re.search(words, PAGE.prose)
 
 
 def test_what_is_undecided_is_called_so():
-    printed = "".join(
-        output.get("text", "")
-        for cell in cells("code")
-        if "claims.show(" in cell.source
-        for output in cell.outputs
-    )
-    here = re.findall(r"^Here:(.*?)^Confirmed:", printed, re.M | re.S)
-    assert len(here) == len(shown())
+    strips = "".join(map(printed, PAGE.code))
+    here = re.findall(r"^Here:(.*?)^Confirmed:", strips, re.M | re.S)
+    assert len(here) == len(PAGE.shown)
     undecided = sum(text.split()[-1] == "undecided" for text in here)
     records = ledger.read()
     for claim in OURS:
-        if claim.id in linked():
+        if claim.id in PAGE.linked:
             undecided += ledger.confirmation(claim, records)["verdict"] == "undecided"
     for one in evidence_mnist.recorded():
-        if f"<{one.finding.id}>" in prose():
+        if f"<{one.finding.id}>" in PAGE.prose:
             undecided += one.verdict == "undecided"
-    assert prose().count("*undecided*") == undecided
+    assert PAGE.prose.count("*undecided*") == undecided
 
 
 def test_exercises_use_the_symbols_of_the_equations():
-    formulas, exercises = prose().split("## Exercises")
+    formulas, exercises = PAGE.prose.split("## Exercises")
     symbol = r"(?<![A-Za-z\\])[A-Z]_l"
     assert set(re.findall(symbol, exercises)) <= set(re.findall(symbol, formulas))

@@ -1,38 +1,21 @@
 """What chapters 4 to 6, their claims and their errata say, against other oracles."""
 
 import re
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import torch
+from claim_helpers import Page
 
 from batchnorm import claims, layer, reference
 from batchnorm.claims import transform
-from batchnorm.claims.registry import references
+from booktools.notebooks import ROOT, chapters
 
-ROOT = Path(__file__).resolve().parents[1]
-while not (ROOT / "references.bib").exists():
-    ROOT = ROOT.parent
-PAGES = [*sorted((ROOT / "chapters").glob("0[4567]_*.ipynb")), ROOT / "README.md"]
-PAGES += [ROOT / "back" / name for name in ("errata.md", "glossary.md")]
-OURS = "transform", "invariance", "machine"
-
-
-def prose(path):
-    if path.suffix == ".md":
-        return path.read_text(encoding="utf-8")
-    cells = nbformat.read(path, 4).cells
-    return "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
-
-
-def cell(chapter, text):
-    """Source of the one code cell of a chapter that contains the text."""
-    (path,) = (ROOT / "chapters").glob(f"{chapter}_*.ipynb")
-    cells = nbformat.read(path, 4).cells
-    (found,) = (c.source for c in cells if c.cell_type == "code" and text in c.source)
-    return found
+PAGES = {path.stem: Page(path.stem) for path in chapters()[4:8]}
+TEXTS = {name: page.prose for name, page in PAGES.items()} | {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "back/errata.md", "back/glossary.md")
+}
 
 
 # ------------------------------------------------------- statistics outside the step
@@ -40,9 +23,8 @@ def cell(chapter, text):
 
 def weights_behind(batch, steps, through=False, seeds=tuple(range(6))):
     u, targets = transform._data(seeds, 256)
-    return transform.descend_behind(
-        seeds, u, targets, 0.1, steps, batch, through=through
-    )
+    given = u, targets, 0.1, steps, batch
+    return transform.descend_behind(seeds, *given, through=through)
 
 
 def test_gamma_and_beta_stop_the_weight_on_the_full_batch_only():
@@ -73,7 +55,7 @@ def test_a_weight_that_has_to_fall_jumps_across_zero():
     u = rng.normal(size=256)
     targets = 2 * u + 1.5 + 0.5 * rng.normal(size=256)
     here = {"np": np, "u": u, "targets": targets}
-    exec(cell("04", "a slope of 0.5"), here)
+    exec(PAGES["04_transform"].cell("a slope of 0.5").source, here)
     path = here["path"]
     assert all(np.diff(path) < 0)
     assert path[5] > 0 > -0.5 > path[6]
@@ -114,7 +96,8 @@ def test_the_layer_returns_its_output_and_the_moments_it_met():
     assert y.requires_grad
     assert not any(t.requires_grad for t in (mean, rest, var))
     torch.testing.assert_close(var, x.detach().var(0, correction=0))
-    assert "returns $\\hat x$ and $v$ as outputs" not in prose(PAGES[2])
+    said = PAGES["06_backward_closed"].prose
+    assert "returns $\\hat x$ and $v$ as outputs" not in said
 
 
 def test_two_inputs_are_one_apart_from_their_mean_unless_they_are_equal():
@@ -125,10 +108,8 @@ def test_two_inputs_are_one_apart_from_their_mean_unless_they_are_equal():
 
 
 def test_who_notices_statistics_without_gradient():
-    here = {"np": np}
-    for name in ("closed_form", "normalize", "train_neurons"):
-        exec(cell("06", f"def {name}"), here)
-    train = here["train_neurons"]
+    names = "closed_form", "normalize", "train_neurons"
+    train = PAGES["06_backward_closed"].defined(*names)["train_neurons"]
     with_both, grown = train(through=False, learned=True, size=1)
     assert with_both > 0.99
     assert 1.3 < grown[-1] < 2.2
@@ -142,8 +123,8 @@ def test_who_notices_statistics_without_gradient():
 # ------------------------------------------------------------------- sentences
 
 
-def sentences(path):
-    text = re.sub(r"\s+", " ", prose(path))
+def sentences(text):
+    text = re.sub(r"\s+", " ", text)
     return re.split(r"(?<=[.:;?|]) (?=[A-Z*|$(\[-])", text)
 
 
@@ -159,27 +140,27 @@ FALSE = {
 
 @pytest.mark.parametrize("fault", FALSE)
 def test_what_was_wrong_does_not_come_back(fault):
-    for path in PAGES:
-        found = [s for s in sentences(path) if re.search(FALSE[fault], s)]
-        assert not found, path.name
+    for name, text in TEXTS.items():
+        found = [s for s in sentences(text) if re.search(FALSE[fault], s)]
+        assert not found, name
 
 
 def test_that_weights_are_never_shorter_is_said_for_epsilon_zero():
     said = 0
-    for path in PAGES:
-        for sentence in sentences(path):
+    for name, text in TEXTS.items():
+        for sentence in sentences(text):
             if re.search(r"never (?:shorten|shrink)|cannot fall", sentence):
-                where = prose(path).split("\n\n")
+                where = text.split("\n\n")
                 (block,) = {b for b in where if sentence[-40:] in " ".join(b.split())}
-                assert re.search(r"ε|\\epsilon", block), (path.name, sentence)
+                assert re.search(r"ε|\\epsilon", block), (name, sentence)
                 said += 1
     assert said >= 4
 
 
 @pytest.mark.parametrize("part", ["The transform", "The gradient"])
 def test_an_erratum_quotes_with_a_place_or_asks(part):
-    text = prose(ROOT / "back" / "errata.md")
-    (text,) = re.findall(rf"^## {part}\n\n(.*?)(?=^## )", text, re.M | re.DOTALL)
+    section = rf"^## {part}\n\n(.*?)(?=^## )"
+    (text,) = re.findall(section, TEXTS["back/errata.md"], re.M | re.DOTALL)
     entries = re.findall(r"^(\S[^\n]*)\n: (.*?)(?=\n\n)", text, re.M | re.DOTALL)
     assert len(entries) >= 8
     for head, body in entries:
@@ -189,22 +170,3 @@ def test_an_erratum_quotes_with_a_place_or_asks(part):
             assert re.search(r"\{cite|\]\(https://", written[1]), head
         else:
             assert head.endswith("?"), head
-
-
-def test_statements_name_their_sources_and_ask_or_quote():
-    keys = re.findall(r"^@(?:\w+)\{(\S+),", (ROOT / "references.bib").read_text(), re.M)
-    ours = [c for c in claims.claims() if c.measure.__module__.endswith(OURS)]
-    identities = [i for i in claims.identities() if i.chapter in OURS]
-    assert len(ours) >= 6
-    assert len(identities) >= 11
-    for entry in (*ours, *identities):
-        for source in filter(None, (entry.source, getattr(entry, "claimed_by", None))):
-            assert {key for key, _ in references(source)} <= set(keys), entry.id
-    assert all(c.question is None or c.question.endswith("?") for c in ours)
-
-
-def test_the_tests_of_identities_exist():
-    for entry in claims.identities():
-        if entry.chapter in OURS:
-            file, _, name = entry.test.partition("::")
-            assert f"def {name}(" in (ROOT / file).read_text("utf-8"), entry.id

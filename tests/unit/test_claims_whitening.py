@@ -2,29 +2,20 @@
 
 import numpy as np
 import pytest
+from claim_helpers import Page
 from scipy import stats
+from sklearn.preprocessing import StandardScaler
 
 from batchnorm import datasets
 from batchnorm.claims import whitening as measures
 from batchnorm.whitening import covariance, fit_zca, zca_backward
-from booktools.notebooks import CHAPTERS, read
 
-CELLS = read(CHAPTERS / "01_whitening.ipynb").cells
+PAGE = Page("01_whitening")
 
 
 def page(*names):
-    """Functions as the chapter defines them, run in the order of its cells."""
-    space = {}
-    for cell in CELLS:
-        source = cell.source
-        if cell.cell_type != "code":
-            continue
-        if "figures.use_style()" in source:
-            exec(source, space)
-        for name in names:
-            if f"def {name}(" in source:
-                # Without what the cell prints of other cells' data.
-                exec(source[source.index(f"def {name}(") :].split("\n\n\n")[0], space)
+    """Functions as the chapter defines them."""
+    space = PAGE.defined(*names)
     return [space[name] for name in names]
 
 
@@ -86,18 +77,13 @@ def test_the_mean_square_of_fresh_examples_is_that_of_hotelling(d):
 
 
 def test_normalized_is_scikit_learns_scaler_and_the_books_zca():
-    from sklearn.preprocessing import StandardScaler
-
     rng = np.random.default_rng(0)
     known = rng.normal(size=(50, 4)) @ rng.normal(size=(4, 4)) + 3
     unseen = rng.normal(size=(6, 4))
-    np.testing.assert_allclose(
-        measures.normalized(known, unseen, "alone", 0.0),
-        StandardScaler().fit(known).transform(unseen),
-    )
-    np.testing.assert_allclose(
-        measures.normalized(known, unseen, "jointly", 0.0), fit_zca(known)(unseen)
-    )
+    scaled = StandardScaler().fit(known).transform(unseen)
+    for how, expected in (("alone", scaled), ("jointly", fit_zca(known)(unseen))):
+        found = measures.normalized(known, unseen, how, 0.0)
+        np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize("how", ["jointly", "alone"])
@@ -122,9 +108,8 @@ def test_the_page_measures_what_the_claims_do():
 
 
 def test_the_gradients_that_the_page_writes_are_those_of_the_package():
-    whitening_backward, standardize_backward = page(
-        "whitening_backward", "standardize_backward"
-    )
+    names = "whitening_backward", "standardize_backward"
+    whitening_backward, standardize_backward = page(*names)
     x, dy = np.random.default_rng(0).normal(2, [1, 3, 9], size=(2, 11, 3))
     assert whitening_backward(dy, x) == pytest.approx(zca_backward(dy, x))
     for column, gradient in zip(x.T, dy.T, strict=True):
@@ -151,9 +136,8 @@ def test_a_feature_that_never_varies_is_left_out():
     x = np.random.default_rng(0).normal(3, 1, size=(40, 3))
     more = np.column_stack([x, np.zeros(40)])
     for version in ("raw", "centered", "standardized", "whitened"):
-        assert measures.conditioning(more, version) == pytest.approx(
-            measures.conditioning(x, version)
-        )
+        expected = pytest.approx(measures.conditioning(x, version))
+        assert measures.conditioning(more, version) == expected
 
 
 def test_moved_away_from_zero_features_are_worse_conditioned():
@@ -170,11 +154,9 @@ def test_the_exercise_on_the_ones_is_posed_where_only_direction_is_left():
     centered = x - x.mean(axis=0)
     for columns, factor in ((centered, 5.77), (centered / x.std(axis=0), 1.0)):
         ones = np.ones((len(x), 1))
-        with_ones = np.linalg.cond(np.hstack([ones, columns])) ** 2
-        assert with_ones / np.linalg.cond(columns) ** 2 == pytest.approx(
-            factor, rel=1e-2
-        )
-    text = "\n\n".join(cell.source for cell in CELLS if cell.cell_type == "markdown")
-    exercise = text[text.index(":label: ex-ones") :].split("```")[0]
+        with_ones = np.linalg.cond(np.hstack([ones, columns]))
+        without = np.linalg.cond(columns)
+        assert (with_ones / without) ** 2 == pytest.approx(factor, rel=1e-2)
+    exercise = PAGE.prose.partition(":label: ex-ones")[2].split("```")[0]
     assert "Divide each column" in exercise
-    assert "nearly the\nsame direction" not in text
+    assert "nearly the\nsame direction" not in PAGE.prose

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from planted_runs import killed_once_written
 
 from batchnorm.claims import __main__ as command
 
@@ -82,14 +83,8 @@ def test_killed_and_started_again_it_writes_the_same(by_one_process, tmp_path):
     file, partial = tmp_path / "claims", tmp_path / ".claims.partial"
     line = [sys.executable, "-m", "batchnorm.claims", *ASKED, "--output", str(file)]
     line += ["--jobs", "2"]
-    started = subprocess.Popen(line, stderr=subprocess.DEVNULL, start_new_session=True)
-    while not (partial.exists() and partial.read_bytes()):
-        assert started.poll() is None
-        time.sleep(0.01)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    kept = killed_once_written(line, partial)
     assert not file.exists()
-    kept = partial.read_text("utf-8").count("\n")
     assert 1 <= kept < len(CLAIMS)
     again = subprocess.run(line, check=True, capture_output=True, text=True)
     assert f"/{len(CLAIMS) - kept}" not in again.stdout

@@ -7,6 +7,7 @@ normalization that is counted.
 """
 
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -21,6 +22,16 @@ EPS, W = 1e-5, 0.1
 SLOPE = 0.25  # of the leaky ReLU
 
 
+def operation(function):
+    """A method of a number that counts as one operation."""
+
+    def method(self, *others):
+        Number.operations += 1
+        return Number(float(function(self.value, *map(plain, others))))
+
+    return method
+
+
 class Number:
     """A float that counts the operations it takes part in."""
 
@@ -29,35 +40,13 @@ class Number:
     def __init__(self, value):
         self.value = value
 
-    def _counted(self, value):
-        Number.operations += 1
-        return Number(value)
-
-    def __add__(self, other):
-        return self._counted(self.value + plain(other))
-
-    def __sub__(self, other):
-        return self._counted(self.value - plain(other))
-
-    def __mul__(self, other):
-        return self._counted(self.value * plain(other))
-
-    def __truediv__(self, other):
-        return self._counted(self.value / plain(other))
-
-    def __rtruediv__(self, other):
-        return self._counted(plain(other) / self.value)
-
-    def __gt__(self, other):
-        return self._counted(float(self.value > plain(other)))
-
-    def sqrt(self):
-        return self._counted(math.sqrt(self.value))
-
-    def positive_part(self):
-        return self._counted(max(0.0, self.value))
-
-    __radd__, __rmul__ = __add__, __mul__
+    __add__ = __radd__ = operation(operator.add)
+    __mul__ = __rmul__ = operation(operator.mul)
+    __sub__, __gt__ = operation(operator.sub), operation(operator.gt)
+    __truediv__ = operation(operator.truediv)
+    __rtruediv__ = operation(lambda value, other: other / value)
+    sqrt = operation(math.sqrt)
+    positive_part = operation(lambda value: max(0.0, value))
 
 
 def plain(number):
@@ -101,14 +90,18 @@ class Layer:
 
         self.x = Memory(rng.normal(3, 2, self.shape), width)
         self.dy = Memory(rng.normal(size=self.shape), width)
-        self.y = Memory(np.zeros(self.shape), width)
-        self.dx = Memory(np.zeros(self.shape), width)
+        self.y, self.dx = (Memory(np.zeros(self.shape), width) for _ in range(2))
         self.gamma = vector(rng.uniform(0.5, 2, channels))
         self.beta = vector(rng.normal(size=channels))
         self.mean, self.inv_std = vector(np.zeros(channels)), vector(np.ones(channels))
         self.dgamma, self.dbeta = vector(np.zeros(channels)), vector(np.ones(channels))
         self.running_mean = vector(rng.normal(size=channels))
         self.running_var = vector(rng.uniform(1, 2, channels))
+
+    def reference(self):
+        """y and the cache of the forward pass, uncounted."""
+        given = self.x.values, self.gamma.values, self.beta.values
+        return reference.forward(*given, eps=EPS)
 
     def column(self, array, j, kept=None):
         """The values of a channel, one by one, read anew or from what is kept."""
@@ -230,11 +223,15 @@ def made_again(a):
             a.y[i, j] = y.positive_part()
 
 
-def statistics_of(a):
-    """Fill in what the forward pass hands on, uncounted."""
-    _, cache = reference.forward(a.x.values, a.gamma.values, a.beta.values, eps=EPS)
+def filled_in(a):
+    """Fill in what the forward pass hands on, uncounted -> y, cache."""
+    y, cache = a.reference()
     a.mean.values[:], a.inv_std.values[:] = cache.mean, 1 / np.sqrt(cache.var + EPS)
-    return cache
+    return y, cache
+
+
+def close(memory, values, atol=1e-9):
+    np.testing.assert_allclose(memory.values, values, atol=atol)
 
 
 DTYPES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -250,9 +247,9 @@ def test_forward_counts_what_a_loop_does(passes, size, dtype, relu):
     a = Layer(*size, DTYPES[dtype])
     _, seen = counted(training, a, passes, relu)
     assert seen == cost.forward(size, dtype, passes=passes, relu=relu)
-    y, cache = reference.forward(a.x.values, a.gamma.values, a.beta.values, eps=EPS)
-    np.testing.assert_allclose(a.y.values, np.maximum(y, 0) if relu else y, atol=1e-9)
-    np.testing.assert_allclose(a.mean.values, cache.mean, atol=1e-9)
+    y, cache = a.reference()
+    close(a.y, np.maximum(y, 0) if relu else y)
+    close(a.mean, cache.mean)
 
 
 @few
@@ -263,7 +260,7 @@ def test_inference_counts_what_a_loop_does(size, dtype, relu):
     assert seen == cost.inference(size, dtype, relu=relu)
     vectors = a.gamma, a.beta, a.running_mean, a.running_var
     y = reference.inference(a.x.values, *(v.values for v in vectors), eps=EPS)
-    np.testing.assert_allclose(a.y.values, np.maximum(y, 0) if relu else y, atol=1e-9)
+    close(a.y, np.maximum(y, 0) if relu else y)
 
 
 @few
@@ -271,28 +268,25 @@ def test_inference_counts_what_a_loop_does(size, dtype, relu):
 @pytest.mark.parametrize("passes", [1, 2])
 def test_backward_counts_what_a_loop_does(passes, size, dtype, relu):
     a = Layer(*size, DTYPES[dtype])
-    cache = statistics_of(a)
+    y, cache = filled_in(a)
     _, seen = counted(gradient, a, passes, relu)
     assert seen == cost.backward(size, dtype, passes=passes, relu=relu)
-    y, _ = reference.forward(a.x.values, a.gamma.values, a.beta.values, eps=EPS)
-    dx, dgamma, dbeta = reference.backward(a.dy.values * ((y > 0) | (not relu)), cache)
-    np.testing.assert_allclose(a.dx.values, dx, atol=1e-9)
-    np.testing.assert_allclose(a.dgamma.values, dgamma, atol=1e-9)
-    np.testing.assert_allclose(a.dbeta.values, dbeta, atol=1e-9)
+    expected = reference.backward(a.dy.values * ((y > 0) | (not relu)), cache)
+    for ours, theirs in zip((a.dx, a.dgamma, a.dbeta), expected, strict=True):
+        close(ours, theirs)
 
 
 @few
 @layers
 def test_the_backward_pass_in_place_counts_what_a_loop_does(size, dtype, relu):
     a = Layer(*size, DTYPES[dtype])
-    cache = statistics_of(a)
-    y, _ = reference.forward(a.x.values, a.gamma.values, a.beta.values, eps=EPS)
+    y, cache = filled_in(a)
     a.y.values[:] = np.where(y > 0, y, SLOPE * y)
     _, seen = counted(gradient_in_place, a)
     # A product with the reciprocal of a constant: its quotient is no operation.
     assert seen == cost.in_place_backward(size, dtype)
     dy = np.where(y > 0, 1, SLOPE) * a.dy.values
-    np.testing.assert_allclose(a.dx.values, reference.backward(dy, cache)[0], atol=1e-8)
+    close(a.dx, reference.backward(dy, cache)[0], 1e-8)
 
 
 @few
@@ -301,7 +295,7 @@ def test_small_passes_count_what_a_loop_does(size, dtype, relu):
     a = Layer(*size, DTYPES[dtype])
     assert counted(elementwise, a, False)[1] == cost.relu(size, dtype)
     assert counted(elementwise, a, True)[1] == cost.relu_backward(size, dtype)
-    statistics_of(a)
+    filled_in(a)
     assert counted(made_again, a)[1] == cost.recompute(size, dtype)
 
 
@@ -322,8 +316,8 @@ def test_folding_counts_what_a_loop_does():
     wanted = folding.fold_linear(weight.values, bias.values, *vectors, eps=EPS)
     _, seen = counted(program)
     assert seen == cost.fold((3, 5), "float16")
-    np.testing.assert_allclose(weight.values, wanted[0])
-    np.testing.assert_allclose(bias.values, wanted[1])
+    close(weight, wanted[0])
+    close(bias, wanted[1])
 
 
 def test_a_convolution_counts_a_product_and_a_sum_for_each_weight_and_output():

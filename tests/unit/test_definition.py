@@ -4,10 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from batchnorm.claims import fingerprint, protocol
 from batchnorm.claims.estimates import Estimate
-from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED, above, below, within
+from batchnorm.claims.types import (
+    OPPOSED,
+    SUPPORTED,
+    UNDECIDED,
+    Experiment,
+    above,
+    below,
+    within,
+)
 
 # ------------------------------------------------------------------------- verdicts
 
@@ -34,8 +43,6 @@ def test_verdict_is_where_the_interval_lies(region, interval, verdict):
 
 
 def test_an_equivalence_is_two_one_sided_tests():
-    from scipy import stats
-
     effects = np.random.default_rng(0).normal(0.1, 1, 59)
     half = stats.t.ppf(0.95, 58) * stats.sem(effects)
     assert within(-1, 1).level == 0.90
@@ -45,8 +52,6 @@ def test_an_equivalence_is_two_one_sided_tests():
 
 
 def toy_entry(**fields):
-    from batchnorm.claims.types import Experiment
-
     defaults = {
         "id": "toy",
         "statement": "Toys play.",
@@ -90,9 +95,8 @@ def _accuracy(seeds):
 def package(tmp_path, monkeypatch):
     """A copy of the package whose files a test may change; returns an editor of it."""
     copy = tmp_path / "batchnorm"
-    shutil.copytree(
-        fingerprint.ROOT, copy, ignore=shutil.ignore_patterns("__pycache__")
-    )
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(fingerprint.ROOT, copy, ignore=without)
     (copy / "claims" / "planted.py").write_text(CLAIM)
     monkeypatch.setattr(fingerprint, "ROOT", copy)
 
@@ -104,12 +108,8 @@ def package(tmp_path, monkeypatch):
         clear()
 
     def clear():
-        for cached in (
-            fingerprint._source,
-            fingerprint._statements,
-            fingerprint._comments,
-        ):
-            cached.cache_clear()
+        for name in ("_source", "_statements", "_comments"):
+            getattr(fingerprint, name).cache_clear()
 
     clear()
     yield edit
@@ -117,8 +117,10 @@ def package(tmp_path, monkeypatch):
     clear()
 
 
-def planted():
-    code = fingerprint.reached("batchnorm.claims.planted", "planted")
+def planted(*words, of=("claims.planted", "planted")):
+    """The fingerprint of the code that a function reaches, here the planted claim's."""
+    module, name = of
+    code = fingerprint.reached(f"batchnorm.{module}", name, words)
     return fingerprint.digest(*sorted(code.values()))
 
 
@@ -143,15 +145,10 @@ def test_a_changed_line_of_the_ensemble_is_seen(package):
     reached = [name for name in code if name.startswith("batchnorm.ensemble")]
     assert len(reached) > 20
     before = planted()
-    for path in sorted(fingerprint.ROOT.glob("ensemble*")):
-        files = [path] if path.is_file() else sorted(path.glob("*.py"))
-        for file in files:
-            if "log_softmax" in file.read_text():
-                package(
-                    file.relative_to(fingerprint.ROOT),
-                    "log_softmax(1)",
-                    "log_softmax(0)",
-                )
+    for file in sorted(fingerprint.ROOT.glob("ensemble/*.py")):
+        if "log_softmax" in file.read_text():
+            changed = file.relative_to(fingerprint.ROOT)
+            package(changed, "log_softmax(1)", "log_softmax(0)")
     assert planted() != before
 
 
@@ -186,19 +183,14 @@ def test_what_decides_no_number_is_no_code(package, file, old, new):
     ids=["pixels", "layout", "sha256", "another source", "unpacking", "download"],
 )
 def test_it_ends_at_contents_that_are_verified(package, old, new, seen):
-    def on_mnist():
-        code = fingerprint.reached("batchnorm.experiments.dense", "trained")
-        return fingerprint.digest(*sorted(code.values()))
-
-    before = on_mnist()
+    on_mnist = "experiments.dense", "trained"
+    before = planted(of=on_mnist)
     package("mnist.py", old, new)
-    assert (on_mnist() != before) == seen
+    assert (planted(of=on_mnist) != before) == seen
 
 
-NEW_NORM = (
-    "NORMS: dict[str, type[Operation]] = {",
-    ('NORMS: dict[str, type[Operation]] = {\n    "planted": PerActivation,'),
-)
+TABLE = "NORMS: dict[str, type[Operation]] = {"
+NEW_NORM = TABLE, f'{TABLE}\n    "planted": PerActivation,'
 
 
 def test_a_new_entry_of_a_table_is_no_change(package):
@@ -208,13 +200,9 @@ def test_a_new_entry_of_a_table_is_no_change(package):
 
 
 def test_an_entry_is_reached_by_its_key(package):
-    def with_key():
-        code = fingerprint.reached("batchnorm.claims.planted", "planted", ["planted"])
-        return fingerprint.digest(*sorted(code.values()))
-
-    before = with_key()
+    before = planted("planted")
     package("ensemble/norms.py", *NEW_NORM)
-    assert with_key() != before
+    assert planted("planted") != before
 
 
 def test_a_changed_entry_that_is_named_is_seen(package):
@@ -224,9 +212,8 @@ def test_a_changed_entry_that_is_named_is_seen(package):
 
 
 def test_a_table_that_is_gone_through_is_reached_as_a_whole(package):
-    package(
-        "ensemble/network.py", "steps, shape, at", "NORMS.values(); steps, shape, at"
-    )
+    old = "steps, shape, at"
+    package("ensemble/network.py", old, f"NORMS.values(); {old}")
     before = planted()
     package("ensemble/norms.py", *NEW_NORM)
     assert planted() != before

@@ -7,13 +7,8 @@ import pytest
 
 from batchnorm import datasets
 from batchnorm.ensemble import Network, forward, gradient, init_parameters, unpack
-from batchnorm.experiments.drift import (
-    freeze,
-    input_moments,
-    movement,
-    record_moments,
-    small_change,
-)
+from batchnorm.experiments import drift
+from batchnorm.experiments.drift import freeze, small_change
 
 X = datasets.digits(0).x_test[:30]
 TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
@@ -22,7 +17,7 @@ TANHS = Network((64,), (9, 8, 7), nonlinearity="tanh")
 def test_movement_has_both_units():
     mean = np.arange(4.0)[None, :, None, None] * 0.6 * np.ones((3, 4, 2, 5))
     moments = np.stack([mean, np.full(mean.shape, 3.0)], axis=2)
-    raw, in_spreads = movement(SimpleNamespace(records={"moments": moments}))
+    raw, in_spreads = drift.movement(SimpleNamespace(records={"moments": moments}))
     np.testing.assert_allclose(raw, np.full((3, 2), 0.6))
     np.testing.assert_allclose(in_spreads, np.full((3, 2), 0.2))
 
@@ -32,11 +27,10 @@ def test_the_upper_part_computes_and_learns_as_it_did_in_the_whole():
     data = {seed: datasets.digits(seed) for seed in seeds}
     theta = init_parameters(TANHS, seeds)
     top, upper, fed = freeze(TANHS, theta, data, 2)
-    x = np.stack([split.x_test for split in data.values()])
-    x_fed = np.stack([split.x_test for split in fed.values()])
-    y = np.stack([split.y_test for split in data.values()])
-    loss, whole = gradient(TANHS, theta, x, y)
-    loss_fed, part = gradient(top, upper, x_fed, y)
+    x, y = zip(*((split.x_test, split.y_test) for split in data.values()), strict=True)
+    x_fed = [split.x_test for split in fed.values()]
+    loss, whole = gradient(TANHS, theta, np.stack(x), np.stack(y))
+    loss_fed, part = gradient(top, upper, np.stack(x_fed), np.stack(y))
     np.testing.assert_allclose(loss_fed, loss, rtol=1e-12)
     for a, b in zip(unpack(top, part), unpack(TANHS, whole)[2:], strict=True):
         np.testing.assert_allclose(a.weight, b.weight, rtol=0, atol=1e-13)
@@ -59,7 +53,7 @@ def test_moments_are_taken_before_the_normalization():
     weight = 3 * unpack(plain, init_parameters(plain, [0]))[0].weight[0]
     for network in (plain, normalized):
         theta = init_parameters(network, [0], 3)
-        mean, deviation = input_moments(network, theta, X)[0, :, 0]
+        mean, deviation = drift.input_moments(network, theta, X)[0, :, 0]
         z = X @ weight.T
         np.testing.assert_allclose(mean, z.mean(axis=0), atol=1e-13)
         np.testing.assert_allclose(deviation, z.std(axis=0), rtol=1e-12)
@@ -68,12 +62,15 @@ def test_moments_are_taken_before_the_normalization():
 def test_the_first_record_is_that_of_the_network_as_drawn():
     network = Network((64,), (6, 6))
     theta = init_parameters(network, [0, 1])
-    free = record_moments(network, theta, [0, 1], lr=0.1, steps=10)
-    frozen = record_moments(network, theta, [0, 1], lr=0.1, steps=10, frozen=1)
-    assert free.records["moments"].shape == (2, 2, 2, 2, 6)
-    assert frozen.records["moments"].shape == (2, 2, 2, 1, 6)
-    before = free.records["moments"][:, 0, :, 1:]
-    np.testing.assert_allclose(frozen.records["moments"][:, 0], before, rtol=1e-12)
+    free, frozen = (
+        drift.record_moments(network, theta, [0, 1], lr=0.1, steps=10, frozen=layers)
+        for layers in (0, 1)
+    )
+    free, frozen = free.records["moments"], frozen.records["moments"]
+    assert free.shape == (2, 2, 2, 2, 6)
+    assert frozen.shape == (2, 2, 2, 1, 6)
+    before = free[:, 0, :, 1:]
+    np.testing.assert_allclose(frozen[:, 0], before, rtol=1e-12)
     z = forward(network, theta[1:], datasets.digits(1).x_test[:100])[1].preactivation
     np.testing.assert_allclose(before[1, 0, 0], z[0].mean(axis=0), rtol=1e-12)
 

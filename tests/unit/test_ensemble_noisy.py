@@ -19,6 +19,7 @@ from batchnorm.ensemble import (
 from batchnorm.ensemble.norms import BatchDropout, Dropout, GhostNoise, GhostNorm
 
 SEEDS = (3, 8)
+BATCH = Network((64,), (16, 16), norm="batch")
 
 
 def drawn(shape, m=12):
@@ -26,6 +27,10 @@ def drawn(shape, m=12):
     x = torch.as_tensor(rng.normal(size=(2, int(np.prod(shape)), m)))
     gamma, beta = torch.as_tensor(rng.normal(size=(2, 2, shape[0])))
     return x, gamma, beta
+
+
+def close(ours, theirs, tolerance=1e-12):
+    return torch.allclose(ours, theirs, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 2, 2)])
@@ -44,14 +49,14 @@ def test_a_ghost_is_a_batch_of_its_own(shape):
         ]
         out = torch.cat(out).reshape(12, -1)
         wanted = torch.autograd.grad((out * dy[k].T).sum(), leaves)
-        assert torch.allclose(y[k].T, out, rtol=0, atol=1e-12)
+        assert close(y[k].T, out)
         for found, grad in zip((dx[k].T, dgamma[k], dbeta[k]), wanted, strict=True):
-            assert torch.allclose(found, grad, rtol=0, atol=1e-11)
+            assert close(found, grad, 1e-11)
         values = x[k].view(shape[0], -1, 3, 4).transpose(1, 2).flatten(2)
         mean, var = values.mean((1, 2)), values.var(2).mean(1)
         m = values[0].numel()
-        assert torch.allclose(cache.mean[k, :, 0], mean, rtol=0, atol=1e-12)
-        assert torch.allclose(cache.var[k, :, 0] * m / (m - 1), var, rtol=0, atol=1e-12)
+        assert close(cache.mean[k, :, 0], mean)
+        assert close(cache.var[k, :, 0] * m / (m - 1), var)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -74,13 +79,12 @@ def test_noise_of_ghosts_is_put_in_as_given_numbers(shape, own):
     a, b = ((means - mean) / std).detach(), (stds / std).detach()
     g, shift = (leaf[:, :, None, None, None] for leaf in leaves[1:])
     out = (g * ((parts - mean) / std - a) / b + shift).view_as(x)
-    assert torch.allclose(y, out, rtol=0, atol=1e-12)
+    assert close(y, out)
     if own:
-        ghosts, _ = GhostNorm(1e-3, 4).forward(x, shape, gamma, beta)
-        assert torch.allclose(y, ghosts, rtol=0, atol=1e-12)
+        assert close(y, GhostNorm(1e-3, 4).forward(x, shape, gamma, beta)[0])
     wanted = torch.autograd.grad((out * dy).sum(), leaves)
     for one, grad in zip(found, wanted, strict=True):
-        assert torch.allclose(one, grad, rtol=0, atol=1e-11)
+        assert close(one, grad, 1e-11)
 
 
 def test_noise_of_ghosts_is_off_at_inference_and_needs_divisors():
@@ -88,7 +92,7 @@ def test_noise_of_ghosts_is_off_at_inference_and_needs_divisors():
     given = torch.zeros(2, 5, dtype=x.dtype), torch.ones(2, 5, dtype=x.dtype)
     y, _ = GhostNoise(1e-3, 4).forward(x, (5,), gamma, beta, given)
     wanted = gamma[..., None] * x / (1 + 1e-3) ** 0.5 + beta[..., None]
-    assert torch.allclose(y, wanted, rtol=0, atol=1e-12)
+    assert close(y, wanted)
     with pytest.raises(ValueError, match="size of a ghost is 5, of the batch 12"):
         GhostNoise(1e-3, 5).forward(x, (5,), gamma, beta)
 
@@ -104,10 +108,9 @@ def test_one_ghost_is_batch_normalization_and_so_is_inference():
     smaller = Network((64,), (16, 16), norm=("ghost", 10))
     run = train(smaller, digits, SEEDS, lr=0.1, steps=20)
     assert np.abs(run.theta - runs[0].theta).max() > 1e-3
-    twin, split = Network((64,), (16, 16), norm="batch"), digits(0)
-    x, y = split.x_test, split.y_test
-    known = moments_over(twin, run.theta, digits(0).x_train)
-    one, other = (evaluate(n, run.theta, x, y, known) for n in (twin, smaller))
+    x, y = digits(0).x_test, digits(0).y_test
+    known = moments_over(BATCH, run.theta, digits(0).x_train)
+    one, other = (evaluate(n, run.theta, x, y, known) for n in (BATCH, smaller))
     np.testing.assert_allclose(one.loss, other.loss, rtol=0, atol=1e-12)
 
 
@@ -132,12 +135,12 @@ def test_masks_are_zero_or_what_keeps_the_mean(kind):
     assert not torch.equal(mask[0], mask[1])
     dx, *rest = kind(0.0, p, SEEDS).backward(torch.ones_like(x), shape, cache, *given)
     if kind is Dropout:
-        assert torch.allclose(dx, y / x, rtol=0, atol=1e-12)
+        assert close(dx, y / x)
     else:
         again = BatchDropout(0.0).forward(x, shape, *given)[1]
         wanted = BatchDropout(0.0).backward(mask, shape, again, *given)
         for found, one in zip((dx, *rest), wanted, strict=True):
-            assert torch.allclose(found, one, rtol=0, atol=1e-10)
+            assert close(found, one, 1e-10)
 
 
 @pytest.mark.parametrize("name", ["dropout", "batch-dropout"])
@@ -160,13 +163,10 @@ def test_dropout_before_relu_is_dropout_behind_it():
 
 def test_batch_dropout_is_off_at_inference():
     network = Network((64,), (16, 16), norm=("batch-dropout", 0.5, SEEDS))
-    twin = Network((64,), (16, 16), norm="batch")
     run = train(network, digits, SEEDS, lr=0.1, steps=10, recorder=Recorder(None))
     for k, seed in enumerate(SEEDS):
-        split, one = digits(seed), slice(k, k + 1)
-        score = evaluate(
-            twin, run.theta[one], split.x_test, split.y_test, run.running[one]
-        )
+        split, (theta, running) = digits(seed), (run.theta[[k]], run.running[[k]])
+        score = evaluate(BATCH, theta, split.x_test, split.y_test, running)
         assert abs(score.loss[0] - run.loss[k, -1]) < 1e-12
 
 

@@ -18,9 +18,8 @@ def network(*options):
 def test_without_strength_it_is_batch_normalization():
     plain = Network(*NET, nonlinearity="tanh", norm="batch")
     theta = init_parameters(plain, [1, 2])
-    for found, wanted in zip(
-        gradient(network(), theta, X, Y), gradient(plain, theta, X, Y), strict=True
-    ):
+    both = (gradient(net, theta, X, Y) for net in (network(), plain))
+    for found, wanted in zip(*both, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -69,10 +68,8 @@ def test_a_network_has_its_own_noise_and_a_new_one_at_each_step():
 
 
 def test_inference_takes_the_means_of_the_noise():
-    given = [torch.zeros(1, 3).double(), torch.ones(1, 3).double()]
-    x = torch.ones(1, 3, 2).double()
-    one = torch.ones(1, 3).double()
-    y, _ = NORMS["noisy"](0.0, 1.0).forward(x, (3,), one, 0 * one, given)
+    x, one = torch.ones(1, 3, 2).double(), torch.ones(1, 3).double()
+    y, _ = NORMS["noisy"](0.0, 1.0).forward(x, (3,), one, 0 * one, [0 * one, one])
     np.testing.assert_allclose(y, 1.125)
 
 

@@ -85,10 +85,7 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: forward(NET, np.zeros((1, 3)), np.zeros((2, 64))), "theta"),
         (lambda: forward(NET, START, np.zeros((2, 63))), "x has shape"),
         (lambda: forward(NET, START, np.zeros((2, 4, 64))), "networks"),
-        (
-            lambda: forward(NET, START, np.zeros((4, 64)), np.zeros((1, 2))),
-            "statistics",
-        ),
+        (lambda: forward(NET, START, X, np.zeros((1, 2))), "statistics"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -97,7 +94,7 @@ def test_bad_arguments_are_named(call, message):
 
 
 NET = Network((64,), (8,), norm="batch")
-START = init_parameters(NET, [0])
+START, X = init_parameters(NET, [0]), np.zeros((4, 64))
 DIGITS = digits(0).x_test, digits(0).y_test
 
 

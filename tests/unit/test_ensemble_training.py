@@ -1,10 +1,12 @@
 """Training an ensemble: what decides it, what is recorded, what it leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from batchnorm.datasets import Split, digits
+from batchnorm.datasets import digits
 from batchnorm.ensemble import (
     NORMS,
     Conv,
@@ -27,51 +29,57 @@ from batchnorm.ensemble import (
 
 MLP = ((64,), (24, 16, 12))
 CNN = ((1, 8, 8), (Conv(4), Pool(2), Conv(6, padding="circular"), 16))
-# Not with ReLU: normalizing a unit that is dead on almost all of a mini-batch divides
-# by nearly √ε, and plain torch then differs by 1e-7 from itself, started an ulp aside.
 
 
-@pytest.fixture(autouse=True)
-def restored_threads():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+PLAIN = Network((64,), (8,))
+ONE = Network((64,), (16,), norm="batch")
+TWO = Network((64,), (16, 16), norm="batch")
+
+
+@pytest.fixture
+def threads():
+    """A function that sets how many there are, for the time of a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def trained(network, seeds, *, lr=0.1, steps=20, data=digits, **options):
+    return train(network, data, seeds, lr=lr, steps=steps, **options)
 
 
 def test_a_network_alone_is_the_network_in_the_ensemble():
-    network = Network((64,), (16, 16), norm="batch")
-    together = train(network, digits, [7, 8, 9], lr=0.3, steps=20, recorder=Recorder())
-    alone = train(network, digits, [8], lr=0.3, steps=20, recorder=Recorder())
+    together, alone = (
+        trained(TWO, seeds, lr=0.3, recorder=Recorder()) for seeds in ([7, 8, 9], [8])
+    )
     assert np.abs(together.theta[1] - alone.theta[0]).max() < 1e-13
     assert np.array_equal(together.accuracy[1], alone.accuracy[0])
 
 
 def test_the_same_call_gives_the_same_bits():
     network = Network(*CNN, norm="batch")
-    a, b = (train(network, digits, [1, 2], lr=0.1, steps=10, batch=16) for _ in "ab")
+    a, b = (trained(network, [1, 2], steps=10, batch=16) for _ in "ab")
     assert np.array_equal(a.theta, b.theta)
     assert np.array_equal(a.running, b.running)
 
 
-def test_threads_do_not_change_the_counts():
+def test_threads_do_not_change_the_counts(threads):
     network = Network((64,), (32, 32), norm="batch")
     runs = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        runs.append(
-            train(network, digits, range(4), lr=1.0, steps=60, recorder=Recorder())
-        )
+    for number in (1, 2):
+        threads(number)
+        runs.append(trained(network, range(4), lr=1.0, steps=60, recorder=Recorder()))
     assert np.array_equal(runs[0].accuracy, runs[1].accuracy)
     assert np.abs(runs[0].theta - runs[1].theta).max() < 1e-11
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])
 def test_a_network_that_diverges_leaves_the_others_alone(norm):
-    network = Network((64,), (16, 16), norm=norm)
-    lr = np.array([0.1, 1e200, 0.1])
+    network, given = Network((64,), (16, 16), norm=norm), {"steps": 30}
+    given["recorder"] = Recorder()
     with np.errstate(all="ignore"):
-        run = train(network, digits, [1, 2, 3], lr=lr, steps=30, recorder=Recorder())
-    healthy = train(network, digits, [1, 2, 3], lr=0.1, steps=30, recorder=Recorder())
+        run = trained(network, [1, 2, 3], lr=np.array([0.1, 1e200, 0.1]), **given)
+    healthy = trained(network, [1, 2, 3], **given)
     assert not np.isfinite(run.theta[1]).all()
     assert run.accuracy[1, -1] == 0  # not finite counts as wrong, not as class 0
     for k in (0, 2):
@@ -80,13 +88,12 @@ def test_a_network_that_diverges_leaves_the_others_alone(norm):
 
 
 def test_seeds_decide_everything_and_settings_share_the_draws():
-    network = Network((64,), (8,))
-    theta = init_parameters(network, [1, 1, 2], [1.0, 3.0, 1.0])
-    first = unpack(network, theta)[0].weight
+    theta = init_parameters(PLAIN, [1, 1, 2], [1.0, 3.0, 1.0])
+    first = unpack(PLAIN, theta)[0].weight
     assert np.allclose(first[1], 3 * first[0], rtol=1e-15)
     assert not np.allclose(first[2], first[0])
     assert abs(first[0].std() * 8 - 1) < 0.1  # 1/√64
-    fixed = unpack(network, init_parameters(network, [1], 0.1, fan_in=False))
+    fixed = unpack(PLAIN, init_parameters(PLAIN, [1], 0.1, fan_in=False))
     assert abs(fixed[0].weight.std() - 0.1) < 0.01
 
 
@@ -103,66 +110,47 @@ def test_single_class_batches_are_pure():
     rows = single_class(labels, 32, 50, np.random.default_rng(0))
     assert all(len(set(labels[row])) == 1 for row in rows)
     assert len(set(labels[rows[:, 0]])) == 10
-    run = train(
-        Network((64,), (16,), norm="batch"),
-        digits,
-        [0],
-        lr=0.03,
-        steps=50,
-        batch=32,
-        batches=single_class,
-    )
+    run = trained(ONE, [0], lr=0.03, steps=50, batch=32, batches=single_class)
     assert run.accuracy[0, -1] < 0.5
 
 
 def test_evaluate_in_pieces_equals_evaluate_whole(monkeypatch):
-    network = Network((64,), (16,), norm="batch")
-    theta = init_parameters(network, [0, 1], 1.4)
-    split = digits(0)
-    statistics = moments_over(network, theta, split.x_train)
-    whole = evaluate(network, theta, split.x_test, split.y_test, statistics)
+    theta, split = init_parameters(ONE, [0, 1], 1.4), digits(0)
+    statistics = moments_over(ONE, theta, split.x_train)
+    given = ONE, theta, split.x_test, split.y_test, statistics
+    whole = evaluate(*given)
     monkeypatch.setattr(evaluation, "_CHUNK", 64)
-    pieces = evaluate(network, theta, split.x_test, split.y_test, statistics)
+    pieces = evaluate(*given)
     assert np.array_equal(whole.accuracy, pieces.accuracy)
     assert np.allclose(whole.loss, pieces.loss, rtol=1e-13, atol=0)
 
 
 def test_evaluate_with_population_statistics():
-    network = Network((64,), (16, 16), norm="batch")
-    run = train(
-        network,
-        digits,
-        [0, 1],
-        lr=0.1,
-        steps=20,
-        recorder=Recorder(every=20, statistics="population"),
-    )
+    run = trained(TWO, [0, 1], recorder=Recorder(every=20, statistics="population"))
     for k, seed in enumerate(run.seeds):
         split = digits(seed)
         theta = run.theta[k : k + 1]
-        statistics = moments_over(network, theta, split.x_train)
-        score = evaluate(network, theta, split.x_test, split.y_test, statistics)
+        statistics = moments_over(TWO, theta, split.x_train)
+        score = evaluate(TWO, theta, split.x_test, split.y_test, statistics)
         assert run.accuracy[k, -1] == score.accuracy[0]
 
 
 def test_without_a_recorder_the_last_step_is_tested():
-    network = Network((64,), (8,))
-    run = train(network, digits, [0], lr=0.1, steps=9)
+    run = trained(PLAIN, [0], steps=9)
     assert run.at.tolist() == [9]
     assert Recorder().wanted(25) == {0, 10, 20, 25}
-    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(3))
+    again = trained(PLAIN, [0], steps=9, recorder=Recorder(3))
     assert again.at.tolist() == [0, 3, 6, 9]
     assert np.array_equal(run.accuracy, again.accuracy[:, -1:])
 
 
 def test_steps_to_record_at_may_be_listed():
-    network = Network((64,), (8,))
-    run = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 1, 5]))
+    run = trained(PLAIN, [0], steps=9, recorder=Recorder([0, 1, 5]))
     assert run.at.tolist() == [0, 1, 5, 9]
-    again = train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder(1))
+    again = trained(PLAIN, [0], steps=9, recorder=Recorder(1))
     assert np.array_equal(run.accuracy, again.accuracy[:, run.at])
     with pytest.raises(ValueError, match="allowed are steps from 0 to 9"):
-        train(network, digits, [0], lr=0.1, steps=9, recorder=Recorder([0, 10]))
+        trained(PLAIN, [0], steps=9, recorder=Recorder([0, 10]))
 
 
 def test_recorders_see_every_step():
@@ -173,22 +161,14 @@ def test_recorders_see_every_step():
         weight = unpack(network, vector)[0].weight
         return np.square(weight).sum((1, 2))
 
-    run = train(
-        network,
-        digits,
-        [0, 1],
-        lr=0.5,
-        steps=40,
-        recorder=Recorder(
-            1,
-            quantities={
-                "norm": lambda state: first_layer(state.theta),
-                "gradient": lambda state: first_layer(state.gradient),
-                "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
-                "step": lambda state: np.full(2, state.step),
-            },
-        ),
-    )
+    quantities = {
+        "norm": lambda state: first_layer(state.theta),
+        "gradient": lambda state: first_layer(state.gradient),
+        "mean": lambda state: unpack_statistics(network, state.batch)[0][0],
+        "step": lambda state: np.full(2, state.step),
+    }
+    recorder = Recorder(1, quantities=quantities)
+    run = trained(network, [0, 1], lr=0.5, steps=40, recorder=recorder)
     assert np.array_equal(run.at, np.arange(41))
     assert np.array_equal(run.records["step"][0], run.at)
     assert run.records["mean"].shape == (2, 41, 16)
@@ -200,20 +180,10 @@ def test_recorders_see_every_step():
 
 def test_running_statistics_follow_the_batches():
     """Exponential averages from the recorded mini-batch statistics, by hand."""
-    network = Network((64,), (16,), norm="batch")
-    momentum = np.array([0.1, 0.5])
-    run = train(
-        network,
-        digits,
-        [3, 3],
-        lr=0.1,
-        momentum=momentum,
-        steps=15,
-        batch=10,
-        recorder=Recorder(
-            1, quantities={"batch": lambda s: s.batch, "running": lambda s: s.running}
-        ),
-    )
+    quantities = {"batch": lambda s: s.batch, "running": lambda s: s.running}
+    momentum, recorder = np.array([0.1, 0.5]), Recorder(1, quantities=quantities)
+    given = {"momentum": momentum, "recorder": recorder}
+    run = trained(ONE, [3, 3], steps=15, batch=10, **given)
     assert np.array_equal(run.theta[0], run.theta[1])  # it takes no part in training
     for k in range(2):
         mean, var = np.zeros(16), np.ones(16)
@@ -226,7 +196,7 @@ def test_running_statistics_follow_the_batches():
 
 def test_steps_to_is_the_first_recorded_step():
     network = Network((64,), (32,), norm="batch")
-    run = train(network, digits, [0, 1], lr=[0.3, 0.0], steps=60, recorder=Recorder(5))
+    run = trained(network, [0, 1], lr=[0.3, 0.0], steps=60, recorder=Recorder(5))
     reached = run.steps_to(0.8)
     first = list(run.at).index(reached[0])
     assert run.accuracy[0, first] >= 0.8
@@ -236,64 +206,49 @@ def test_steps_to_is_the_first_recorded_step():
 
 def test_a_split_may_be_shared():
     split = digits(5)
-    network = Network((64,), (16,), norm="batch")
-    shared = train(network, split, [1, 2], lr=0.1, steps=20)
-    separate = train(network, lambda seed: split, [1, 2], lr=0.1, steps=20)
+    shared, separate = (
+        trained(ONE, [1, 2], data=data) for data in (split, lambda seed: split)
+    )
     assert np.array_equal(shared.theta, separate.theta)
     assert not np.allclose(shared.theta[0], shared.theta[1])
 
 
 def test_integer_pixels_train_like_float_ones():
-    split = digits(0)
-    binary = [(x > 0.5) for x in (split.x_train, split.x_test)]
-    as_float, as_byte = (
-        Split(
-            *[
-                binary[0].astype(dtype),
-                split.y_train,
-                binary[1].astype(dtype),
-                split.y_test,
-                split.shape,
-            ]
-        )
-        for dtype in (np.float64, np.uint8)
-    )
-    network = Network((64,), (16,), norm="batch")
+    def binary(dtype):
+        split = digits(0)
+        images = {name: getattr(split, name) > 0.5 for name in ("x_train", "x_test")}
+        return replace(split, **{name: x.astype(dtype) for name, x in images.items()})
+
     a, b = (
-        train(network, data, [0], lr=0.1, steps=10, recorder=Recorder(5, "population"))
-        for data in (as_float, as_byte)
+        trained(ONE, [0], data=data, steps=10, recorder=Recorder(5, "population"))
+        for data in map(binary, (np.float64, np.uint8))
     )
     assert np.array_equal(a.theta, b.theta)
     assert np.array_equal(a.loss, b.loss)
 
 
 def test_float32_is_available():
-    network = Network((64,), (16,), norm="batch")
-    single = train(network, digits, [0], lr=0.1, steps=20, dtype=np.float32)
-    double = train(network, digits, [0], lr=0.1, steps=20)
+    single, double = trained(ONE, [0], dtype=np.float32), trained(ONE, [0])
     assert single.theta.dtype == np.float32
     assert 0 < np.abs(single.theta - double.theta).max() < 1e-4
 
 
 def test_inputs_are_never_written_to():
-    network = Network((64,), (16,), norm="batch")
-    theta = init_parameters(network, [0])
+    theta = init_parameters(ONE, [0])
     before = theta.copy()
-    train(network, digits, [0], lr=1.0, steps=5, theta=theta)
-    gradient(network, theta, digits(0).x_test, digits(0).y_test)
+    trained(ONE, [0], lr=1.0, steps=5, theta=theta)
+    gradient(ONE, theta, digits(0).x_test, digits(0).y_test)
     assert np.array_equal(theta, before)
 
 
 def test_a_norm_without_a_layer_to_normalize_changes_nothing():
-    runs = [
-        train(Network((1, 8, 8), (Pool(),), norm=norm), digits, [0], lr=0.1, steps=3)
-        for norm in (None, *NORMS)
-    ]
+    nets = [Network((1, 8, 8), (Pool(),), norm=norm) for norm in (None, *NORMS)]
+    runs = [trained(network, [0], steps=3) for network in nets]
     assert all(np.array_equal(run.theta, runs[0].theta) for run in runs)
 
 
 def test_an_integer_is_short_for_linear_and_a_bias_may_be_left_out():
-    theta = init_parameters(Network((64,), (8,)), [0])
+    theta = init_parameters(PLAIN, [0])
     with_bias, without = (
         Network((64,), (Linear(8, bias=bias), 5), 3) for bias in (True, False)
     )
@@ -317,7 +272,7 @@ def test_an_integer_is_short_for_linear_and_a_bias_may_be_left_out():
 def test_a_relative_normalizes_a_batch_of_one_as_any_other(norm):
     network = Network((64,), (16, 16), norm=norm)
     assert network.channels == 0
-    run = train(network, digits, [0], lr=0.1, steps=3, batch=1)
+    run = trained(network, [0], steps=3, batch=1)
     assert np.isfinite(run.loss).all()
     x = digits(0).x_test[:20]
     logits = forward(network, run.theta, x)[-1].output
@@ -337,7 +292,8 @@ def test_groups_are_of_equal_size_and_of_two_channels_at_least(channels, groups)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
-    *hidden, last = unpack(*drawn(Network(*MLP, norm=norm, order=order)))
+    network = Network(*MLP, norm=norm, order=order)
+    *hidden, last = unpack(network, init_parameters(network, [0]))
     cancelled = order == "before" and NORMS[norm].cancels_bias
     assert [layer.bias is None for layer in hidden] == [cancelled] * len(hidden)
     assert last.bias is not None
@@ -348,7 +304,3 @@ def test_a_bias_is_left_out_only_where_a_norm_would_cancel_it(norm, order):
     constant = torch.arange(6.0).double().view(1, 6, 1)
     y, moved = (operation.forward(v, shape, *given)[0] for v in (x, x + constant))
     assert torch.allclose(y, moved, rtol=0, atol=1e-12) == NORMS[norm].cancels_bias
-
-
-def drawn(network):
-    return network, init_parameters(network, [0])

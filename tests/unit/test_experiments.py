@@ -33,14 +33,10 @@ def planted(run, folder):
     records = []
     for cell, seeds in run.tasks(folder):
         setting = run.cells(folder)[cell].setting
-        rates = setting.get("rates", [setting.get("rate")])
-        scales = setting.get("scales", [1.0])
-        scores = [
-            -abs(np.log(rate / 0.15)) - abs(np.log(scale / 1.1)) / 10
-            for rate in rates
-            for scale in scales
-        ]
-        rows = [scores for _ in seeds]
+        rates = np.array(setting.get("rates", [setting.get("rate")]))[:, None]
+        scales = np.array(setting.get("scales", [1.0]))
+        scores = -abs(np.log(rates / 0.15)) - abs(np.log(scales / 1.1)) / 10
+        rows = [scores.ravel().tolist() for _ in seeds]
         records.append({"cell": cell, "seeds": seeds, "early": rows, "final": rows})
     run.write(records, folder)
 
@@ -93,11 +89,8 @@ def test_every_finding_and_control_is_about_cells_of_its_run(name, tuned):
     assert run.findings
     for finding in run.findings:
         for changed in ({}, finding.negative, finding.positive):
-            named = {
-                "first": finding.first,
-                "second": finding.second,
-                **(changed or {}),
-            }
+            named = {"first": finding.first, "second": finding.second}
+            named |= changed or {}
             assert {named["first"], named["second"]} <= set(cells)
         assert finding.statement.endswith(".")
 
@@ -155,8 +148,7 @@ def test_a_file_is_whole_only_as_long_as_its_definition_stands(tmp_path):
     assert not other.whole(tmp_path)
 
 
-# ---------------------------------------------------------------------------
-# Effects
+# ------------------------------------------------------------------------------ Effects
 
 
 STEPS = Finding("s", "", "S.", "s", above(1.25), "steps", "a", "b", target=0.5)
@@ -169,9 +161,7 @@ def curve(*rows):
 def test_steps_lie_between_two_readings_and_are_open_where_none_arrives():
     cell = curve([0.4, 0.5, 0.9], [0.6, 0.4, 0.9], [0.1, 0.2, 0.3])
     assert steps(STEPS, cell).tolist() == [[6, 10], [1, 5], [20, np.inf]]
-    ends = ratio_of_steps(
-        STEPS, cell, curve([0.6, 0.6, 0.6]) | {"right": 2000 * np.full((3, 3), 0.6)}
-    )
+    ends = ratio_of_steps(STEPS, cell, curve(*np.full((3, 3), 0.6)))
     assert ends.tolist() == [[6 / 5, 10], [1 / 5, 5], [4, np.inf]]
 
 
@@ -204,9 +194,8 @@ def test_the_beginning_of_recorded_curves_comes_out_again(cell):
 
 
 def test_the_share_of_a_lead_that_is_gone():
-    finding = Finding(
-        "s", "", "S.", "s", within(0.5, 1), "share", "a", "b", keys=("now", "then")
-    )
+    keys = "now", "then"
+    finding = Finding("s", "", "S.", "s", within(0.5, 1), "share", "a", "b", keys=keys)
     first = {"now": np.array([[9, 95], [9, 80]]), "then": np.array([[9, 90], [9, 70]])}
     second = {"now": np.array([[9, 85], [9, 80]]), "then": np.array([[9, 50], [9, 60]])}
     assert effects_of(finding)(finding, first, second).tolist() == [0.75, 1.0]

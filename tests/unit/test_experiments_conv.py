@@ -1,9 +1,12 @@
 """Stacked convolutional networks: each is what it is alone, on any device."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from oracles import assert_close
+from torch.nn import functional as F
 
 from batchnorm.claims.networks import Arm
 from batchnorm.experiments import conv, splits
@@ -23,10 +26,8 @@ def test_a_convolution_is_that_of_torch():
         weight = torch.randn(2, 4, 3, k, k, generator=rng)
         ours = conv.convolve(h, weight)
         for one, w, out in zip(h, weight, ours, strict=True):
-            theirs = nn.functional.conv2d(one.transpose(0, 1), w, padding=k // 2)
-            torch.testing.assert_close(
-                out.transpose(0, 1), theirs, atol=1e-5, rtol=1e-5
-            )
+            theirs = F.conv2d(one.transpose(0, 1), w, padding=k // 2)
+            assert_close(out.transpose(0, 1), theirs, 1e-5)
 
 
 @pytest.mark.parametrize("norm", NORMS[1:])
@@ -35,15 +36,14 @@ def test_moments_are_those_of_torchs_norms(norm):
     mean, var = conv.moments(h, norm)
     ours = ((h - mean) * (var + conv.EPS).rsqrt())[0].transpose(0, 1)
     x = h[0].transpose(0, 1)
+    by_batch = partial(F.batch_norm, running_mean=None, running_var=None, training=True)
     theirs = {
-        "batch": lambda: nn.functional.batch_norm(x, None, None, training=True),
-        "per-activation": lambda: nn.functional.batch_norm(
-            x.flatten(1), None, None, training=True
-        ).view_as(x),
-        "layer": lambda: nn.functional.layer_norm(x, x.shape[1:]),
-        "group": lambda: nn.functional.group_norm(x, 4),
+        "batch": lambda: by_batch(x),
+        "per-activation": lambda: by_batch(x.flatten(1)).view_as(x),
+        "layer": lambda: F.layer_norm(x, x.shape[1:]),
+        "group": lambda: F.group_norm(x, 4),
     }[norm]()
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert_close(ours, theirs, 1e-5)
 
 
 @pytest.mark.parametrize("net", [conv.Shallow((4, 8)), conv.Residual(4)])

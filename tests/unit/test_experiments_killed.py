@@ -3,15 +3,13 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
+import planted_runs
 import pytest
 
-PLANTED = Path(__file__).with_name("planted_runs.py")
+PLANTED = planted_runs.__file__
 TASKS = 6
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of P
 
 def line(folder, jobs=2):
     arguments = ["planted", "--folder", str(folder), "--jobs", str(jobs)]
-    return [sys.executable, str(PLANTED), *arguments]
+    return [sys.executable, PLANTED, *arguments]
 
 
 def without_times(text):
@@ -41,16 +39,10 @@ def test_killed_in_the_middle_and_started_again_it_writes_the_same(
     workers, uninterrupted, tmp_path
 ):
     partial = tmp_path / ".planted.partial"
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options["env"] = {**os.environ, "SECONDS": "1"}  # a task: time to kill it in
-    started = subprocess.Popen(line(tmp_path), start_new_session=True, **options)
-    while not (partial.exists() and partial.read_bytes().count(b"\n") >= 2):
-        assert started.poll() is None
-        time.sleep(0.01)
-    (os.killpg if workers else os.kill)(started.pid, signal.SIGKILL)
-    started.wait()
+    options = {"env": {**os.environ, "SECONDS": "1"}}  # a task: time to kill it in
+    options["kill"] = "killpg" if workers else "kill"
+    kept = planted_runs.killed_once_written(line(tmp_path), partial, 2, **options)
     assert list(tmp_path.iterdir()) == [partial]
-    kept = partial.read_bytes().count(b"\n")
     assert 2 <= kept < TASKS
     stored = [json.loads(row)["record"] for row in partial.read_text().splitlines()]
     subprocess.run(line(tmp_path, jobs=1), check=True, capture_output=True)
@@ -62,18 +54,15 @@ def test_killed_in_the_middle_and_started_again_it_writes_the_same(
 
 
 def test_killed_after_any_of_its_writes_it_writes_the_same(uninterrupted, tmp_path):
-    asked = [sys.executable, str(PLANTED), "--killed-everywhere", str(tmp_path)]
+    asked = [sys.executable, PLANTED, "--killed-everywhere", str(tmp_path)]
     done = subprocess.run(asked, check=True, capture_output=True, text=True)
     told = json.loads(done.stdout)
     # A write for each record, the whole file and its new name, the partial one's end.
     assert len(told) == TASKS + 3
     left = [names for names, *_ in told]
     assert left[: TASKS - 1] == [[".planted.partial"]] * (TASKS - 1)
-    assert left[TASKS:] == [
-        [".planted.json.new", ".planted.partial"],
-        [".planted.partial", "planted.json"],
-        ["planted.json"],
-    ]
+    partial, new, whole = ".planted.partial", ".planted.json.new", "planted.json"
+    assert left[TASKS:] == [[new, partial], [partial, whole], [whole]]
     for _, names, text in told:
         assert names == ["planted.json"]
         assert without_times(text) == uninterrupted

@@ -19,16 +19,16 @@ def planted(monkeypatch, small_mnist, tmp_path):
     arms = {norm or "none": chosen.Arm(norm, 0.1) for norm in (None, "batch")}
 
     def cells(folder):
-        made = {name: Cell({"arm": arm, **given}) for name, arm in arms.items()}
         slow = Cell({"arm": arms["batch"]._replace(rate=1e-3), **given}, 1)
-        return {"none": made["none"], "slow": slow, "batch": made["batch"]}
+        none, batch = (Cell({"arm": arm, **given}) for arm in arms.values())
+        return {"none": none, "slow": slow, "batch": batch}
 
     run = Recorded("planted", "Small.", dense.curves, cells, seeds=2, block=2)
     monkeypatch.setitem(runs.RUNS, "planted", run)
+    measured = {name: cell.setting for name, cell in cells(tmp_path).items()}
     records = [
-        recorded.carry_out("planted", run.measure, cell, setting.setting, seeds, "cpu")
+        recorded.carry_out("planted", run.measure, cell, measured[cell], seeds, "cpu")
         for cell, seeds in run.tasks(tmp_path)
-        for setting in [run.cells(tmp_path)[cell]]
     ]
     run.write(records, tmp_path)
     return run
@@ -38,10 +38,8 @@ def test_both_arms_of_one_seed_come_out_again_up_to_a_tenth_of_their_steps(
     planted, tmp_path
 ):
     told = repeated.repeat("planted", folder=tmp_path)
-    assert [(one.cell, one.key) for one in told] == [
-        ("none", "right"),
-        ("batch", "right"),
-    ]
+    read = [(one.cell, one.key) for one in told]
+    assert read == [("none", "right"), ("batch", "right")]
     seed = planted.drawn(tmp_path)[0]
     for one in told:
         assert one.seed == seed

@@ -15,7 +15,7 @@ from batchnorm import reference, statistics
 from batchnorm.layer import BatchNorm, batch_norm, inference, to_torch
 from batchnorm.whitening import fit_pca, fit_standardize, fit_zca, zca_backward
 
-FITS = [fit_standardize, fit_pca, fit_zca]
+each_fit = pytest.mark.parametrize("fit", [fit_standardize, fit_pca, fit_zca])
 DEPRECATED = "ignore:.*(deprecated|not supported):DeprecationWarning"  # torch's own
 pytestmark = [
     pytest.mark.usefixtures("seeded"),
@@ -23,8 +23,7 @@ pytestmark = [
 ]
 
 
-# ---------------------------------------------------------------------------
-# 1 A check of values where there may be none
+# ------------------------------------------ 1 A check of values where there may be none
 
 
 def test_inference_under_vmap_over_statistics():
@@ -43,9 +42,7 @@ def test_an_ensemble_of_layers_is_batched():
         layer.eval()
     state = stack_module_state(layers)
     base = copy.deepcopy(layers[0]).to("meta")
-    every = torch.vmap(
-        lambda parameters, buffers: functional_call(base, (parameters, buffers), (x,))
-    )(*state)
+    every = torch.vmap(lambda *state: functional_call(base, state, (x,)))(*state)
     for y, layer in zip(every, layers, strict=True):
         torch.testing.assert_close(y, layer(x))
 
@@ -79,17 +76,15 @@ def test_a_negative_variance_is_refused_where_it_is_set_or_loaded():
     state = layer.state_dict() | {"running_var": torch.tensor([1.0, -0.5, 1.0])}
     with pytest.raises(RuntimeError, match=r"running_var is -0\.5 in channel 1"):
         BatchNorm(3).load_state_dict(state)
+    inside = {f"1.{name}": value for name, value in state.items()}
     with pytest.raises(RuntimeError, match=r"1\.running_var is -0\.5"):
-        nn.Sequential(nn.ReLU(), layer).load_state_dict(
-            {f"1.{name}": value for name, value in state.items()}
-        )
+        nn.Sequential(nn.ReLU(), layer).load_state_dict(inside)
     with pytest.raises(ValueError, match=r"running_var is -0\.5 in channel 1"):
         layer.running_var = state["running_var"]
     assert torch.equal(layer.running_var, torch.ones(3))
 
 
-# ---------------------------------------------------------------------------
-# 2 A stand-in that torch's tools do not know
+# ------------------------------------------ 2 A stand-in that torch's tools do not know
 
 
 def small_model():
@@ -103,10 +98,8 @@ def small_model():
 def test_symbolic_trace_keeps_the_layer_as_one_node():
     model = nn.Sequential(nn.Linear(2, 3), BatchNorm(3))
     traced = torch.fx.symbolic_trace(model)
-    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == [
-        "0",
-        "1",
-    ]
+    called = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    assert called == ["0", "1"]
     x = torch.randn(4, 2)
     torch.testing.assert_close(traced.eval()(x), model.eval()(x))
 
@@ -149,8 +142,7 @@ def test_the_swap_shares_the_state_and_keeps_the_mode():
         to_torch(unused, x)
 
 
-# ---------------------------------------------------------------------------
-# 3 Optional state taken as present
+# ---------------------------------------------------- 3 Optional state taken as present
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -188,8 +180,7 @@ def test_statistics_that_were_never_made_can_be_asked_for():
     assert layer(torch.randn(4, 3)).shape == (4, 3)
 
 
-# ---------------------------------------------------------------------------
-# 4 Several rules for one question
+# ----------------------------------------------------- 4 Several rules for one question
 
 
 def two_columns(first):
@@ -197,7 +188,7 @@ def two_columns(first):
     return np.column_stack([np.resize(first, 50), rng.normal(size=50)])
 
 
-@pytest.mark.parametrize("fit", FITS)
+@each_fit
 @pytest.mark.parametrize(
     "first",
     [[0.3, 0.1 + 0.2], [14.62], [1e-310], [1.7e308], [1e8, np.nextafter(1e8, 2e8)]],
@@ -210,7 +201,7 @@ def test_a_column_that_rounding_alone_moves_is_constant(fit, first):
     assert np.abs(fit(x)(x)[:, 0].mean()) < 1e-12
 
 
-@pytest.mark.parametrize("fit", FITS)
+@each_fit
 @pytest.mark.parametrize("exponent", [-1020, -700, -300, 300, 700, 1019])
 def test_data_of_every_magnitude_are_whitened_alike(fit, exponent):
     rng = np.random.default_rng(1)
@@ -223,20 +214,19 @@ def test_data_of_every_magnitude_are_whitened_alike(fit, exponent):
         np.testing.assert_array_equal(gradient, zca_backward(dy, x))
 
 
-@pytest.mark.parametrize("fit", FITS)
+@each_fit
 def test_distances_beyond_float64_are_mapped(fit):
     x = np.array([[1.7e308, -1.7e308], [-1.7e308, 1.7e308], [1e308, 1e308]])
     np.testing.assert_allclose(fit(x)(x).std(axis=0), 1)
 
 
-@pytest.mark.parametrize("fit", FITS)
+@each_fit
 def test_data_whose_scale_has_no_reciprocal_are_refused(fit):
     with pytest.raises(ValueError, match="less than 1e-308"):
         fit(np.array([[5e-324], [1e-323], [2e-323]]))
 
 
-# ---------------------------------------------------------------------------
-# 5 A tie decided by rounding
+# ---------------------------------------------------------- 5 A tie decided by rounding
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -246,11 +236,9 @@ def test_the_sign_of_an_axis_does_not_depend_on_the_order_of_rows(sign):
         x = rng.normal(size=(50, 2))
         x[:, 1] += sign * rng.uniform(0.2, 2) * x[:, 0]
         x = (x - x.mean(axis=0)) / x.std(axis=0)
-        shuffled = x[rng.permutation(50)]
-        np.testing.assert_allclose(
-            fit_pca(x).matrix, fit_pca(shuffled).matrix, atol=1e-9
-        )
-        assert (fit_pca(x).matrix[0] > 0).all()
+        axes, again = fit_pca(x).matrix, fit_pca(x[rng.permutation(50)]).matrix
+        np.testing.assert_allclose(axes, again, atol=1e-9)
+        assert (axes[0] > 0).all()
 
 
 def test_ties_of_many_columns_go_to_the_first():
@@ -260,8 +248,7 @@ def test_ties_of_many_columns_go_to_the_first():
         assert fit_pca(x[:, columns]).matrix[0, 0] > 0
 
 
-# ---------------------------------------------------------------------------
-# 6 Infinities
+# ------------------------------------------------------------------------- 6 Infinities
 
 
 INFINITE = np.array([[1.0, 2.0], [np.inf, 3.0], [4.0, 5.0]])

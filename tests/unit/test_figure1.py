@@ -74,11 +74,12 @@ def test_recorded_runs_are_all_there():
     assert data["steps"] == list(figure1.schedule(figure1.STEPS))
     for setting in figure1.SETTINGS:
         for arm in figure1.ARMS:
-            seeds = len(figure1.SEEDS)
-            shape = figure1.select(data, "correct", setting, arm).shape
-            assert shape == (seeds, len(data["steps"]))
-            shape = figure1.select(data, "percentiles", setting, arm).shape
-            assert shape == (seeds, len(data["steps"]), 3)
+            correct, percentiles = (
+                figure1.select(data, key, setting, arm)
+                for key in ("correct", "percentiles")
+            )
+            assert correct.shape == (len(figure1.SEEDS), len(data["steps"]))
+            assert percentiles.shape == (*correct.shape, 3)
 
 
 def test_the_recorded_run_is_that_of_the_code():
@@ -103,16 +104,14 @@ def test_the_beginning_of_a_recorded_run_comes_out_again(setting, arm):
 
 def test_the_lead_after_1000_steps_is_what_the_landing_page_says():
     """Tens of points at the careless settings, one or two at the others."""
-    data = figure1.load()
+    data, lead = figure1.load(), {}
     at = data["steps"].index(1000)
-    lead = {
-        name: np.median(
-            figure1.select(data, "correct", name, "batch")[:, at]
-            - figure1.select(data, "correct", name, "none")[:, at]
+    for name in figure1.SETTINGS:
+        batch, none = (
+            figure1.select(data, "correct", name, arm)[:, at]
+            for arm in ("batch", "none")
         )
-        / 100
-        for name in figure1.SETTINGS
-    }
+        lead[name] = np.median(batch - none) / 100
     assert min(lead["A"], lead["B"]) > 20
     assert min(lead["C"], lead["D"]) > 0.5
     assert max(lead["C"], lead["D"]) < 2.5

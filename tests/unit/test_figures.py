@@ -25,6 +25,7 @@ from batchnorm.figures.style import (
     VALUE,
     WITH,
     WITHOUT,
+    colors,
 )
 
 X = np.array([1.0, 2.0, 4.0])
@@ -46,9 +47,13 @@ def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def hex_of(color):
+    return to_hex(color).upper()
+
+
 def looks(ax, label):
     """Color and dash of a line."""
-    return to_hex(line(ax, label).get_color()).upper(), line(ax, label).get_linestyle()
+    return hex_of(line(ax, label).get_color()), line(ax, label).get_linestyle()
 
 
 def labels(ax):
@@ -63,8 +68,7 @@ def written(ax):
     return [text.get_text() for text in ax.texts]
 
 
-# ---------------------------------------------------------------------------
-# Style
+# -------------------------------------------------------------------------------- Style
 
 
 def test_the_palette_is_that_of_the_style_file():
@@ -115,25 +119,38 @@ def test_figures_import_nothing_above_them():
     ],
 )
 def test_a_color_goes_by_meaning_not_by_place(names, settings, expected):
-    assert tuple(style.colors(names, **settings).values()) == expected
+    assert tuple(colors(names, **settings).values()) == expected
 
 
 @pytest.mark.parametrize(
-    ("names", "settings", "says"),
+    ("call", "says"),
     [
-        ("abcdefgh", {}, "labels has 8 entries; allowed are at most 7"),
-        ("ab", {"baseline": "c"}, "baseline is 'c'; allowed are a, b"),
-        ("ab", {"reference": "c"}, "reference is 'c'; allowed are a, b"),
+        (lambda: colors("abcdefgh"), "labels has 8 entries; allowed are at most 7"),
+        (lambda: colors("ab", baseline="c"), "baseline is 'c'; allowed are a, b"),
+        (lambda: colors("ab", reference="c"), "reference is 'c'; allowed are a, b"),
+        (
+            lambda: figures.fits({"source": (A, B)}, {"a": A}, "n", "v", x=X),
+            "reference is 'the rule'; allowed are a",
+        ),
+        (
+            lambda: figures.arms({"B": ARMS}, "n", "v", x=X, ylim=(0, 1)),
+            "has a, b; allowed are without and with",
+        ),
+        (
+            lambda: figures.histograms(
+                {"a": {"b": A[:, None]}}, "v", limit=2, arm="both"
+            ),
+            "arm is 'both'; allowed are without and with",
+        ),
     ],
-    ids=["too many", "baseline", "reference"],
+    ids=["too many", "baseline", "reference", "rule", "arms", "arm of histograms"],
 )
-def test_colors_refuse(names, settings, says):
+def test_refusals(draw, call, says):
     with pytest.raises(ValueError, match=says):
-        style.colors(names, **settings)
+        call()
 
 
-# ---------------------------------------------------------------------------
-# Lines
+# -------------------------------------------------------------------------------- Lines
 
 
 @pytest.mark.parametrize("log", ["", "x", "y", "xy"])
@@ -186,13 +203,7 @@ def test_fits(draw):
     assert looks(ax, "weighted") == (RIGHT, DASHES[2])
 
 
-def test_fits_refuse_a_rule_that_is_not_drawn(draw):
-    with pytest.raises(ValueError, match="reference is 'the rule'; allowed are a"):
-        figures.fits({"source": (A, B)}, {"a": A}, "n", "v", x=X)
-
-
-# ---------------------------------------------------------------------------
-# Bands
+# -------------------------------------------------------------------------------- Bands
 
 
 ARMS = {"a": np.stack([A, B, C]), "b": np.stack([C, C, A])}
@@ -214,21 +225,19 @@ def test_seeds_against(draw, baseline, expected):
         assert_array_equal(median.get_xydata(), np.transpose([X, np.median(values, 0)]))
         assert looks(ax, label)[0] == color
         thin = [other for other in ax.lines if other.get_alpha() == 0.25]
-        thin = [other for other in thin if to_hex(other.get_color()).upper() == color]
+        thin = [other for other in thin if hex_of(other.get_color()) == color]
         assert_array_equal([seed.get_ydata() for seed in thin], values)
 
 
-def test_seeds_against_knows_without_at_any_place(draw):
-    bands = {"frozen": ARMS["a"], "without": ARMS["b"]}
+@pytest.mark.parametrize(
+    "expected",
+    [{"frozen": BLUE, "without": WITHOUT}, {"batch": WITH, "group": GREEN}],
+    ids=["without at any place", "no norm held against batch normalization"],
+)
+def test_bands_have_the_colors_of_their_meaning(draw, expected):
+    bands = dict(zip(expected, ARMS.values(), strict=True))
     (ax,) = draw(figures.seeds_against, X, bands, "n", "v")
-    assert looks(ax, "without")[0] == WITHOUT
-    assert looks(ax, "frozen")[0] == BLUE
-
-
-def test_seeds_against_holds_no_norm_against_batch_normalization(draw):
-    bands = {"batch": ARMS["a"], "group": ARMS["b"]}
-    (ax,) = draw(figures.seeds_against, X, bands, "n", "v")
-    assert (looks(ax, "batch")[0], looks(ax, "group")[0]) == (WITH, GREEN)
+    assert {name: looks(ax, name)[0] for name in bands} == expected
 
 
 @pytest.mark.parametrize("plot", [figures.curves, figures.seeds_against])
@@ -253,7 +262,7 @@ def test_seeds_against_marks_places_on_the_axis(draw):
     assert [text.get_position()[0] for text in ax.texts] == [2, 3]
     upright = [other for other in ax.lines if len(set(other.get_xdata())) == 1]
     assert [other.get_xdata()[0] for other in upright] == [2, 3]
-    assert {to_hex(other.get_color()).upper() for other in upright} == {REFERENCE}
+    assert {hex_of(other.get_color()) for other in upright} == {REFERENCE}
     assert legend(ax) == ["a", "b"]
 
 
@@ -273,14 +282,8 @@ def test_arms(draw, order):
         for name, band in zip(order, ax.collections, strict=True):
             assert_array_equal(line(ax, name).get_ydata(), np.median(arms[name], 0))
             corners = band.get_paths()[0].vertices
-            ends = {(x, y) for x, y in zip(X, arms[name].min(0), strict=True)}
-            ends |= {(x, y) for x, y in zip(X, arms[name].max(0), strict=True)}
-            assert ends <= {tuple(corner) for corner in corners}
-
-
-def test_arms_refuse_others():
-    with pytest.raises(ValueError, match="has a, b; allowed are without and with"):
-        figures.arms({"B": ARMS}, "n", "v", x=X, ylim=(0, 1))
+            for end in (arms[name].min(0), arms[name].max(0)):
+                assert set(zip(X, end, strict=True)) <= set(map(tuple, corners))
 
 
 def test_percentiles(draw):
@@ -288,16 +291,14 @@ def test_percentiles(draw):
     axes = draw(figures.percentiles, {"a": values, "b": -values}, "n", "v", x=X)
     assert titles(axes) == ["a", "b"]
     assert [labels(ax) for ax in axes] == [("n", "v"), ("n", "")]
-    for ax, columns in zip(
-        axes, (np.stack([A, C, B]), -np.stack([A, C, B])), strict=True
-    ):
+    for ax, sign in zip(axes, (1, -1), strict=True):
+        columns = sign * np.stack([A, C, B])
         assert_array_equal([drawn.get_ydata() for drawn in ax.lines], columns)
         assert [drawn.get_linestyle() for drawn in ax.lines] == [":", ":", "-"]
         assert len(ax.collections) == 1
 
 
-# ---------------------------------------------------------------------------
-# Distributions
+# ------------------------------------------------------------------------ Distributions
 
 
 @pytest.mark.parametrize("arm", ["with", "without"])
@@ -313,9 +314,8 @@ def test_histograms(draw, arm):
     for ax, values in zip(axes, drawn, strict=True):
         assert ax.get_xlim() == (-2, 2)
         outlines = ax.patches[1::2]
-        assert {to_hex(patch.get_edgecolor()).upper() for patch in outlines} == {
-            {"with": WITH, "without": WITHOUT}[arm]
-        }
+        found = {hex_of(patch.get_edgecolor()) for patch in outlines}
+        assert found == {{"with": WITH, "without": WITHOUT}[arm]}
         for patch, unit in zip(outlines, values.T, strict=True):
             heights, edges, _ = patch.get_data()
             # A unit's values one by one, each in the bin that holds it.
@@ -327,17 +327,11 @@ def test_histograms(draw, arm):
 def test_rows_of_histograms_may_be_of_two_arms(draw):
     rows = {"a": {"layer": A[:, None]}, "b": {"layer": A[:, None]}}
     axes = draw(figures.histograms, rows, "v", limit=2, arm=("without", "with"))
-    found = [to_hex(ax.patches[1].get_edgecolor()).upper() for ax in axes]
+    found = [hex_of(ax.patches[1].get_edgecolor()) for ax in axes]
     assert found == [WITHOUT, WITH]
 
 
-def test_histograms_refuse_another_arm(draw):
-    with pytest.raises(ValueError, match="arm is 'both'; allowed are without and with"):
-        figures.histograms({"a": {"b": A[:, None]}}, "v", limit=2, arm="both")
-
-
-# ---------------------------------------------------------------------------
-# Points
+# ------------------------------------------------------------------------------- Points
 
 
 @pytest.mark.parametrize("shade", [None, A], ids=["plain", "shaded"])
@@ -387,8 +381,7 @@ def test_dots(draw):
     assert (bar.get_x(), bar.get_width()) == (3, 47)
 
 
-# ---------------------------------------------------------------------------
-# Images and matrices
+# ------------------------------------------------------------------ Images and matrices
 
 
 def test_image_rows(draw):
@@ -421,11 +414,8 @@ def test_heat_maps(draw):
     assert written(axes[0]) == ["−9", "0", "5", "7", "−1", "1"]
     ink = [text.get_color() for text in axes[0].texts]
     assert ink == ["white", "black", "black", "white", "black", "black"]
-    assert [text.get_position() for text in axes[0].texts[:3]] == [
-        (0, 0),
-        (1, 0),
-        (2, 0),
-    ]
+    places = [text.get_position() for text in axes[0].texts[:3]]
+    assert places == [(0, 0), (1, 0), (2, 0)]
     assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["0.1", "1", "30"]
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["1", "2"]
     figure = axes[0].figure

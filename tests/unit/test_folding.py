@@ -1,10 +1,12 @@
 """Folding: one layer in place of two, against torch, exact rationals and itself."""
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from oracles import unwritten
 from torch import nn
 from torch.nn.utils import fusion
 
@@ -49,6 +51,15 @@ def parameters_of(layer):
     return layer.weight.detach().numpy(), bias
 
 
+def assert_one_for_two(folded, layer, s, x):
+    """A folded layer does what the layer and normalization do, torch's and ours."""
+    folded, y = with_parameters(layer, *folded)(x), layer(x)
+    tolerance = {"rtol": 1e-12, "atol": 1e-12}
+    torch.testing.assert_close(folded, torch_normalize(y, s), **tolerance)
+    ours = reference.inference(y.detach().numpy(), **s, eps=EPS)
+    np.testing.assert_allclose(folded.detach(), ours, **tolerance)
+
+
 def convolutions():
     """Layers of one to three dimensions, grouped and depthwise, either direction."""
     for dims in (1, 2, 3):
@@ -73,14 +84,8 @@ def test_linear_equals_layer_then_inference(d_in, d_out, affine, bias):
     if not affine:
         s |= {"gamma": None, "beta": None}
     x = torch.from_numpy(rng.normal(size=(11, d_in)))
-
-    folded = with_parameters(layer, *fold_linear(*parameters_of(layer), **s, eps=EPS))
-
-    torch.testing.assert_close(
-        folded(x), torch_normalize(layer(x), s), rtol=1e-12, atol=1e-12
-    )
-    ours = reference.inference(layer(x).detach().numpy(), **s, eps=EPS)
-    np.testing.assert_allclose(folded(x).detach(), ours, rtol=1e-12, atol=1e-12)
+    folded = fold_linear(*parameters_of(layer), **s, eps=EPS)
+    assert_one_for_two(folded, layer, s, x)
 
 
 @pytest.mark.parametrize(
@@ -90,59 +95,31 @@ def test_conv_equals_layer_then_inference(layer_class, dims, shape, bias, transp
     rng = np.random.default_rng([dims, *shape, bias, transposed])
     c_in, c_out, groups = shape
     # Zero padding *before* the folded layer does no harm: it pads the convolution.
-    layer = layer_class(
-        c_in,
-        c_out,
-        3,
-        stride=2,
-        padding=1,
-        groups=groups,
-        bias=bias,
-        dtype=torch.float64,
-    )
+    settings = {"stride": 2, "padding": 1, "groups": groups, "bias": bias}
+    layer = layer_class(c_in, c_out, 3, **settings, dtype=torch.float64)
     s = statistics(c_out, rng)
     x = torch.from_numpy(rng.normal(size=(2, c_in, *[5] * dims)))
-
-    weight, new_bias = fold_conv(
-        *parameters_of(layer), **s, eps=EPS, transposed=transposed, groups=groups
-    )
-    folded = with_parameters(layer, weight, new_bias)
-
-    torch.testing.assert_close(
-        folded(x), torch_normalize(layer(x), s), rtol=1e-12, atol=1e-12
-    )
-    ours = reference.inference(layer(x).detach().numpy(), **s, eps=EPS)
-    np.testing.assert_allclose(folded(x).detach(), ours, rtol=1e-12, atol=1e-12)
+    options = {"eps": EPS, "transposed": transposed, "groups": groups}
+    folded = fold_conv(*parameters_of(layer), **s, **options)
+    assert_one_for_two(folded, layer, s, x)
 
 
-@pytest.mark.parametrize("transposed", [False, True])
-def test_conv_equals_torch_fusion(transposed):
+@pytest.mark.parametrize("kind", ["linear", "conv", "transposed conv"])
+def test_folds_equal_torch_fusion(kind):
     """Torch's own helper, where it works: no groups in a transposed convolution."""
-    rng = np.random.default_rng(1)
-    layer = (nn.ConvTranspose2d if transposed else nn.Conv2d)(4, 6, 3).double()
-    s = statistics(6, rng)
-    expected = fusion.fuse_conv_bn_weights(
-        layer.weight,
-        layer.bias,
-        *(torch.from_numpy(s[name]) for name in ("mean", "var")),
-        EPS,
-        *(torch.from_numpy(s[name]) for name in ("gamma", "beta")),
-        transpose=transposed,
-    )
-    folded = fold_conv(*parameters_of(layer), **s, eps=EPS, transposed=transposed)
-    for ours, theirs in zip(folded, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-14, atol=1e-15)
-
-
-def test_linear_equals_torch_fusion():
-    rng = np.random.default_rng(2)
-    layer = nn.Linear(4, 6).double()
-    s = statistics(6, rng)
-    t = {name: torch.from_numpy(values) for name, values in s.items()}
-    expected = fusion.fuse_linear_bn_weights(
-        layer.weight, layer.bias, t["mean"], t["var"], EPS, t["gamma"], t["beta"]
-    )
-    folded = fold_linear(*parameters_of(layer), **s, eps=EPS)
+    fold, fuse, layer = {
+        "linear": (fold_linear, fusion.fuse_linear_bn_weights, nn.Linear(4, 6)),
+        "conv": (fold_conv, fusion.fuse_conv_bn_weights, nn.Conv2d(4, 6, 3)),
+        "transposed conv": (
+            partial(fold_conv, transposed=True),
+            partial(fusion.fuse_conv_bn_weights, transpose=True),
+            nn.ConvTranspose2d(4, 6, 3),
+        ),
+    }[kind]
+    layer, s = layer.double(), statistics(6, np.random.default_rng(1))
+    gamma, beta, mean, var = map(torch.from_numpy, s.values())
+    expected = fuse(layer.weight, layer.bias, mean, var, EPS, gamma, beta)
+    folded = fold(*parameters_of(layer), **s, eps=EPS)
     for ours, theirs in zip(folded, expected, strict=True):
         np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-14, atol=1e-15)
 
@@ -159,12 +136,10 @@ def test_linear_is_exact_on_rationals():
     for c, root in enumerate(roots):
         assert root**2 == Fraction(var[c]) + Fraction(eps)
         scale = Fraction(gamma[c]) / root
-        assert [Fraction(w) for w in new_weight[c]] == [
-            scale * Fraction(w) for w in weight[c]
-        ]
-        assert Fraction(new_bias[c]) == Fraction(beta[c]) + scale * (
-            Fraction(bias[c]) - Fraction(mean[c])
-        )
+        expected = [scale * Fraction(w) for w in weight[c]]
+        assert [Fraction(w) for w in new_weight[c]] == expected
+        moved = scale * (Fraction(bias[c]) - Fraction(mean[c]))
+        assert Fraction(new_bias[c]) == Fraction(beta[c]) + moved
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -200,12 +175,8 @@ def test_missing_bias_has_the_dtype_of_the_weight():
 def test_arguments_are_not_written_to():
     rng = np.random.default_rng(4)
     weight, bias, s = rng.normal(size=(3, 2, 3)), rng.normal(size=3), statistics(3, rng)
-    arrays = [weight, bias, *s.values()]
-    before = [array.copy() for array in arrays]
-    folded = fold_conv(weight, bias, **s)
-    assert not any(np.shares_memory(f, a) for f in folded for a in arrays)
-    for array, copy in zip(arrays, before, strict=True):
-        np.testing.assert_array_equal(array, copy)
+    with unwritten(weight, bias, *s.values()) as results:
+        results += fold_conv(weight, bias, **s)
 
 
 def test_any_strides():

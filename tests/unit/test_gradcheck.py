@@ -32,22 +32,18 @@ def test_any_shape(shape):
 
 
 def test_quadratics_are_exact_whatever_the_step():
+    x = np.array([1.0, -2.0])
     for step in (1.0, 0.125):
-        assert_array_equal(
-            numerical_gradient(
-                lambda x: np.sum(x**2), np.array([1.0, -2.0]), step=step
-            ),
-            [2, -4],
-        )
+        found = numerical_gradient(lambda x: np.sum(x**2), x, step=step)
+        assert_array_equal(found, [2, -4])
 
 
 def test_the_best_step_is_near_the_best():
     """The error is within a factor of ten of the least over all steps."""
 
     def error(step):
-        return np.max(
-            np.abs(numerical_gradient(sum_of_sines, X, step=step) - np.cos(X))
-        )
+        found = numerical_gradient(sum_of_sines, X, step=step)
+        return np.max(np.abs(found - np.cos(X)))
 
     least = min(error(10.0**k) for k in np.arange(-12, 0, 0.5))
     assert error(best_step(X)) < 10 * least
@@ -120,9 +116,10 @@ def test_gradcheck_tells_right_from_wrong():
 
 
 def test_gradcheck_passes_over_none():
-    errors = gradcheck(
-        lambda x, w: x if w is None else x * w, (X, None), np.ones_like(X), [X**0, None]
-    )
+    def function(x, w):
+        return x if w is None else x * w
+
+    errors = gradcheck(function, (X, None), np.ones_like(X), [X**0, None])
     assert errors[0].relative < 1e-9
     assert errors[1] is None
 

@@ -36,23 +36,22 @@ class Fixed(NamedTuple):
 
     def normalize(self, maps):
         """The package's, on one row an example if there is a mean per activation."""
-        per_map = self.mean.ndim == 1
-        rows = maps if per_map else maps.reshape(len(maps), -1)
-        gamma, beta, mean, var = (np.ravel(t) for t in self[2:4] + self[:2])
+        rows, mean, var, gamma, beta = self.as_rows(maps)
         y = reference.inference(rows, gamma, beta, mean, var, eps=self.eps)
         return y.reshape(maps.shape)
 
     def by_torch(self, maps):
+        given = map(torch.tensor, self.as_rows(maps))
+        return F.batch_norm(*given, eps=self.eps).numpy().reshape(maps.shape)
+
+    def as_rows(self, maps):
         rows = maps if self.mean.ndim == 1 else maps.reshape(len(maps), -1)
-        mean, var, gamma, beta = (torch.tensor(t.ravel()) for t in self[:4])
-        y = F.batch_norm(torch.tensor(rows), mean, var, gamma, beta, eps=self.eps)
-        return y.numpy().reshape(maps.shape)
+        return rows, *(part.ravel() for part in self[:4])
 
 
 def fixed(rng, shape):
-    return Fixed(
-        rng.normal(size=shape), rng.gamma(2, size=shape), *rng.normal(size=(2, *shape))
-    )
+    mean, var = rng.normal(size=shape), rng.gamma(2, size=shape)
+    return Fixed(mean, var, *rng.normal(size=(2, *shape)))
 
 
 def shifted(maps, by):
@@ -82,20 +81,22 @@ def test_the_layers_that_claims_train_do(seed):
     layer = Conv(4, padding="circular")
     x, statistics = rng.normal(size=(9, 1, 8, 8)), rng.gamma(2, size=(1, 2, 4))
 
-    def maps(norm, images, statistics):
+    def both(norm, statistics):
+        """Shifted first, and shifted last."""
         network = Network((1, 8, 8), (layer,), norm=norm)
         theta = init_parameters(network, [seed])
-        z = forward(network, theta, images, statistics)[0].preactivation
-        return z.reshape(9, 4, 8, 8)
 
-    first = maps("batch", shifted(x, (1, 2)), statistics)
-    last = shifted(maps("batch", x, statistics), (1, 2))
-    np.testing.assert_allclose(first, last, rtol=1e-10, atol=1e-11)
+        def maps(images):
+            z = forward(network, theta, images, statistics)[0].preactivation
+            return z.reshape(9, 4, 8, 8)
+
+        return maps(shifted(x, (1, 2))), shifted(maps(x), (1, 2))
+
+    np.testing.assert_allclose(*both("batch", statistics), rtol=1e-10, atol=1e-11)
     # One mean per activation does not, unless each map has the same one everywhere.
     rough, even = rng.gamma(2, size=(1, 2, 256)), np.repeat(statistics, 64, axis=-1)
     for statistics, commutes in ((rough, False), (even, True)):
-        first = maps("per-activation", shifted(x, (1, 2)), statistics)
-        last = shifted(maps("per-activation", x, statistics), (1, 2))
+        first, last = both("per-activation", statistics)
         assert np.allclose(first, last, rtol=1e-9, atol=1e-10) == commutes
 
 
@@ -114,10 +115,8 @@ def test_what_one_mean_per_activation_adds_to_a_shift(seed, by):
     # The same along the rows: shifts along the rows do nothing, others do.
     level = Fixed(*(np.broadcast_to(t[..., :1], t.shape) for t in norm[:4]))
     for along in ((0, by[1]), by):
-        first, last = (
-            level.by_torch(shifted(maps, along)),
-            shifted(level.by_torch(maps), along),
-        )
+        first = level.by_torch(shifted(maps, along))
+        last = shifted(level.by_torch(maps), along)
         same = np.allclose(first, last, rtol=1e-9, atol=1e-10)
         assert same == (along[0] % 5 == 0)
 
@@ -157,7 +156,6 @@ def test_a_bias_before_normalization_does_nothing(seed, eps):
         here = loss(layer, bias)
         dweight, dbias = torch.autograd.grad(here, (weight, bias))
         assert dbias.norm() <= 1e-10 * dweight.norm()
+        expected = pytest.approx(here.item(), rel=1e-8)
         for other in (torch.zeros(3), torch.tensor([5.0, -3.0, 9.0])):
-            assert loss(layer, other.double()).item() == pytest.approx(
-                here.item(), rel=1e-8
-            )
+            assert loss(layer, other.double()).item() == expected

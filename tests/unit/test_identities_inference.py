@@ -56,11 +56,8 @@ def test_contrast_is_undone(seed, a, b):
     weight, x = rng.normal(size=(4, 6)), rng.uniform(size=(8, 6))
     gamma, beta = rng.normal(size=(2, 4))
     there, _ = reference.forward((a * x + b) @ weight.T, gamma, beta, eps=1e-20)
-    here = functional.batch_norm(
-        *map(torch.tensor, (x @ weight.T, np.zeros(4), np.ones(4), gamma, beta)),
-        training=True,
-        eps=1e-20,
-    )
+    given = map(torch.tensor, (x @ weight.T, np.zeros(4), np.ones(4), gamma, beta))
+    here = functional.batch_norm(*given, training=True, eps=1e-20)
     np.testing.assert_allclose(there, here.numpy(), atol=1e-9)
     inverted, _ = reference.forward((-a * x + b) @ weight.T, gamma, beta, eps=1e-20)
     assert not np.allclose(inverted, here.numpy(), atol=1e-3)

@@ -50,10 +50,8 @@ class Net:
         losses, path = [], [weights]
         for _ in range(steps):
             loss, grads, *_ = self.step(weights)
-            weights = [
-                w - a**2 * rate * g
-                for a, w, g in zip(factors, weights, grads, strict=True)
-            ]
+            moved = zip(factors, weights, grads, strict=True)
+            weights = [w - a**2 * rate * g for a, w, g in moved]
             losses.append(loss)
             path.append(weights)
         return losses, path
@@ -95,9 +93,8 @@ def test_a_gradient_is_orthogonal_to_its_weights(seed):
 def test_epsilon_lets_its_share_through(seed, eps):
     net = Net(seed, eps)
     _, grads, d_gammas, variances = net.step(net.weights)
-    for w, g, gamma, d_gamma, var in zip(
-        net.weights, grads, net.affine[:2], d_gammas, variances, strict=True
-    ):
+    layers = net.weights, grads, net.affine[:2], d_gammas, variances
+    for w, g, gamma, d_gamma, var in zip(*layers, strict=True):
         law = eps / (var + eps) * gamma * d_gamma
         torch.testing.assert_close((w * g).sum(0), law, rtol=1e-9, atol=1e-12)
 
@@ -179,14 +176,9 @@ def test_the_pull_on_a_neuron_is_that_of_autograd():
 @pytest.mark.parametrize("id", ["decay-sets-the-angle", "momentum-narrows-the-angle"])
 def test_another_law_of_the_angle_is_not_supported(id):
     entry = claims.get(id)
-    setting = {
-        **entry.setting,
-        "steps": 2000,
-        "decay": (0.04,) * len(entry.setting["decay"]),
-    }
-    predicted, measured = entry.measure((0, 1, 2), **setting)
+    changed = {"steps": 2000, "decay": (0.04,) * len(entry.setting["decay"])}
+    predicted, measured = entry.measure((0, 1, 2), **entry.setting | changed)
     assert np.all(np.abs(measured / predicted - 1) < 0.05)
-    if id.startswith("momentum"):  # √(2ηλ) without the momentum would not do
-        assert entry.judge(measured / predicted[0])[1] == "opposed"
-    else:  # nor would an angle in proportion to ηλ
-        assert entry.judge(measured / predicted[0] ** 2)[1] == "opposed"
+    # Neither √(2ηλ) without the momentum would do, nor an angle in proportion to ηλ.
+    other = predicted[0] ** (1 if id.startswith("momentum") else 2)
+    assert entry.judge(measured / other)[1] == "opposed"

@@ -63,10 +63,7 @@ def test_it_is_so_of_the_networks_that_the_chapter_measures(nonlinearity):
 @given(seed=SEEDS, factor=SCALES)
 def test_jacobians_do_not_depend_on_the_scale(seed, factor):
     rng = np.random.default_rng(seed)
-    weight, u = (
-        torch.tensor(rng.normal(size=(5, 4))),
-        torch.tensor(rng.normal(size=(20, 4))),
-    )
+    weight, u = (torch.tensor(rng.normal(size=(n, 4))) for n in (5, 20))
 
     def jacobian(w):
         z = u @ w.T
@@ -75,6 +72,5 @@ def test_jacobians_do_not_depend_on_the_scale(seed, factor):
             lambda one: torch.tanh((w @ one - mean) / std), u[0]
         )
 
-    torch.testing.assert_close(
-        jacobian(factor * weight), jacobian(weight), rtol=1e-8, atol=1e-10
-    )
+    found, expected = jacobian(factor * weight), jacobian(weight)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)

@@ -90,10 +90,8 @@ def exact_rank(rows):
         rows.remove(pivot)
         rows.insert(rank, pivot)
         for r in rows[rank + 1 :]:
-            factor = r[column] / pivot[column]
-            r[column:] = [
-                a - factor * b for a, b in zip(r[column:], pivot[column:], strict=True)
-            ]
+            factor, pairs = r[column] / pivot[column], zip(r, pivot, strict=True)
+            r[:] = [a - factor * b for a, b in pairs]
         rank += 1
     return rank
 

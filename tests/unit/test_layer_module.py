@@ -9,18 +9,13 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from oracles import TORCH, assert_close
 from torch import nn
 
 from batchnorm.layer import BatchNorm
 from batchnorm.statistics import RunningStatistics
 
-TORCH = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-
 pytestmark = pytest.mark.usefixtures("seeded")
-
-
-def assert_close(ours, theirs, tolerance=1e-12):
-    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 def pair(ndim, **settings):
@@ -105,20 +100,26 @@ def test_state_dict_without_a_counter_loads():
     assert layer.num_batches_tracked == 0
 
 
+def saved_and_loaded(layer):
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda layer: pickle.loads(pickle.dumps(layer)),
+    "torch.save": saved_and_loaded,
+}
+
+
 @pytest.mark.parametrize("settings", [{}, {"affine": False}, {"momentum": None}])
-@pytest.mark.parametrize(
-    "copied",
-    [
-        copy.deepcopy,
-        lambda layer: pickle.loads(pickle.dumps(layer)),
-        lambda layer: saved_and_loaded(layer),
-    ],
-    ids=["deepcopy", "pickle", "torch.save"],
-)
-def test_copies_are_equal_and_independent(copied, settings):
+@pytest.mark.parametrize("way", COPIES)
+def test_copies_are_equal_and_independent(way, settings):
     layer = BatchNorm(3, **settings)
     layer(torch.randn(5, 3))
-    twin = copied(layer)
+    twin = COPIES[way](layer)
     assert_same_state(twin, layer)
     assert repr(twin) == repr(layer)
     x = torch.randn(4, 3)
@@ -127,13 +128,6 @@ def test_copies_are_equal_and_independent(copied, settings):
     twin.train()(x)
     assert torch.equal(layer.running_mean, before)
     assert not torch.equal(twin.running_mean, before)
-
-
-def saved_and_loaded(layer):
-    file = io.BytesIO()
-    torch.save(layer, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
 
 
 def test_buffers_are_updated_in_place_under_no_grad_too():
@@ -159,8 +153,7 @@ def test_torch_tools_that_go_by_type_see_the_layer():
     assert isinstance(converted[1], nn.SyncBatchNorm)
 
 
-# ---------------------------------------------------------------------------
-# Statistics carry no graph
+# ------------------------------------------------------------ Statistics carry no graph
 
 
 class Saved:
@@ -208,8 +201,7 @@ def test_a_leak_would_be_seen():
     assert live_after_training(Leaking(2), 50) >= 50
 
 
-# ---------------------------------------------------------------------------
-# Export
+# ------------------------------------------------------------------------------- Export
 
 
 class Net(nn.Module):

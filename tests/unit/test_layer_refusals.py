@@ -52,20 +52,17 @@ def test_inference_refuses_activations(x, message):
         inference(x, None, None, torch.zeros(3), torch.ones(3))
 
 
-@pytest.mark.parametrize(("vector", "message"), list(bad_vectors()))
-@pytest.mark.parametrize("name", ["weight", "bias", "mean", "var"])
-def test_inference_refuses_vectors(name, vector, message):
-    vectors = dict.fromkeys(("weight", "bias", "mean", "var"), torch.ones(3))
-    with pytest.raises(ValueError, match=f"{name} {message}"):
-        inference(torch.randn(4, 3), **(vectors | {name: vector}))
+TAKEN = {batch_norm: ["weight", "bias"], inference: ["weight", "bias", "mean", "var"]}
 
 
 @pytest.mark.parametrize(("vector", "message"), list(bad_vectors()))
-@pytest.mark.parametrize("name", ["weight", "bias"])
-def test_batch_norm_refuses_vectors(name, vector, message):
-    vectors = dict.fromkeys(("weight", "bias"), torch.ones(3))
+@pytest.mark.parametrize(
+    ("function", "name"), [(f, name) for f, names in TAKEN.items() for name in names]
+)
+def test_vectors_are_refused(function, name, vector, message):
+    vectors = dict.fromkeys(TAKEN[function], torch.ones(3)) | {name: vector}
     with pytest.raises(ValueError, match=f"{name} {message}"):
-        batch_norm(torch.randn(4, 3), **(vectors | {name: vector}))
+        function(torch.randn(4, 3), **vectors)
 
 
 @pytest.mark.parametrize("eps", BAD_EPS)

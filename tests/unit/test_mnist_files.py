@@ -40,12 +40,22 @@ def files(monkeypatch) -> dict[str, bytes]:
     return contents
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path) -> Path:
     """An empty cache, and no directory named."""
     monkeypatch.delenv(mnist.DIRECTORY, raising=False)
     monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / project)
     return tmp_path / "batchnorm" / "mnist"
+
+
+@pytest.fixture
+def given(monkeypatch, tmp_path) -> Path:
+    """The directory that is named; it is not there yet."""
+    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "given"))
+    return tmp_path / "given"
+
+
+NOBODY = "http://127.0.0.1:9/nobody"
 
 
 class Mirror(http.server.ThreadingHTTPServer):
@@ -89,6 +99,12 @@ def mirror(monkeypatch):
     server.server_close()
 
 
+@pytest.fixture
+def offline(monkeypatch):
+    """A mirror that nobody answers for."""
+    monkeypatch.setattr(mnist, "MIRRORS", (NOBODY,))
+
+
 def packed(files: dict[str, bytes]) -> dict[str, bytes]:
     return {f"{name}.gz": gzip.compress(data) for name, data in files.items()}
 
@@ -124,40 +140,37 @@ def test_downloads_once_and_caches_unpacked(files, cache, mirror):
     assert len(mirror.requests) == 4
 
 
-def test_a_second_mirror_steps_in(files, cache, mirror, monkeypatch):
+def test_a_second_mirror_steps_in(files, mirror, monkeypatch):
     mirror.contents = packed(files)
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/nobody", mirror.url))
+    monkeypatch.setattr(mnist, "MIRRORS", (NOBODY, mirror.url))
     check(files)
 
 
-def test_without_network_and_cache_the_error_says_what_to_do(
-    files, cache, mirror, monkeypatch
-):
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/nobody",))
+@pytest.mark.usefixtures("files", "mirror", "offline")
+def test_without_network_and_cache_the_error_says_what_to_do(cache):
     with pytest.raises(DataUnavailableError) as caught:
         mnist.load()
     message = str(caught.value)
-    assert "http://127.0.0.1:9/nobody/train-images-idx3-ubyte.gz" in message
+    assert f"{NOBODY}/train-images-idx3-ubyte.gz" in message
     assert "Connect to the network" in message
     assert "set BATCHNORM_MNIST_DIR" in message
     assert not cache.exists()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda data: data[: len(data) // 2],
-        lambda data: data[:-4] + b"\0\0\0\0",
-        lambda data: b"<html>moved</html>",
-        lambda data: b"",
-        lambda data: gzip.compress(b"another file"),
-    ],
-    ids=["truncated", "bad-length", "html", "empty", "other-contents"],
-)
+DAMAGES = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "bad-length": lambda data: data[:-4] + b"\0\0\0\0",
+    "html": lambda data: b"<html>moved</html>",
+    "empty": lambda data: b"",
+    "other-contents": lambda data: gzip.compress(b"another file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_download_is_not_used_and_not_kept(files, cache, mirror, damage):
     mirror.contents = packed(files)
     name = "train-labels-idx1-ubyte"
-    mirror.contents[f"{name}.gz"] = damage(mirror.contents[f"{name}.gz"])
+    mirror.contents[f"{name}.gz"] = DAMAGES[damage](mirror.contents[f"{name}.gz"])
     with pytest.raises(DataUnavailableError, match="incomplete or not MNIST"):
         mnist.load()
     assert not (cache / name).exists()
@@ -199,46 +212,34 @@ def test_a_damaged_cache_without_a_network_is_removed(files, cache, mirror):
 
 
 @pytest.mark.parametrize("pack", [True, False], ids=["gz", "unpacked"])
-def test_a_directory_needs_no_network(
-    files, cache, mirror, monkeypatch, tmp_path, pack
-):
-    directory = tmp_path / "given"
-    fill(directory, packed(files) if pack else files)
-    monkeypatch.setenv(mnist.DIRECTORY, str(directory))
+def test_a_directory_needs_no_network(files, cache, mirror, given, pack):
+    fill(given, packed(files) if pack else files)
     assert mnist.available()
     check(files)
     assert mirror.requests == []
     assert not cache.exists()
 
 
-def test_a_damaged_file_in_the_directory_is_an_error(
-    files, cache, mirror, monkeypatch, tmp_path
-):
+def test_a_damaged_file_in_the_directory_is_an_error(files, mirror, given):
     mirror.contents = packed(files)  # which must not step in silently
-    directory = tmp_path / "given"
-    contents = packed(files)
     name = "train-images-idx3-ubyte.gz"
-    fill(directory, {**contents, name: contents[name][:-100]})
-    monkeypatch.setenv(mnist.DIRECTORY, str(directory))
+    fill(given, {**mirror.contents, name: mirror.contents[name][:-100]})
     assert not mnist.available()
     with pytest.raises(DataUnavailableError, match="damaged or is not MNIST") as caught:
         mnist.load()
-    assert str(directory / name) in str(caught.value)
+    assert str(given / name) in str(caught.value)
     assert "Replace the file, or unset BATCHNORM_MNIST_DIR" in str(caught.value)
-    assert (directory / name).exists()  # it is the reader's, not ours to remove
+    assert (given / name).exists()  # it is the reader's, not ours to remove
 
 
 @pytest.mark.parametrize("way", ["directory", "packed", "cache", "download"])
-def test_no_other_contents_come_by_any_way(
-    files, cache, mirror, monkeypatch, tmp_path, way
-):
+def test_no_other_contents_come_by_any_way(files, cache, mirror, way, request):
     """Fingerprints of recorded runs end at `_contents`, which has to be sure."""
     name = "t10k-images-idx3-ubyte"
     other = files[name][:-1] + bytes([files[name][-1] ^ 1])
     if way in ("directory", "packed"):
-        monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "given"))
-        given = {name: other} if way == "directory" else packed({name: other})
-        fill(tmp_path / "given", given)
+        contents = {name: other} if way == "directory" else packed({name: other})
+        fill(request.getfixturevalue("given"), contents)
     elif way == "cache":
         fill(cache, {name: other})
     else:
@@ -247,21 +248,23 @@ def test_no_other_contents_come_by_any_way(
         mnist._contents(name)
 
 
-def test_a_file_missing_in_the_directory_is_an_error(
-    files, cache, monkeypatch, tmp_path
-):
-    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "nowhere"))
+@pytest.mark.usefixtures("files", "given")
+def test_a_file_missing_in_the_directory_is_an_error():
     assert not mnist.available()
     with pytest.raises(DataUnavailableError, match="has neither train-images"):
         mnist.load()
 
 
+REAL = os.environ.get(mnist.DIRECTORY)
+
+
 @pytest.mark.skipif(
-    mnist.DIRECTORY not in os.environ,
+    REAL is None,
     reason=f"{mnist.DIRECTORY} does not name a directory with the four files",
 )
-def test_the_real_files():
+def test_the_real_files(monkeypatch):
     """Against the facts on the files' own page, and the historical md5s."""
+    monkeypatch.setenv(mnist.DIRECTORY, REAL)
     assert mnist.available()
     md5s = [hashlib.md5(mnist._contents(name)).hexdigest() for name in mnist.SHA256]
     assert md5s == [
@@ -296,11 +299,9 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
     assert len(mirror.requests) == 8  # it was loaded twice
 
 
-def test_without_a_cache_and_a_network_the_error_is_the_documented_one(
-    files, cache, monkeypatch
-):
+@pytest.mark.usefixtures("files", "offline")
+def test_without_a_cache_and_a_network_the_error_is_the_documented_one(cache):
     cache.parent.write_text("in the way")
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/nobody",))
     with pytest.raises(DataUnavailableError, match="could not be downloaded"):
         mnist.load()
     assert not mnist.available()
@@ -308,10 +309,9 @@ def test_without_a_cache_and_a_network_the_error_is_the_documented_one(
 
 @pytest.mark.parametrize("step", ["is_file", "read_bytes"])
 def test_files_that_cannot_be_read_are_an_error_that_says_so(
-    files, cache, monkeypatch, tmp_path, step
+    files, given, monkeypatch, step
 ):
-    fill(tmp_path / "data", files)
-    monkeypatch.setenv(mnist.DIRECTORY, str(tmp_path / "data"))
+    fill(given, files)
 
     def refused(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

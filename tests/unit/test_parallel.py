@@ -6,6 +6,7 @@ tests compare, with one process on the whole mini-batch or with torch.
 
 import os
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 
 import numpy as np
@@ -25,7 +26,8 @@ SYNC = nn.SyncBatchNorm
 STEPS = 20
 INPUTS = RNG.normal(2, 3, (STEPS, 12, 4))
 TARGETS = RNG.normal(size=(STEPS, 12, 2))
-CUTS = {2: [(6,), (3,), (0,)], 3: [(4, 8), (1, 12), (0, 5)]}  # where the shards begin
+#: Where the shards begin.
+CUTS = {"two": [(6,), (3,), (0,)], "three": [(4, 8), (1, 12), (0, 5)]}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,7 @@ def assert_close(ours, theirs, tolerance=1e-12):
     np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
-# ---------------------------------------------------------------------------
-# As one process with the whole mini-batch
+# --------------------------------------------- As one process with the whole mini-batch
 
 
 def network(norm):
@@ -76,39 +77,41 @@ def train(rank, cut, norm=SyncBatchNorm, each=1):
     """
     net = network(norm)
     model = DistributedDataParallel(net, broadcast_buffers=False)
-    optimizer = torch.optim.SGD(net.parameters(), 0.1)
 
-    def gather_gradients(step):
-        x, t = (shard(values[step], cut, rank) for values in (INPUTS, TARGETS))
-        loss = ((model(x) - t) ** 2).sum() * dist.get_world_size()
-        (loss / len(INPUTS[step])).backward()
+    def gather_gradients(batch, last):
+        x, t = (shard(values[batch], cut, rank) for values in (INPUTS, TARGETS))
+        with nullcontext() if last else model.no_sync():
+            loss = ((model(x) - t) ** 2).sum() * dist.get_world_size()
+            (loss / len(INPUTS[batch])).backward()
 
-    for step in range(0, STEPS, each):
-        optimizer.zero_grad()
-        if each == 2:
-            with model.no_sync():
-                gather_gradients(step + 1)
-        gather_gradients(step)
-        optimizer.step()
-    return net.state_dict(), [parameter.grad for parameter in net.parameters()]
+    return descend(net, gather_gradients, each)
 
 
 def train_alone(each=1):
     net = network(BatchNorm)
+
+    def gather_gradients(batch, last):
+        x, t = torch.tensor(INPUTS[batch]), torch.tensor(TARGETS[batch])
+        (((net(x) - t) ** 2).sum() / len(x)).backward()
+
+    return descend(net, gather_gradients, each)
+
+
+def descend(net, gather_gradients, each):
+    """State after all steps and the gradients of the last."""
     optimizer = torch.optim.SGD(net.parameters(), 0.1)
     for step in range(0, STEPS, each):
         optimizer.zero_grad()
-        for batch in range(step + each - 1, step - 1, -1):
-            x, t = torch.tensor(INPUTS[batch]), torch.tensor(TARGETS[batch])
-            (((net(x) - t) ** 2).sum() / len(x)).backward()
+        for batch in reversed(range(step, step + each)):
+            gather_gradients(batch, last=batch == step)
         optimizer.step()
     return net.state_dict(), [parameter.grad for parameter in net.parameters()]
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", CUTS)
 def test_twenty_steps_are_those_of_one_process(size, request):
     """Even, uneven and empty shards, in DistributedDataParallel."""
-    workers = request.getfixturevalue({2: "two", 3: "three"}[size])
+    workers = request.getfixturevalue(size)
     state, gradients = train_alone()
     for cut in CUTS[size]:
         for its_state, its_gradients in workers.run(train, cut):
@@ -242,8 +245,7 @@ def test_finite_differences():
     assert torch.autograd.gradgradcheck(layer, (x,))
 
 
-# ---------------------------------------------------------------------------
-# A layer like the others
+# -------------------------------------------------------------- A layer like the others
 
 
 def evaluate_on_one(rank, x):
@@ -290,8 +292,7 @@ def test_convert_refuses_a_layer_without_channels():
         convert(nn.Sequential(nn.LazyBatchNorm1d()))
 
 
-# ---------------------------------------------------------------------------
-# What goes wrong: one error, on every worker, and nobody waits
+# ------------------------ What goes wrong: one error, on every worker, and nobody waits
 
 
 def said(step):

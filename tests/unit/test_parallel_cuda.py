@@ -43,9 +43,8 @@ INPUTS, TARGETS = drawn(STEPS, 16, 4), drawn(STEPS, 16, 2, seed=1)
 
 def shard(values, rank, size):
     """The rows of a worker, on the GPU; two workers have unequal ones."""
-    return (
-        values if size == 1 else values[[slice(CUT), slice(CUT, None)][rank]]
-    ).cuda()
+    held = slice(None) if size == 1 else [slice(CUT), slice(CUT, None)][rank]
+    return values[held].cuda()
 
 
 def scaled(layer):
@@ -109,22 +108,21 @@ def trained(rank, size):
 def told(rank, size):
     """The last rank's input has a channel too many; then all is well again."""
     layer, odd = SyncBatchNorm(3, device="cuda"), rank == size - 1
-    try:
-        layer(torch.ones(4, 3 + odd, device="cuda"))
-        said = "no error"
-    except ValueError as error:
-        said = str(error)
-    try:
-        layer(torch.ones(int(rank == 0), 3, device="cuda"))  # one value in all
-        alone = "no error"
-    except ValueError as error:
-        alone = str(error)
+
+    def said(x):
+        try:
+            layer(x.cuda())
+        except ValueError as error:
+            return str(error)
+        return "no error"
+
+    fault = said(torch.ones(4, 3 + odd))
+    alone = said(torch.ones(int(rank == 0), 3))  # one value in all
     y = layer(torch.arange(12.0, device="cuda").reshape(4, 3))
-    return {"said": said, "alone": alone, "y": y.detach()}
+    return {"said": fault, "alone": alone, "y": y.detach()}
 
 
-# ---------------------------------------------------------------------------
-# Processes
+# ---------------------------------------------------------------------------- Processes
 
 WORK = {
     "double": double,
@@ -146,10 +144,8 @@ def serve(rank, backend, size, folder):
     found = {}
     for name, work in WORK.items():
         try:
-            found[name] = {
-                key: value.cpu() if torch.is_tensor(value) else value
-                for key, value in work(rank, size).items()
-            }
+            its = work(rank, size).items()
+            found[name] = {k: v.cpu() if torch.is_tensor(v) else v for k, v in its}
         except Exception:
             found[name] = traceback.format_exc()
         torch.save(found, Path(folder, f"{rank}.pt"))
@@ -183,8 +179,7 @@ def of(work, backend, size):
     return found
 
 
-# ---------------------------------------------------------------------------
-# What is compared
+# --------------------------------------------------------------------- What is compared
 
 
 def assert_close(ours, theirs, tolerance, what):
@@ -194,17 +189,29 @@ def assert_close(ours, theirs, tolerance, what):
     assert off <= tolerance, f"{what}: off by {off:.1e}; allowed is {tolerance:.1e}"
 
 
+def compare(found, whole, kind, of_outputs, of_sums):
+    """Passes of all ranks with that of one process, within these tolerances.
+
+    Outputs have the dtype ``kind``; what belongs to the layer has at least float32.
+    """
+    kept = torch.promote_types(kind, torch.float32)
+    for key in ("y", "dx"):
+        ours = torch.cat([each[key] for each in found])
+        assert ours.dtype == kind, key
+        assert_close(ours, whole[key], of_outputs, key)
+    for key in ("dweight", "dbias"):
+        assert all(each[key].dtype == kept for each in found), key
+        assert_close(sum(each[key] for each in found), whole[key], of_sums, key)
+    for key in ("mean", "var"):
+        for each in found:
+            assert each[key].dtype == kept, key
+            assert_close(each[key], whole[key], of_sums, key)
+
+
 def check_double(backend, size):
     """As one process with all rows, to a few roundoffs of float64."""
     whole = passes(scaled(nn.BatchNorm1d(6).double()), X, DY)
-    found = of("double", backend, size)
-    for key in ("y", "dx"):
-        assert_close(torch.cat([f[key] for f in found]), whole[key], 1e-12, key)
-    for key in ("dweight", "dbias"):
-        assert_close(sum(f[key] for f in found), whole[key], 1e-12, key)
-    for key in ("mean", "var"):
-        for each in found:
-            assert_close(each[key], whole[key], 1e-12, key)
+    compare(of("double", backend, size), whole, torch.float64, 1e-12, 1e-12)
 
 
 def check_mixed(backend, size, kind):
@@ -217,18 +224,8 @@ def check_mixed(backend, size, kind):
     found = of(kind, backend, size)
     h, dy = (torch.cat([each[key] for each in found]).double() for key in ("h", "dy"))
     whole = passes(scaled(nn.BatchNorm2d(8).double()), h, dy)
-    roundoff = torch.finfo(getattr(torch, kind)).eps
-    for key in ("y", "dx"):
-        ours = torch.cat([each[key] for each in found])
-        assert ours.dtype == getattr(torch, kind), key
-        assert_close(ours, whole[key], roundoff, key)
-    for key in ("dweight", "dbias"):
-        assert all(each[key].dtype == torch.float32 for each in found), key
-        assert_close(sum(each[key] for each in found), whole[key], 1e-6, key)
-    for key in ("mean", "var"):
-        for each in found:
-            assert each[key].dtype == torch.float32, key
-            assert_close(each[key], whole[key], 1e-6, key)
+    dtype = getattr(torch, kind)
+    compare(found, whole, dtype, torch.finfo(dtype).eps, 1e-6)
 
 
 def check_trained(backend, size):

@@ -15,9 +15,14 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED, above, below
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    """An empty registry, and a function that registers a claim in it."""
+def empty(monkeypatch):
+    """A registry without a claim."""
     monkeypatch.setattr(registry, "_claims", {})
+
+
+@pytest.fixture
+def registered(monkeypatch, empty):
+    """An empty registry, and a function that registers a claim in it."""
     monkeypatch.setattr("batchnorm.claims.types.reached", lambda m, n, words: {n: n})
 
     def register(id="toy", *, offset=1.0, calls=None, **fields):
@@ -45,6 +50,11 @@ def confirmed(calls):
     return [id for id, control in calls if not control]
 
 
+def run(*arguments):
+    """The command in one process -> exit status."""
+    return command.main([*map(str, arguments), "--jobs", "1"])
+
+
 def lines(file):
     return file.read_text().splitlines()
 
@@ -55,7 +65,7 @@ def book(tmp_path, registered):
     file = tmp_path / "ledger.jsonl"
     for id in ("first", "second", "third"):
         registered(id)
-    assert command.main(["--ledger", str(file), "--jobs", "1"]) == 0
+    assert run("--ledger", file) == 0
     return file
 
 
@@ -63,29 +73,27 @@ def test_every_line_carries_its_own_circumstances(book):
     records = ledger.read(book)
     assert [r["id"] for r in records] == ["first", "second", "third"]
     for kept in records:
-        assert kept["seeds"] == list(
-            protocol.confirmation_seeds(registry.get(kept["id"]))
-        )
+        seeds = protocol.confirmation_seeds(registry.get(kept["id"]))
+        assert kept["seeds"] == list(seeds)
         assert kept["versions"]["numpy"] == np.__version__
         assert kept["date"]
         assert kept["verdict"] == SUPPORTED
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[1:],
-        lambda text: text[:-1],
-        lambda text: [text[0], text[2]],
-        lambda text: [text[1], text[0], text[2]],
-        lambda text: [*text[:2], text[2].replace("supported", "opposed")],
-        lambda text: [text[0].replace('"date": "2', '"date": "1'), *text[1:]],
-        lambda text: [*text[:2], text[2][:-5]],
-    ],
-    ids=["first gone", "last gone", "middle gone", "order", "last", "first", "torn"],
-)
+DAMAGES = {
+    "first gone": lambda text: text[1:],
+    "last gone": lambda text: text[:-1],
+    "middle gone": lambda text: [text[0], text[2]],
+    "order": lambda text: [text[1], text[0], text[2]],
+    "last": lambda text: [*text[:2], text[2].replace("supported", "opposed")],
+    "first": lambda text: [text[0].replace('"date": "2', '"date": "1'), *text[1:]],
+    "torn": lambda text: [*text[:2], text[2][:-5]],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_ledger_is_found(book, damage):
-    book.write_text("\n".join(damage(lines(book))) + "\n")
+    book.write_text("\n".join(DAMAGES[damage](lines(book))) + "\n")
     with pytest.raises(ValueError, match=r"ledger"):
         ledger.read(book)
 
@@ -97,7 +105,7 @@ def test_a_bar_that_moves_makes_the_record_old_and_keeps_it(book, registered):
     records = ledger.read(book)
     assert ledger.confirmation(moved, records) is None
     assert ledger.earlier(moved, records) == [old]
-    assert command.main(["--ledger", str(book), "--jobs", "1"]) == 0
+    assert run("--ledger", book) == 0
     records = ledger.read(book)
     assert len(records) == 4
     assert ledger.earlier(moved, records) == [old]
@@ -127,16 +135,12 @@ def test_interrupted_the_command_loses_nothing(tmp_path, registered, monkeypatch
         return run_one(id, seeds)
 
     monkeypatch.setattr(command, "run_one", interrupted)
-    arguments = ["--ledger", str(file), "--jobs", "1"]
-    assert command.main(arguments) == 130
+    assert run("--ledger", file) == 130
     assert not file.exists()
     monkeypatch.setattr(command, "run_one", run_one)
-    assert command.main(arguments) == 0
+    assert run("--ledger", file) == 0
     assert confirmed(calls) == ["first", "second"]
-    assert [p.name for p in sorted(tmp_path.iterdir())] == [
-        "ledger.head",
-        "ledger.jsonl",
-    ]
+    assert {p.name for p in tmp_path.iterdir()} == {"ledger.head", "ledger.jsonl"}
 
 
 def test_what_is_confirmed_is_not_run_again_unless_it_is_verified(
@@ -144,9 +148,8 @@ def test_what_is_confirmed_is_not_run_again_unless_it_is_verified(
 ):
     calls = []
     registered(calls=calls)
-    arguments = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
     for more in ([], [], ["--verify"]):
-        assert command.main([*arguments, *more]) == 0
+        assert run("--ledger", tmp_path / "ledger.jsonl", *more) == 0
     assert confirmed(calls) == ["toy", "toy"]
     assert "nothing to run: all claims" in capsys.readouterr().out
 
@@ -159,7 +162,7 @@ def test_verify_finds_what_does_not_repeat(book, capsys):
     book.write_text("\n".join(text[:-1]) + "\n")
     ledger._head(book).write_text(ledger._hash(text[-2]))
     ledger.append([kept], book)
-    assert command.main(["--ledger", str(book), "--verify", "--jobs", "1"]) == 1
+    assert run("--ledger", book, "--verify") == 1
     assert "third does not repeat" in capsys.readouterr().out
 
 
@@ -229,8 +232,7 @@ def test_command_refuses_before_the_first_run(
 def test_seeds_of_ones_own_leave_the_ledger_alone(tmp_path, registered):
     registered()
     file, output = tmp_path / "ledger.jsonl", tmp_path / "mine.jsonl"
-    arguments = ["--ledger", str(file), "--output", str(output), "--jobs", "1"]
-    assert command.main([*arguments, "--seeds", "0:20"]) == 0
+    assert run("--ledger", file, "--output", output, "--seeds", "0:20") == 0
     assert json.loads(output.read_text())["seeds"] == list(range(20))
     assert not file.exists()
 
@@ -275,9 +277,8 @@ def test_registration_refuses_an_id_that_is_taken(registered):
         registered()
 
 
-def test_a_claim_is_its_function(monkeypatch):
-    monkeypatch.setattr(registry, "_claims", {})
-
+@pytest.mark.usefixtures("empty")
+def test_a_claim_is_its_function():
     @experiment("size", above(0), source="ioffe2015batch, section 1")
     def toys_are_large(seeds):
         """Toys are
@@ -290,8 +291,8 @@ def test_a_claim_is_its_function(monkeypatch):
     assert toys_are_large([1, 2]).tolist() == [1, 1]
 
 
-def test_claims_on_one_measure_stack(monkeypatch):
-    monkeypatch.setattr(registry, "_claims", {})
+@pytest.mark.usefixtures("empty")
+def test_claims_on_one_measure_stack():
     source = {"source": "ioffe2015batch, section 1"}
 
     @experiment("x", above(0), id="up", statement="It rises.", **source)
@@ -304,9 +305,8 @@ def test_claims_on_one_measure_stack(monkeypatch):
     assert verdicts == [OPPOSED, SUPPORTED]
 
 
-def test_a_prediction_is_judged_at_every_point(monkeypatch):
-    monkeypatch.setattr(registry, "_claims", {})
-
+@pytest.mark.usefixtures("empty")
+def test_a_prediction_is_judged_at_every_point():
     @prediction(
         "variance of a mean",
         over="m",
@@ -327,17 +327,12 @@ def test_a_prediction_is_judged_at_every_point(monkeypatch):
 
 
 def test_a_claim_that_passes_its_own_negative_control_is_refused(registered):
-    good = registered("good")
-    bad = registered("bad", negative={"offset": 3.0})
-    blind = registered("blind", positive={"offset": 0.0})
-    unbeaten = registered("unbeaten", oracle={"offset": 3.0})
-    alone = registered("alone", negative=None)
-    seeds = range(10)
-    assert protocol.faults_of_controls(good, seeds) == []
-    for claim, word in (
-        (bad, "negative"),
-        (blind, "positive"),
-        (unbeaten, "oracle"),
-        (alone, "no negative"),
-    ):
-        assert word in protocol.faults_of_controls(claim, seeds)[0]
+    assert protocol.faults_of_controls(registered("good"), range(10)) == []
+    for word, controls in {
+        "negative": {"negative": {"offset": 3.0}},
+        "positive": {"positive": {"offset": 0.0}},
+        "oracle": {"oracle": {"offset": 3.0}},
+        "no negative": {"negative": None},
+    }.items():
+        claim = registered(f"toy {word}", **controls)
+        assert word in protocol.faults_of_controls(claim, range(10))[0]

@@ -4,109 +4,55 @@ One test for each sample, so the number of tests that ran is the number of sampl
 `test_samples_are_there` names the count of each source and fails at zero.
 """
 
+from functools import partial
+from itertools import product
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import onnx
 import onnx.backend.test
 import pytest
 import torch
 from onnx import numpy_helper
-from onnx.backend.test.case import node as onnx_node
 
-# Torch's test code loads a hypothesis profile of its own when it is imported, which
-# would change the property tests of the whole session: conftest's is loaded again.
-from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.common_modules import (
-    ModuleErrorEnum,
-    module_db,
-)
+# Importing ONNX's module for the operator is what makes its cases.
+from onnx.backend.test.case.node import batch_normalization  # noqa: F401
+from published import attributes_of, each_source, name_of, onnx_cases, op_samples
+from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
 
 from batchnorm import reference
 from batchnorm.layer import BatchNorm, batch_norm, inference
 from batchnorm.statistics import RunningStatistics
 
-hypothesis.settings.load_profile("book")
-
-# Importing ONNX's module for the operator is what makes its cases.
-from onnx.backend.test.case.node import batch_normalization  # noqa: E402, F401
-
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
-def name_of(dtype):
-    return str(dtype).removeprefix("torch.")
+# --------------------------------------------------------------------------- Collecting
 
 
-# ---------------------------------------------------------------------------
-# Collecting
-
-
-def op_samples():
-    """Torch's samples of nn.functional.batch_norm, in every dtype."""
-    for info in op_db:
-        if info.name != "nn.functional.batch_norm" or not info.dtypes:
-            continue
-        for dtype in DTYPES:
-            torch.manual_seed(0)
-            samples = info.sample_inputs("cpu", dtype, requires_grad=True)
-            for number, sample in enumerate(samples):
-                identifier = f"{name_of(dtype)}-{number}"
-                yield pytest.param(sample, dtype, id=identifier)
-
-
-def modules():
-    return [
-        info
-        for info in module_db
-        if info.module_cls
-        in (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
-    ]
+NORMS = torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d
+MODULES = [info for info in module_db if info.module_cls in NORMS]
 
 
 def module_samples():
     """Torch's samples of nn.BatchNorm1d, 2d and 3d, in training and evaluation."""
-    for info in modules():
-        for dtype in (torch.float64, torch.float32):
-            for training in (True, False):
-                torch.manual_seed(0)
-                samples = info.module_inputs_func(
-                    info,
-                    device="cpu",
-                    dtype=dtype,
-                    requires_grad=True,
-                    training=training,
-                )
-                for sample in samples:
-                    mode = "train" if training else "eval"
-                    identifier = f"{info.module_cls.__name__}-{name_of(dtype)}-{mode}"
-                    yield pytest.param(
-                        info.module_cls,
-                        sample,
-                        dtype,
-                        training,
-                        id=f"{identifier}-{sample.desc or 'plain'}",
-                    )
+    settings = product(MODULES, (torch.float64, torch.float32), ("train", "eval"))
+    for info, dtype, mode in settings:
+        torch.manual_seed(0)
+        given = {"device": "cpu", "dtype": dtype, "training": mode == "train"}
+        for sample in info.module_inputs_func(info, requires_grad=True, **given):
+            norm, says = info.module_cls, sample.desc or "plain"
+            id = f"{norm.__name__}-{name_of(dtype)}-{mode}-{says}"
+            yield pytest.param(norm, sample, dtype, mode == "train", id=id)
 
 
 def module_errors():
     """What torch's modules have to refuse."""
-    for info in modules():
-        errors = info.module_error_inputs_func(
-            info, device="cpu", dtype=torch.float64, requires_grad=False, training=True
-        )
+    given = {"device": "cpu", "dtype": torch.float64, "training": True}
+    for info in MODULES:
+        errors = info.module_error_inputs_func(info, requires_grad=False, **given)
         for number, error in enumerate(errors):
             yield pytest.param(error, id=f"{info.module_cls.__name__}-{number}")
-
-
-def onnx_node_cases():
-    """ONNX's cases for the operator; not those of its expansion into others."""
-    for test_case in onnx_node._NodeTestCases:
-        (node, *others) = test_case.model.graph.node
-        if node.op_type == "BatchNormalization" and not others:
-            for inputs, outputs in test_case.data_sets:
-                yield pytest.param(node, inputs, outputs, id=test_case.name)
 
 
 def onnx_stored_cases():
@@ -125,10 +71,10 @@ def onnx_stored_cases():
             yield pytest.param(node, arguments, y, id=folder.name)
 
 
-OP_SAMPLES = list(op_samples())
+OP_SAMPLES = list(op_samples(["batch_norm"], DTYPES))
 MODULE_SAMPLES = list(module_samples())
 MODULE_ERRORS = list(module_errors())
-ONNX_NODE_CASES = list(onnx_node_cases())
+ONNX_NODE_CASES = list(onnx_cases("BatchNormalization"))
 ONNX_STORED_CASES = list(onnx_stored_cases())
 SOURCES = {
     "torch OpInfo": OP_SAMPLES,
@@ -139,15 +85,12 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize(
-    "source", [pytest.param(s, id=f"{s}: {len(c)}") for s, c in SOURCES.items()]
-)
-def test_samples_are_there(source):
-    assert len(SOURCES[source]) > 0
+@each_source(SOURCES)
+def test_samples_are_there(samples):
+    assert len(samples) > 0
 
 
-# ---------------------------------------------------------------------------
-# Running
+# ------------------------------------------------------------------------------ Running
 
 
 def assert_rounded(ours, exact, dtype):
@@ -155,9 +98,13 @@ def assert_rounded(ours, exact, dtype):
     roundoff = torch.finfo(dtype).eps
     scale = max(1.0, exact.abs().max().item()) if exact.numel() else 1.0
     assert ours.dtype == dtype
-    torch.testing.assert_close(
-        ours.double(), exact, rtol=8 * roundoff, atol=8 * roundoff * scale
-    )
+    tolerance = {"rtol": 8 * roundoff, "atol": 8 * roundoff * scale}
+    torch.testing.assert_close(ours.double(), exact, **tolerance)
+
+
+def assert_all_rounded(ours, exact, dtype):
+    for a, b in zip(ours, exact, strict=True):
+        assert_rounded(a, b, dtype)
 
 
 def copied(tensor):
@@ -173,8 +120,8 @@ def arrays(*tensors):
     return (None if t is None else t.detach().numpy() for t in tensors)
 
 
-@pytest.mark.parametrize(("sample", "dtype"), OP_SAMPLES)
-def test_torch_op_sample(sample, dtype):
+@pytest.mark.parametrize(("name", "sample", "dtype"), OP_SAMPLES)
+def test_torch_op_sample(name, sample, dtype):
     """Layer and reference, values and gradients, against torch's own in float64."""
     x, (mean, var, weight, bias) = sample.input, sample.args
     settings = {"training": False, "eps": 1e-5, "momentum": 0.1} | sample.kwargs
@@ -193,9 +140,8 @@ def test_torch_op_sample(sample, dtype):
     # Torch's answer in float64, on the sample's values.
     leaves = [in_float64(t) for t in (x, weight, bias)]
     running = [None if t is None else copied(t) for t in (mean, var)]
-    y = torch.nn.functional.batch_norm(
-        leaves[0], *running, *leaves[1:], training, eps=eps
-    )
+    given = leaves[0], *running, *leaves[1:], training
+    y = torch.nn.functional.batch_norm(*given, eps=eps)
     torch.manual_seed(1)
     dy = torch.randn_like(x)
     wanted = [t for t in leaves if t is not None]
@@ -204,8 +150,7 @@ def test_torch_op_sample(sample, dtype):
     y_ours = ours(x, weight, bias)
     assert_rounded(y_ours, y, dtype)
     present = [t for t in (x, weight, bias) if t is not None]
-    for a, b in zip(torch.autograd.grad(y_ours, present, dy), gradients, strict=True):
-        assert_rounded(a, b, dtype)
+    assert_all_rounded(torch.autograd.grad(y_ours, present, dy), gradients, dtype)
 
     if dtype is torch.bfloat16:  # NumPy has none
         return
@@ -217,9 +162,8 @@ def test_torch_op_sample(sample, dtype):
         y_ours = reference.inference(x, weight, bias, mean, var, eps=eps)
         ours = reference.inference_backward(dy, x, weight, mean, var, eps=eps)
     assert_rounded(torch.from_numpy(y_ours), y, dtype)
-    ours = [a for a in ours if a is not None]
-    for a, b in zip(ours, gradients, strict=True):
-        assert_rounded(torch.from_numpy(a), b, dtype)
+    ours = [torch.from_numpy(a) for a in ours if a is not None]
+    assert_all_rounded(ours, gradients, dtype)
 
 
 def updates_statistics(sample):
@@ -228,10 +172,10 @@ def updates_statistics(sample):
 
 
 @pytest.mark.parametrize(
-    ("sample", "dtype"),
-    [case for case in OP_SAMPLES if updates_statistics(case.values[0])],
+    ("name", "sample", "dtype"),
+    [case for case in OP_SAMPLES if updates_statistics(case.values[1])],
 )
-def test_torch_op_sample_statistics(sample, dtype):
+def test_torch_op_sample_statistics(name, sample, dtype):
     """The running statistics after the step, in the module and in NumPy."""
     x, (mean, var, *_) = sample.input.detach(), sample.args
     momentum, eps = sample.kwargs.get("momentum", 0.1), sample.kwargs.get("eps", 1e-5)
@@ -242,10 +186,8 @@ def test_torch_op_sample_statistics(sample, dtype):
                 refusing(channels, momentum=momentum)
         return
 
-    running = copied(mean), copied(var)
-    torch.nn.functional.batch_norm(
-        x.double(), *running, training=True, momentum=momentum, eps=eps
-    )
+    running, settings = (copied(mean), copied(var)), {"momentum": momentum, "eps": eps}
+    torch.nn.functional.batch_norm(x.double(), *running, training=True, **settings)
 
     layer = BatchNorm(channels, eps, momentum, affine=False, dtype=dtype)
     layer.running_mean.copy_(mean)
@@ -281,8 +223,7 @@ def test_torch_module_sample(torch_class, sample, dtype, training):
     theirs = torch.autograd.grad(y_twin, [leaf, *twin.parameters()], dy.double())
 
     assert_rounded(y, y_twin, dtype)
-    for a, b in zip(ours, theirs, strict=True):
-        assert_rounded(a, b, dtype)
+    assert_all_rounded(ours, theirs, dtype)
     state, state_twin = layer.state_dict(), twin.state_dict()
     assert list(state) == list(state_twin)
     for name, value in state.items():
@@ -298,25 +239,24 @@ def test_torch_module_error(error):
         BatchNorm(*arguments.args, **arguments.kwargs)
 
 
-def attributes_of(node):
-    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    return {"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0} | values
+DEFAULTS = {"epsilon": 1e-5, "momentum": 0.9, "training_mode": 0}
+close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("node", "inputs", "outputs"), ONNX_NODE_CASES)
 def test_onnx_node_case(node, inputs, outputs):
-    attributes = attributes_of(node)
+    attributes = DEFAULTS | attributes_of(node)
     eps = attributes["epsilon"]
     x, gamma, beta, mean, var = inputs
     if not attributes["training_mode"]:
         (y,) = outputs
         ours = reference.inference(x, gamma, beta, mean, var, eps=eps)
-        np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+        close(ours, y)
         return
 
     y, new_mean, new_var = outputs
     ours, cache = reference.forward(x, gamma, beta, eps=eps)
-    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+    close(ours, y)
 
     # ONNX's momentum weighs the old statistics, ours the new batch; ONNX stores the
     # biased variance, we, as torch, the unbiased one.
@@ -326,15 +266,15 @@ def test_onnx_node_case(node, inputs, outputs):
     statistics.update(x)
     m = x.size // len(mean)
     biased = statistics.var - weight * cache.var / (m - 1)
-    np.testing.assert_allclose(statistics.mean, new_mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(biased, new_var, rtol=1e-5, atol=1e-6)
+    close(statistics.mean, new_mean)
+    close(biased, new_var)
 
 
 @pytest.mark.parametrize(("node", "inputs", "y"), ONNX_STORED_CASES)
 def test_onnx_stored_case(node, inputs, y):
     x, gamma, beta, mean, var = inputs
-    eps = attributes_of(node)["epsilon"]
+    eps = (DEFAULTS | attributes_of(node))["epsilon"]
     ours = reference.inference(x, gamma, beta, mean, var, eps=eps)
-    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+    close(ours, y)
     tensors = (torch.from_numpy(a.copy()) for a in inputs)
-    np.testing.assert_allclose(inference(*tensors, eps), y, rtol=1e-5, atol=1e-6)
+    close(inference(*tensors, eps), y)

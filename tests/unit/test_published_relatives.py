@@ -3,17 +3,12 @@
 import importlib
 import math
 
-import hypothesis
 import numpy as np
 import pytest
 import torch
-from onnx import helper
-from onnx.backend.test.case import node as onnx_node
-from torch.testing._internal.common_methods_invocations import op_db
+from published import attributes_of, each_source, onnx_cases, op_samples
 
 from batchnorm import relatives
-
-hypothesis.settings.load_profile("book")  # which torch's test code has changed
 
 # Importing ONNX's modules for the operators is what makes their cases.
 for module in ("layer", "group", "rms"):
@@ -22,6 +17,9 @@ importlib.import_module("onnx.backend.test.case.node.instance_normalization")
 
 FUNCTIONAL = torch.nn.functional
 OPS = [f"{kind}_norm" for kind in ("layer", "group", "instance", "rms")]
+DTYPES = torch.float64, torch.float32, torch.float16
+KINDS = [f"{kind}Normalization" for kind in ("Layer", "Group", "Instance", "RMS")]
+OP_SAMPLES, ONNX_CASES = list(op_samples(OPS, DTYPES)), list(onnx_cases(*KINDS))
 
 
 def ours(name, x, arguments, eps):
@@ -37,37 +35,9 @@ def ours(name, x, arguments, eps):
     return relatives.instance_norm(x, *arguments, eps=eps)
 
 
-def op_samples():
-    for info in op_db:
-        name = info.name.removeprefix("nn.functional.")
-        if name not in OPS:
-            continue
-        for dtype in (torch.float64, torch.float32, torch.float16):
-            torch.manual_seed(0)
-            samples = info.sample_inputs("cpu", dtype, requires_grad=True)
-            for number, sample in enumerate(samples):
-                id = f"{name}-{str(dtype).removeprefix('torch.')}-{number}"
-                yield pytest.param(name, sample, dtype, id=id)
-
-
-def onnx_cases():
-    kinds = ("Layer", "Group", "Instance", "RMS")
-    for case in onnx_node._NodeTestCases:
-        (node, *others) = case.model.graph.node
-        if node.op_type.removesuffix("Normalization") in kinds and not others:
-            for inputs, outputs in case.data_sets:
-                yield pytest.param(node, inputs, outputs[0], id=case.name)
-
-
-OP_SAMPLES, ONNX_CASES = list(op_samples()), list(onnx_cases())
-SOURCES = {"torch OpInfo": OP_SAMPLES, "ONNX node cases": ONNX_CASES}
-
-
-@pytest.mark.parametrize(
-    "source", [pytest.param(s, id=f"{s}: {len(c)}") for s, c in SOURCES.items()]
-)
-def test_samples_are_there(source):
-    assert len(SOURCES[source]) > 0
+@each_source({"torch OpInfo": OP_SAMPLES, "ONNX node cases": ONNX_CASES})
+def test_samples_are_there(samples):
+    assert len(samples) > 0
 
 
 def close(ours, exact, dtype):
@@ -125,9 +95,9 @@ def test_torch_op_sample(name, sample, dtype):
         close(a, b.numpy(), dtype)
 
 
-@pytest.mark.parametrize(("node", "inputs", "expected"), ONNX_CASES)
-def test_onnx_case(node, inputs, expected):
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+@pytest.mark.parametrize(("node", "inputs", "outputs"), ONNX_CASES)
+def test_onnx_case(node, inputs, outputs):
+    attributes, expected = attributes_of(node), outputs[0]
     x, *parameters = inputs
     eps = attributes.get("epsilon", 1e-5)
     kind = node.op_type.removesuffix("Normalization")

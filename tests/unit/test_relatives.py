@@ -8,24 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-
-from batchnorm import (
-    accuracy,
-    accuracy_relatives,
-    reference,
-    relatives,
+from oracles import (
+    LIMITS,
+    assert_accurate,
+    assert_all_same,
+    assert_same,
+    draw,
+    leaf,
+    torch_gradients,
+    unwritten,
 )
+
+from batchnorm import accuracy, accuracy_relatives, reference, relatives
 from batchnorm.exercises import tasks
 from batchnorm.gradcheck import gradcheck
 
 F = torch.nn.functional
-LIMITS = {np.float16: 8, np.float32: 8, np.float64: 32}
-
-
-def draw(*shapes, seed=0, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    drawn = (3 * rng.standard_normal(shape) for shape in shapes)
-    return tuple(array.astype(dtype) for array in drawn)
+each_dtype = pytest.mark.parametrize("dtype", LIMITS, ids=lambda d: d.__name__)
 
 
 class Case:
@@ -102,30 +101,18 @@ CASES = [
 ]
 
 
-def leaf(array):
-    return None if array is None else torch.tensor(array, requires_grad=True)
-
-
 def assert_as_torch(case, x, gamma, beta, dy, eps=0.01, **tolerance):
     """Output and gradients of both, and None only where torch has none to give."""
-    tolerance = {"rtol": 1e-11, "atol": 1e-11} | tolerance
     beta = beta if case.shift else None
     y, cache = case(x, gamma, beta, eps)
     leaves = [leaf(v) for v in (x, gamma, beta)]
     theirs = case.torch(*leaves, eps)
-    assert_allclose(y, theirs.detach().numpy(), **tolerance)
-    wanted = [v for v in leaves if v is not None]
-    found = iter(torch.autograd.grad(theirs, wanted, torch.as_tensor(dy)))
-    for ours, parameter in zip(relatives.backward(dy, cache), leaves, strict=True):
-        if parameter is None:
-            assert ours is None
-        else:
-            assert ours.shape == tuple(parameter.shape)
-            assert_allclose(ours, next(found).numpy(), **tolerance)
+    assert_same(y, theirs.detach().numpy(), **tolerance)
+    expected = torch_gradients(theirs, dy, *leaves)
+    assert_all_same(relatives.backward(dy, cache), expected, **tolerance)
 
 
-# ---------------------------------------------------------------------------
-# Against torch, the reference and finite differences
+# ---------------------------------- Against torch, the reference and finite differences
 
 
 @pytest.mark.parametrize(("case", "shape"), CASES)
@@ -168,8 +155,8 @@ def test_over_the_batch_it_is_batch_normalization(shape):
     expected, batch = reference.forward(x, gamma, beta, eps=0.01)
     assert_allclose(y, expected, rtol=1e-13, atol=1e-13)
     found = [v.ravel() for v in relatives.backward(dy, cache)]
-    for ours, theirs in zip(found, reference.backward(dy, batch), strict=True):
-        assert_allclose(ours, theirs.ravel(), rtol=1e-12, atol=1e-12)
+    expected = [v.ravel() for v in reference.backward(dy, batch)]
+    assert_all_same(found, expected, rtol=1e-12, atol=1e-12)
     assert_allclose(cache.mean.ravel(), batch.mean, rtol=1e-14)
     assert_allclose(cache.var.ravel(), batch.var, rtol=1e-14)
     assert_allclose(cache.x_hat, batch.x_hat, rtol=1e-13, atol=1e-13)
@@ -189,9 +176,9 @@ def test_weight_standardization_equals_its_formula():
     c = flat - flat.mean(1, keepdim=True)
     theirs = (c / torch.sqrt(flat.var(1, correction=0, keepdim=True) + 0.01)).view_as(w)
     assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
-    (expected,) = torch.autograd.grad(theirs, w, torch.tensor(d_weight))
+    (expected,) = torch_gradients(theirs, d_weight, w)
     dw, *none = relatives.backward(d_weight, cache)
-    assert_allclose(dw, expected.numpy(), rtol=1e-11, atol=1e-12)
+    assert_allclose(dw, expected, rtol=1e-11, atol=1e-12)
     assert none == [None, None]
     assert_allclose(ours.reshape(4, -1).mean(1), 0, atol=1e-15)
 
@@ -202,37 +189,46 @@ def test_gradients_equal_finite_differences(case, shape):
     x, gamma, beta, dy = draw(shape, features, features, shape)
     arguments = (x, gamma, beta) if case.shift else (x, gamma)
     _, cache = case(x, gamma, beta)
-    errors = gradcheck(
-        lambda x, gamma, beta=None: case(x, gamma, beta)[0],
-        arguments,
-        dy,
-        relatives.backward(dy, cache)[: len(arguments)],
-    )
+    gradients = relatives.backward(dy, cache)[: len(arguments)]
+
+    def y(x, gamma, beta=None):
+        return case(x, gamma, beta)[0]
+
+    errors = gradcheck(y, arguments, dy, gradients)
     assert max(error.relative for error in errors) < 1e-8
 
 
-# ---------------------------------------------------------------------------
-# Accuracy: within 8 unit roundoffs, 32 in float64
+# ------------------------------------- Accuracy: within 8 unit roundoffs, 32 in float64
 
 
-@pytest.mark.parametrize("dtype", LIMITS, ids=lambda d: d.__name__)
+@each_dtype
 @pytest.mark.parametrize("make_input", accuracy.INPUTS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("center", [True, False], ids=["layer", "rms"])
 def test_accuracy(make_input, dtype, center):
+    options = {"center": center, "seed": 1, "draws": 1}
     ours = {"ours": accuracy_relatives.ours}
-    row = accuracy_relatives.measure(
-        make_input, dtype, center=center, seed=1, draws=1, implementations=ours
-    )
-    assert row.y["ours"] <= LIMITS[dtype]
-    assert row.dx["ours"] <= LIMITS[dtype]
+    row = accuracy_relatives.measure(make_input, dtype, **options, implementations=ours)
+    assert_accurate(row, dtype)
 
 
-@pytest.mark.parametrize("dtype", LIMITS, ids=lambda d: d.__name__)
+def rows_of(make_input, seed, dtype):
+    """x and dy, a feature in each row."""
+    made = make_input(np.random.default_rng(seed), dtype)
+    return (np.ascontiguousarray(v.T) for v in made)
+
+
+def assert_near(y, dx, truth, dtype):
+    """Those of one feature, to the exact answer."""
+    assert accuracy.error(y, truth.y, truth.y_scale) <= LIMITS[dtype]
+    assert accuracy.error(dx, truth.dx, truth.dx_scale) <= LIMITS[dtype]
+
+
+@each_dtype
 @pytest.mark.parametrize(
     "make_input", [accuracy.near_overflow, accuracy.steps_of_an_ulp, accuracy.denormal]
 )
 def test_accuracy_of_groups_of_maps(make_input, dtype):
-    def as_maps(x, gamma, beta, dy):
+    def as_maps(x, dy):
         """Rows of features as the groups of one image of 2 channels and 32 pixels."""
         maps = [v.reshape(1, 2 * len(v), -1) for v in (x, dy)]
         ones, zeros = np.ones(2 * len(x), x.dtype), np.zeros(2 * len(x), x.dtype)
@@ -240,14 +236,10 @@ def test_accuracy_of_groups_of_maps(make_input, dtype):
         dx, *_ = relatives.backward(maps[1], cache)
         return [v.reshape(x.shape) for v in (y, dx)]
 
-    x, dy = (
-        np.ascontiguousarray(v.T) for v in make_input(np.random.default_rng(3), dtype)
-    )
-    y, dx = as_maps(x, None, None, dy)
+    x, dy = rows_of(make_input, 3, dtype)
+    y, dx = as_maps(x, dy)
     for i in range(len(x)):
-        truth = accuracy.exact(x[i], 1, 0, dy[i])
-        assert accuracy.error(y[i], truth.y, truth.y_scale) <= LIMITS[dtype]
-        assert accuracy.error(dx[i], truth.dx, truth.dx_scale) <= LIMITS[dtype]
+        assert_near(y[i], dx[i], accuracy.exact(x[i], 1, 0, dy[i]), dtype)
 
 
 @given(
@@ -266,20 +258,13 @@ def test_accuracy_of_any_mean_and_spread(seed, m, dtype, center, mean, log_sprea
         x = size * (1 + 10.0**log_spread * rng.uniform(-0.1, 0.1, (m, 2)))
         return x.astype(dtype), rng.standard_normal((m, 2)).astype(dtype)
 
-    def plain(x, gamma, beta, dy):
-        """Without a shift, which could cancel what it is added to."""
-        return accuracy_relatives.ours(x, gamma, beta * 0 if center else None, dy)
-
-    x, dy = (
-        np.ascontiguousarray(v.T)
-        for v in make_input(np.random.default_rng(seed), dtype)
-    )
+    x, dy = rows_of(make_input, seed, dtype)
     gamma = np.random.default_rng(seed).uniform(0.5, 2, m).astype(dtype)
-    y, dx = plain(x, gamma, gamma, dy)
+    # Without a shift, which could cancel what it is added to.
+    y, dx = accuracy_relatives.ours(x, gamma, gamma * 0 if center else None, dy)
     for i in range(2):
         truth = accuracy.exact(x[i], gamma, 0, dy[i], center=center)
-        assert accuracy.error(y[i], truth.y, truth.y_scale) <= LIMITS[dtype]
-        assert accuracy.error(dx[i], truth.dx, truth.dx_scale) <= LIMITS[dtype]
+        assert_near(y[i], dx[i], truth, dtype)
 
 
 def test_the_exact_answer_with_one_scale_is_that_with_equal_scales():
@@ -293,18 +278,15 @@ def test_main_prints_both_tables(monkeypatch, capsys):
     accuracy_relatives.main()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 * (2 + 3 * len(inputs))
-    errors = {
-        name: accuracy_relatives.table([np.float32])[1].y[name]
-        for name in accuracy_relatives.IMPLEMENTATIONS
-    }
+    errors = accuracy_relatives.table([np.float32])[1].y
+    assert set(errors) == set(accuracy_relatives.IMPLEMENTATIONS)
     assert errors["ours"] < 8 < errors["textbook"]
 
 
-# ---------------------------------------------------------------------------
-# Groups keep to themselves
+# ------------------------------------------------------------ Groups keep to themselves
 
 
-@pytest.mark.parametrize("dtype", LIMITS, ids=lambda d: d.__name__)
+@each_dtype
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf], ids=str)
 def test_nan_and_infinity_stay_in_their_group(dtype, poison):
     x, gamma, beta, dy = draw((3, 4, 5), 4, 4, (3, 4, 5), dtype=dtype)
@@ -351,11 +333,10 @@ def test_an_example_is_normalized_as_if_it_were_alone():
         assert_array_equal(relatives.backward(dy[i : i + 1], alone)[0][0], dx[i])
 
 
-# ---------------------------------------------------------------------------
-# Dtypes, layouts, inputs
+# -------------------------------------------------------------- Dtypes, layouts, inputs
 
 
-@pytest.mark.parametrize("dtype", LIMITS, ids=lambda d: d.__name__)
+@each_dtype
 @pytest.mark.parametrize("parameter", [np.float16, np.float64, np.int64])
 def test_dtypes_are_kept(dtype, parameter):
     x, gamma, beta, dy = draw((6, 4), 4, 4, (6, 4), dtype=dtype)
@@ -388,13 +369,7 @@ def test_any_strides(turn):
 
 
 def test_inputs_are_never_written_to():
-    arguments = draw((4, 6, 3), 6, 6, (4, 6, 3))
-    copies = [a.copy() for a in arguments]
-    for array in arguments:
-        array.flags.writeable = False
-    x, gamma, beta, dy = arguments
-    y, cache = relatives.group_norm(x, 2, gamma, beta)
-    results = [y, *relatives.backward(dy, cache)]
-    for array, copy in zip(arguments, copies, strict=True):
-        assert_array_equal(array, copy)
-        assert not any(np.shares_memory(array, result) for result in results)
+    x, gamma, beta, dy = arguments = draw((4, 6, 3), 6, 6, (4, 6, 3))
+    with unwritten(*arguments) as results:
+        y, cache = relatives.group_norm(x, 2, gamma, beta)
+        results += [y, *relatives.backward(dy, cache)]

@@ -4,123 +4,67 @@ import numpy as np
 import pytest
 import torch
 
-from batchnorm import reference, relatives, renormalization
+from batchnorm import reference, renormalization
+from batchnorm.relatives import (
+    backward,
+    forward,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+    weight_standardization,
+)
 
 F = torch.nn.functional
 rng = np.random.default_rng(0)
 X, GAMMA, BETA = rng.standard_normal((4, 6)), *rng.standard_normal((2, 6))
 MAPS = rng.standard_normal((4, 6, 3))
-RENORM = {"r_max": 2, "d_max": 1}
+PIXEL = MAPS[:, :, :1]
+CACHE = layer_norm(X, None, None)[1]
+OF_REFERENCE = reference.forward(X, None, None)[1]
+
+
+def renorm(x=X, mean=BETA, var=BETA**2, *, r_max=2, d_max=1):
+    renormalization.forward(x, None, None, mean, var, r_max=r_max, d_max=d_max)
+
+
 REFUSALS = {
-    "groups that do not divide": (
-        lambda: relatives.group_norm(X, 4, GAMMA, BETA),
-        "groups is 4",
-    ),
-    "no groups": (lambda: relatives.group_norm(X, 0, GAMMA, BETA), "groups is 0"),
-    "half a group": (
-        lambda: relatives.group_norm(X, 1.5, GAMMA, BETA),
-        r"groups is 1\.5",
-    ),
-    "one value a group": (
-        lambda: relatives.group_norm(X, 6, GAMMA, BETA),
-        "x has shape",
-    ),
-    "one value, one example": (
-        lambda: relatives.group_norm(X[:1], 6, GAMMA, BETA),
-        "x has",
-    ),
-    "one feature": (lambda: relatives.layer_norm(X[:, :1], None, None), "x has shape"),
-    "instance of a row": (
-        lambda: relatives.instance_norm(X, GAMMA, BETA),
-        "x has shape",
-    ),
-    "instance of one pixel": (
-        lambda: relatives.instance_norm(MAPS[:, :, :1], None, None),
-        "x has shape",
-    ),
-    "one weight a unit": (
-        lambda: relatives.weight_standardization(X[:, :1]),
-        "x has shape",
-    ),
-    "no features": (lambda: relatives.rms_norm(X[:, :0], None), "x has shape"),
-    "no channel axis": (
-        lambda: relatives.group_norm(X[0], 1, None, None),
-        "x has shape",
-    ),
-    "a number": (lambda: relatives.layer_norm(1.0, None, None), "x has shape"),
-    "complex": (lambda: relatives.layer_norm(X + 1j, None, None), "x has dtype"),
-    "masked": (
-        lambda: relatives.rms_norm(np.ma.masked_less(X, 0), None),
-        "x is a masked",
-    ),
-    "gamma too short": (
-        lambda: relatives.layer_norm(X, GAMMA[:2], BETA),
-        "gamma has shape",
-    ),
-    "gamma a number": (lambda: relatives.layer_norm(X, 1.0, BETA), "gamma has shape"),
-    "beta a column": (
-        lambda: relatives.group_norm(X, 2, GAMMA, BETA[:, None]),
-        "beta has shape",
-    ),
-    "gamma of rms": (lambda: relatives.rms_norm(X, GAMMA[:2]), "gamma has shape"),
-    "gamma does not broadcast": (
-        lambda: relatives.forward(X, GAMMA[:4], None, 0),
-        "gamma has shape",
-    ),
-    "gamma larger than x": (
-        lambda: relatives.forward(X, MAPS.T, None, 0),
-        "gamma has shape",
-    ),
-    "axis beyond": (lambda: relatives.forward(X, None, None, 2), "axes is 2"),
-    "axis twice": (lambda: relatives.forward(X, None, None, (1, -1)), "axes is"),
-    "no axis": (lambda: relatives.forward(X, None, None, ()), "axes is"),
-    "axis a word": (lambda: relatives.forward(X, None, None, "rows"), "axes is 'rows'"),
-    "more trailing axes than x": (
-        lambda: relatives.layer_norm(X, None, None, trailing=3),
-        "trailing is 3",
-    ),
-    "no trailing axes": (
-        lambda: relatives.rms_norm(X, None, trailing=0),
-        "trailing is 0",
-    ),
-    "eps zero": (lambda: relatives.layer_norm(X, None, None, eps=0), "eps is 0"),
-    "eps negative": (
-        lambda: relatives.group_norm(X, 2, None, None, eps=-0.5),
-        r"eps is -0\.5",
-    ),
-    "dy transposed": (
-        lambda: relatives.backward(X.T, relatives.layer_norm(X, None, None)[1]),
-        "dy has shape",
-    ),
-    "cache of the reference": (
-        lambda: relatives.backward(X, reference.forward(X, None, None)[1]),
-        "cache is a Cache",
-    ),
-    "cache is None": (lambda: relatives.backward(X, None), "cache is a NoneType"),
-    "renorm of one value": (
-        lambda: renormalization.forward(X[:1], None, None, BETA, BETA**2, **RENORM),
-        "x has shape",
-    ),
-    "renorm: r_max": (
-        lambda: renormalization.forward(
-            X, None, None, BETA, BETA**2, r_max=0.5, d_max=1
-        ),
-        r"r_max is 0\.5",
-    ),
-    "renorm: d_max": (
-        lambda: renormalization.forward(
-            X, None, None, BETA, BETA**2, r_max=1, d_max=-1
-        ),
-        "d_max is -1",
-    ),
-    "renorm: var": (
-        lambda: renormalization.forward(X, None, None, BETA, -(BETA**2), **RENORM),
-        "var is",
-    ),
-    "renorm: mean": (
-        lambda: renormalization.forward(X, None, None, BETA[:2], BETA**2, **RENORM),
-        "mean has shape",
-    ),
+    "groups that do not divide": (lambda: group_norm(X, 4, GAMMA, BETA), "groups is 4"),
+    "no groups": (lambda: group_norm(X, 0, GAMMA, BETA), "groups is 0"),
+    "half a group": (lambda: group_norm(X, 1.5, GAMMA, BETA), r"groups is 1\.5"),
+    "one value a group": (lambda: group_norm(X, 6, GAMMA, BETA), "x has shape"),
+    "one value, one example": (lambda: group_norm(X[:1], 6, GAMMA, BETA), "x has"),
+    "one feature": (lambda: layer_norm(X[:, :1], None, None), "x has shape"),
+    "instance of a row": (lambda: instance_norm(X, GAMMA, BETA), "x has shape"),
+    "instance of one pixel": (lambda: instance_norm(PIXEL, None, None), "x has shape"),
+    "one weight a unit": (lambda: weight_standardization(X[:, :1]), "x has shape"),
+    "no features": (lambda: rms_norm(X[:, :0], None), "x has shape"),
+    "no channel axis": (lambda: group_norm(X[0], 1, None, None), "x has shape"),
+    "a number": (lambda: layer_norm(1.0, None, None), "x has shape"),
+    "complex": (lambda: layer_norm(X + 1j, None, None), "x has dtype"),
+    "masked": (lambda: rms_norm(np.ma.masked_less(X, 0), None), "x is a masked"),
+    "gamma too short": (lambda: layer_norm(X, GAMMA[:2], BETA), "gamma has shape"),
+    "gamma a number": (lambda: layer_norm(X, 1.0, BETA), "gamma has shape"),
+    "beta a column": (lambda: group_norm(X, 2, GAMMA, BETA[:, None]), "beta has shape"),
+    "gamma of rms": (lambda: rms_norm(X, GAMMA[:2]), "gamma has shape"),
+    "gamma of other size": (lambda: forward(X, GAMMA[:4], None, 0), "gamma has shape"),
+    "gamma larger than x": (lambda: forward(X, MAPS.T, None, 0), "gamma has shape"),
+    "axis beyond": (lambda: forward(X, None, None, 2), "axes is 2"),
+    "axis twice": (lambda: forward(X, None, None, (1, -1)), "axes is"),
+    "no axis": (lambda: forward(X, None, None, ()), "axes is"),
+    "axis a word": (lambda: forward(X, None, None, "rows"), "axes is 'rows'"),
+    "trailing axes": (lambda: layer_norm(X, None, None, trailing=3), "trailing is 3"),
+    "no trailing axes": (lambda: rms_norm(X, None, trailing=0), "trailing is 0"),
+    "eps zero": (lambda: layer_norm(X, None, None, eps=0), "eps is 0"),
+    "eps negative": (lambda: group_norm(X, 2, None, None, eps=-0.5), r"eps is -0\.5"),
+    "dy transposed": (lambda: backward(X.T, CACHE), "dy has shape"),
+    "cache of the reference": (lambda: backward(X, OF_REFERENCE), "cache is a Cache"),
+    "cache is None": (lambda: backward(X, None), "cache is a NoneType"),
+    "renorm of one value": (lambda: renorm(X[:1]), "x has shape"),
+    "renorm: r_max": (lambda: renorm(r_max=0.5), r"r_max is 0\.5"),
+    "renorm: d_max": (lambda: renorm(d_max=-1), "d_max is -1"),
+    "renorm: var": (lambda: renorm(var=-(BETA**2)), "var is"),
+    "renorm: mean": (lambda: renorm(mean=BETA[:2]), "mean has shape"),
     "renorm: cache": (lambda: renormalization.backward(X, None), "cache is a NoneType"),
 }
 

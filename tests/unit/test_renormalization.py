@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
+from oracles import assert_all_same, assert_same, draw, leaf, torch_gradients, unwritten
 
 from batchnorm import reference, renormalization
-
-
-def draw(*shapes, seed=0):
-    rng = np.random.default_rng(seed)
-    return tuple(3 * rng.standard_normal(shape) for shape in shapes)
-
-
-def leaf(array):
-    return torch.tensor(array, requires_grad=True)
 
 
 def renorm_by_torch(x, gamma, beta, mean, var, r_max, d_max, eps):
@@ -33,14 +25,11 @@ def test_batch_renorm_equals_its_formulas(bounds):
     bound = dict(zip(("r_max", "d_max"), bounds, strict=True))
     y, cache = renormalization.forward(x, gamma, beta, mean, var, **bound, eps=0.01)
     leaves = [leaf(v) for v in (x, gamma, beta)]
-    theirs = renorm_by_torch(
-        *leaves, torch.tensor(mean), torch.tensor(var), *bounds, 0.01
-    )
-    assert_allclose(y, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
-    expected = torch.autograd.grad(theirs, leaves, torch.tensor(dy))
-    found = renormalization.backward(dy, cache)
-    for ours, their in zip(found, expected, strict=True):
-        assert_allclose(ours, their.numpy(), rtol=1e-11, atol=1e-11)
+    statistics = map(torch.tensor, (mean, var))
+    theirs = renorm_by_torch(*leaves, *statistics, *bounds, 0.01)
+    assert_same(y, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
+    expected = torch_gradients(theirs, dy, *leaves)
+    assert_all_same(renormalization.backward(dy, cache), expected)
 
 
 def test_batch_renorm_lies_between_training_and_inference():
@@ -65,13 +54,10 @@ def test_batch_renorm_without_parameters():
 
 def test_inputs_are_never_written_to():
     x, gamma, beta, mean, var, dy = draw((8, 3), 3, 3, 3, 3, (8, 3))
-    given = (x, gamma, beta, mean, var**2, dy)
-    copies = [array.copy() for array in given]
-    y, cache = renormalization.forward(*given[:5], r_max=2, d_max=1)
-    results = [y, *renormalization.backward(dy, cache)]
-    for array, copy in zip(given, copies, strict=True):
-        assert_array_equal(array, copy)
-        assert not any(np.shares_memory(array, result) for result in results)
+    given = x, gamma, beta, mean, var**2
+    with unwritten(*given, dy) as results:
+        y, cache = renormalization.forward(*given, r_max=2, d_max=1)
+        results += [y, *renormalization.backward(dy, cache)]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

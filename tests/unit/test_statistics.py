@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from oracles import TORCH
 
 from batchnorm.statistics import (
     RunningStatistics,
@@ -32,6 +33,14 @@ def roundoffs(value, truth):
     return float(difference / (abs(truth) or 1)) / ROUNDOFF
 
 
+def assert_roundoffs(mean, var, values, most):
+    """The statistics of values (m, 3), the mean within ``most``, the variance in 32."""
+    for channel in range(3):
+        true_mean, true_var = exact(values[:, channel])
+        assert roundoffs(mean[channel], true_mean) <= most
+        assert roundoffs(var[channel], true_var) <= 32
+
+
 def exact_merge(shards):
     """Statistics of the union, from the given statistics taken as exact."""
     shards = [(Fraction(float(m)), Fraction(float(v)), n) for m, v, n in shards if n]
@@ -45,16 +54,13 @@ def batches_of(sizes, spread=1.0, offset=0.0, pixels=(), seed=0):
     return [offset + spread * rng.standard_normal((size, 3, *pixels)) for size in sizes]
 
 
-# ---------------------------------------------------------------------------
-# Running statistics
+# ------------------------------------------------------------------- Running statistics
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.0, 1.0, 0.37, None])
 @pytest.mark.parametrize("pixels", [(), (5,), (2, 3)])
 def test_running_statistics_equal_torchs_buffers(momentum, pixels):
-    module = (torch.nn.BatchNorm1d if len(pixels) < 2 else torch.nn.BatchNorm2d)(
-        3, momentum=momentum, dtype=torch.float64
-    )
+    module = TORCH[2 + len(pixels)](3, momentum=momentum, dtype=torch.float64)
     ours = RunningStatistics(3, momentum=momentum)
     assert_array_equal(ours.mean, module.running_mean)
     assert_array_equal(ours.var, module.running_var)
@@ -78,10 +84,9 @@ def test_without_momentum_the_average_over_batches():
     ours = RunningStatistics(3, momentum=None)
     for x in batches:
         ours.update(x)
-    assert_allclose(ours.mean, np.mean([x.mean(0) for x in batches], 0), rtol=1e-13)
-    assert_allclose(
-        ours.var, np.mean([x.var(0, ddof=1) for x in batches], 0), rtol=1e-13
-    )
+    mean, var = np.mean([(x.mean(0), x.var(0, ddof=1)) for x in batches], 0)
+    assert_allclose(ours.mean, mean, rtol=1e-13)
+    assert_allclose(ours.var, var, rtol=1e-13)
 
 
 def test_update_leaves_earlier_results_and_inputs_alone():
@@ -95,8 +100,7 @@ def test_update_leaves_earlier_results_and_inputs_alone():
     assert not np.array_equal(ours.mean, before)
 
 
-# ---------------------------------------------------------------------------
-# Population statistics
+# ---------------------------------------------------------------- Population statistics
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8, -1e15])
@@ -116,19 +120,13 @@ def test_population_statistics_of_drifting_batches():
     """Batches whose means lie a million standard deviations apart."""
     batches = [10.0**k + 1e-3 * x for k, x in enumerate(batches_of([6, 1, 9, 4]))]
     mean, var = population_statistics(batches)
-    for channel in range(3):
-        true_mean, true_var = exact(np.concatenate([x[:, channel] for x in batches]))
-        assert roundoffs(mean[channel], true_mean) <= 8
-        assert roundoffs(var[channel], true_var) <= 32
+    assert_roundoffs(mean, var, np.concatenate(batches), 8)
 
 
 def test_population_statistics_of_many_batches():
     values = batches_of([3000], 1e-3, 1e6)[0]
     mean, var = population_statistics(values[i : i + 1] for i in range(3000))
-    for channel in range(3):
-        true_mean, true_var = exact(values[:, channel])
-        assert roundoffs(mean[channel], true_mean) <= 2
-        assert roundoffs(var[channel], true_var) <= 32
+    assert_roundoffs(mean, var, values, 2)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +176,7 @@ def test_what_is_not_finite_stays_in_its_channel(bad, at):
         assert_allclose(ours[[0, 2]], theirs[[0, 2]], rtol=1e-13)
 
 
-# ---------------------------------------------------------------------------
-# Merging
+# ------------------------------------------------------------------------------ Merging
 
 
 def test_a_shard_is_what_batch_statistics_returns():
@@ -239,23 +236,22 @@ def test_merge_keeps_what_the_difference_of_squares_loses():
     assert naive[0] == 0
 
 
-@pytest.mark.parametrize(
-    "regroup",
-    [
-        lambda shards: shards[::-1],
-        lambda shards: [merge(shards[:2]), merge(shards[2:])],
-        lambda shards: [merge([merge(shards[:1]), shards[3]]), *shards[1:3]],
-    ],
-    ids=["reversed", "in pairs", "nested"],
-)
-def test_merge_in_any_order_and_grouping(regroup):
+REGROUPED = {
+    "reversed": lambda shards: shards[::-1],
+    "in pairs": lambda shards: [merge(shards[:2]), merge(shards[2:])],
+    "nested": lambda shards: [merge([merge(shards[:1]), shards[3]]), *shards[1:3]],
+}
+
+
+@pytest.mark.parametrize("way", REGROUPED)
+def test_merge_in_any_order_and_grouping(way):
     shards = [batch_statistics(x) for x in batches_of([4, 9, 2, 30], offset=7.0)]
-    for ours, theirs in zip(merge(regroup(shards)), merge(shards), strict=True):
+    regrouped = merge(REGROUPED[way](shards))
+    for ours, theirs in zip(regrouped, merge(shards), strict=True):
         assert_allclose(ours, theirs, rtol=1e-14)
 
 
-# ---------------------------------------------------------------------------
-# Refusals
+# ----------------------------------------------------------------------------- Refusals
 
 X = batches_of([4])[0]
 ZERO, ONE = np.zeros(3), np.ones(3)
@@ -296,39 +292,25 @@ def test_refused_batches(bad):
         population_statistics(bad)
 
 
-@pytest.mark.parametrize(
-    ("bad", "name"),
-    [
-        ([], "shards"),
-        ([(ZERO, ONE, 0)], "shards"),
-        ([(ZERO, ONE, 2), (ZERO[:2], ONE, 2)], "mean"),
-        ([(ZERO, ONE, 2), (ZERO, ONE[:2], 2)], "var"),
-        ([(ZERO[:, None], ONE, 2)], "mean"),
-        ([(0.0, 1.0, 2)], "mean"),
-        ([(ZERO, -ONE, 2)], "var"),
-        ([(ZERO, ONE + 1j, 2)], "var"),
-        ([(ZERO, ONE, -1)], "count"),
-        ([(ZERO, ONE, 2.0)], "count"),
-        ([(ZERO, ONE, True)], "count"),
-        ([(ZERO, ONE)], "shards"),
-        ([None], "shards"),
-    ],
-    ids=[
-        "no shard",
-        "no value",
-        "other mean",
-        "other variance",
-        "2-d mean",
-        "number as mean",
-        "negative variance",
-        "complex variance",
-        "negative count",
-        "float count",
-        "bool count",
-        "no count",
-        "no tuple",
-    ],
-)
-def test_refused_shards(bad, name):
+BAD_SHARDS = {
+    "no shard": ([], "shards"),
+    "no value": ([(ZERO, ONE, 0)], "shards"),
+    "other mean": ([(ZERO, ONE, 2), (ZERO[:2], ONE, 2)], "mean"),
+    "other variance": ([(ZERO, ONE, 2), (ZERO, ONE[:2], 2)], "var"),
+    "2-d mean": ([(ZERO[:, None], ONE, 2)], "mean"),
+    "number as mean": ([(0.0, 1.0, 2)], "mean"),
+    "negative variance": ([(ZERO, -ONE, 2)], "var"),
+    "complex variance": ([(ZERO, ONE + 1j, 2)], "var"),
+    "negative count": ([(ZERO, ONE, -1)], "count"),
+    "float count": ([(ZERO, ONE, 2.0)], "count"),
+    "bool count": ([(ZERO, ONE, True)], "count"),
+    "no count": ([(ZERO, ONE)], "shards"),
+    "no tuple": ([None], "shards"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SHARDS)
+def test_refused_shards(case):
+    bad, name = BAD_SHARDS[case]
     with pytest.raises(ValueError, match=f"^{name} "):
         merge(bad)

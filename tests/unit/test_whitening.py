@@ -103,10 +103,10 @@ def test_a_tiny_column_is_standardized_but_is_no_axis():
     for fit in (fit_pca, fit_zca):
         assert fit(x).rank == 2
         standardized = fit_standardize(x)(x)
-        assert fit(standardized).rank == 3
-        np.testing.assert_allclose(
-            covariance(fit(standardized)(standardized)), np.eye(3), atol=1e-12
-        )
+        whitened = fit(standardized)
+        assert whitened.rank == 3
+        left = covariance(whitened(standardized))
+        np.testing.assert_allclose(left, np.eye(3), atol=1e-12)
 
 
 def test_an_axis_below_the_rounding_of_the_widest_would_be_rounding():

@@ -24,6 +24,11 @@ def sheets_of(images):
     return set(SHEET[rows_of(images)].tolist())
 
 
+def images_of(split):
+    """Both parts of a split."""
+    return np.concatenate([split.x_train, split.x_test])
+
+
 def nearest(test, train):
     """For each image, the row of the nearest one of others, by the squared distance."""
     distance = (test**2).sum(1)[:, None] + (train**2).sum(1) - 2 * test @ train.T
@@ -68,9 +73,8 @@ def test_a_boundary_moved_by_an_image_or_more_fits_the_form_worse(k):
     before, at, after = SHEETS[k - 1 : k + 2]
 
     def both(boundary):
-        return corrections(Y[before:boundary].tolist()) + corrections(
-            Y[boundary:after].tolist()
-        )
+        parts = Y[before:boundary], Y[boundary:after]
+        return sum(corrections(part.tolist()) for part in parts)
 
     assert all(both(at) < both(at + move) for move in (-10, -3, -2, -1, 1, 2, 3, 10))
 
@@ -91,18 +95,13 @@ def test_settings_are_chosen_on_other_sheets_than_all_else():
         (datasets.digits, REPORTED_SHEETS),
         (datasets.digits_to_tune, TUNING_SHEETS),
     ):
-        seen = set()
-        for seed in range(40):
-            parts = split(seed)
-            seen |= sheets_of(np.concatenate([parts.x_train, parts.x_test]))
-        assert seen == set(sheets)
+        seen = (sheets_of(images_of(split(seed))) for seed in range(40))
+        assert set.union(*seen) == set(sheets)
 
 
 def test_digits_and_digits_to_tune_share_no_image():
-    parts = [split(0) for split in (datasets.digits, datasets.digits_to_tune)]
-    reported, tuned = (
-        set(rows_of(np.concatenate([p.x_train, p.x_test])).tolist()) for p in parts
-    )
+    splits = datasets.digits, datasets.digits_to_tune
+    reported, tuned = (set(rows_of(images_of(split(0))).tolist()) for split in splits)
     assert not reported & tuned
 
 
