@@ -271,24 +271,10 @@ def denormal_gradient(rng, dtype):
 
 
 INPUTS = (
-    ordinary,
-    offset,
-    steps_of_an_ulp,
-    fine_steps,
-    constant,
-    almost_constant,
-    large,
-    near_overflow,
-    denormal,
-    one_outlier,
-    two_samples,
-    many_magnitudes,
-    drifting,
-    offset_gradient,
-    constant_gradient,
-    large_gradient,
-    denormal_gradient,
-)
+    ordinary, offset, steps_of_an_ulp, fine_steps, constant, almost_constant, large,
+    near_overflow, denormal, one_outlier, two_samples, many_magnitudes, drifting,
+    offset_gradient, constant_gradient, large_gradient, denormal_gradient,
+)  # fmt: skip
 
 
 def _pair(rng, x, dtype):

@@ -21,16 +21,9 @@ from batchnorm.explorables import (
 from batchnorm.explorables.kinds import Explorable, canvas
 
 MODULES = (
-    companions,
-    cannot_pass,
-    node_by_node,
-    effective_rate,
-    descent,
-    saturation,
-    running_averages,
-    figure_one,
-    shared_means,
-)
+    companions, cannot_pass, node_by_node, effective_rate, descent, saturation,
+    running_averages, figure_one, shared_means,
+)  # fmt: skip
 EXPLORABLES = {figure.name: figure for figure in map(Explorable.of, MODULES)}
 
 
