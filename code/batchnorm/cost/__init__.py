@@ -34,17 +34,7 @@ from batchnorm.cost.roofline import seconds
 from batchnorm.cost.savings import fold, in_place_backward, recompute, stored
 
 __all__ = [
-    "BYTES",
-    "Cost",
-    "backward",
-    "convolution",
-    "fold",
-    "forward",
-    "in_place_backward",
-    "inference",
-    "recompute",
-    "relu",
-    "relu_backward",
-    "seconds",
-    "stored",
-]
+    "BYTES", "Cost", "backward", "convolution", "fold", "forward",
+    "in_place_backward", "inference", "recompute", "relu", "relu_backward",
+    "seconds", "stored",
+]  # fmt: skip

@@ -42,11 +42,8 @@ class Residual(NamedTuple):
     """A convolution and three residual blocks of two, with poolings between them.
 
     Each block is ``relu(h + f(h))``, where f convolves and normalizes twice, with a
-    ReLU between; the second doubles the channels, and h passes a 1×1 convolution there.
-
-    References
-    ----------
-    He, Zhang, Ren, and Sun (2016), figure 2.
+    ReLU between; the second doubles the channels, and h passes a 1×1 convolution there
+    (He, Zhang, Ren, and Sun 2016, figure 2).
     """
 
     channels: int = 16

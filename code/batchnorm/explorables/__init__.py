@@ -30,16 +30,8 @@ EXPLORABLES = {figure.name: figure for figure in map(Explorable.of, MODULES)}
 def show(name: str) -> None:
     """Draw the static picture of a figure, which comes alive on the site.
 
-    Parameters
-    ----------
-    name : str
-        One of `EXPLORABLES`. The metadata of the cell name it too:
-        ``"mystnb": {"explorable": name}``.
-
-    Raises
-    ------
-    ValueError
-        If there is no explorable of that name.
+    The name is one of `EXPLORABLES`, or a `ValueError` says so. The metadata of the
+    cell name it too: ``"mystnb": {"explorable": name}``.
     """
     if name not in EXPLORABLES:
         raise ValueError(f"name is {name!r}; allowed are {', '.join(EXPLORABLES)}")
