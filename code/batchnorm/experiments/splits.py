@@ -28,8 +28,8 @@ def reported(seed, images=LEARNED, wrong=0.0):
     """What results are of: so many images to learn from, of 50,000, and 2,000 to test.
 
     The seed draws both, and of the labels to learn from the share ``wrong`` at random,
-    whatever the image. Pixels are in float32, of the shape (1, 28, 28). `DataUnavailableError` if
-    there is no MNIST.
+    whatever the image. Pixels are in float32, of the shape (1, 28, 28).
+    `DataUnavailableError` if there is no MNIST.
     """
     data, rng = _mnist(), np.random.default_rng([seed, 21])
     learned = rng.permutation(len(data.y_train) - TUNED_ON)[:images]
