@@ -15,19 +15,12 @@ from batchnorm._exact import Wide, row_total
 class View(NamedTuple):
     """Where the groups of an array are: over some axes of a shape in which it is seen.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Group normalization sees (N, C, ...) as (N, groups, C/groups, ...).
-    axes : tuple of int
-        Of that shape: those a group extends over.
-    columns : tuple of int, or None
-        The shape in which a scale or shift is seen, where it is not its own.
+    Group normalization sees (N, C, ...) as (N, groups, C/groups, ...).
     """
 
     shape: tuple
-    axes: tuple
-    columns: tuple | None = None
+    axes: tuple  # of that shape: those a group extends over
+    columns: tuple | None = None  # in which gamma or beta is seen, where not its own
 
     def grouped(self, x):
         """x in float64, a group for each channel of the engine: (1, groups, n)."""

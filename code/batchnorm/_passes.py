@@ -17,26 +17,13 @@ from batchnorm._exact import TILE
 
 
 def transformed(x, weight, bias, mean, rest, var, eps):
-    r"""The transform with given statistics of the batch.
+    r"""The transform with given statistics of the batch, in the shape and dtype of x.
 
     .. math:: y_i = \gamma v\,(x_i - \mu) + \beta, \qquad
               v = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
 
-    Parameters
-    ----------
-    x : tensor, (m, d) or (N, C, \*spatial)
-        Activations, as many as there are, none included.
-    weight, bias : tensor, (d,)
-        gamma and beta.
-    mean, rest, var : tensor, (d,)
-        As `moments` has them.
-    eps : float
-        Added to the variance.
-
-    Returns
-    -------
-    tensor
-        y, of the shape, dtype and strides of x.
+    y has the strides of x too, (m, d) or (N, C, \*spatial), which may hold no value.
+    weight and bias are gamma and beta, (d,); mean, rest and var are as of `moments`.
     """
     scale, bias = weight.double() * (var + eps).rsqrt(), bias.double()
 
@@ -58,25 +45,9 @@ def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda sums: sums):
          - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
        \Big)
 
-    Parameters
-    ----------
-    dy, x : tensor, (m, d) or (N, C, \*spatial)
-        Gradient at the output, and the input.
-    weight : tensor, (d,)
-        gamma.
-    mean, rest, var : tensor, (d,)
-        Statistics of all m values, as `moments` has them.
-    eps : float
-        Added to the variance.
-    m : int
-        Number of values of a channel behind the statistics.
-    total : function
-        Makes of the two sums, (2, d), over the values in x those over all m.
-
-    Returns
-    -------
-    dx, dweight, dbias : tensor
-        The last two are the sums over the values in x, in float64.
+    mean, rest and var are those of all m values, as `moments` has them, and total makes
+    of the two sums, (2, d), over the values in x those over all m. dweight and dbias
+    are the sums over the values in x, in float64.
     """
     inv_std, axes = (var + eps).rsqrt(), _pooled(x)
     dbias = dweight = 0
@@ -98,19 +69,10 @@ def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda sums: sums):
 
 
 def moments(x):
-    r"""Mean, what its rounding to float64 took away, and biased variance.
+    """Mean, what its rounding to float64 took away, and biased variance, each (d,).
 
-    Those of tiles, merged; each tile is read from memory once.
-
-    Parameters
-    ----------
-    x : tensor, (m, d) or (N, C, \*spatial)
-        Activations, at least one value per channel.
-
-    Returns
-    -------
-    mean, rest, var : tensor, (d,)
-        In float64; the mean is mean + rest.
+    Those of tiles, merged, in float64: each tile is read from memory once. The mean is
+    mean + rest; x has at least one value per channel.
     """
     axes, shards = _pooled(x), []
     for (tile,) in _tiles(x):
@@ -130,25 +92,15 @@ def moments(x):
 
 
 def merged(counts, means, rests, squares):
-    r"""Moments of the union of disjoint shards.
+    r"""Moments of the union of disjoint shards, as `moments` has them.
 
     .. math::
 
        n = \sum_k n_k, \qquad \mu = \frac 1n \sum_k n_k \mu_k, \qquad
        M_2 = \sum_k \big(M_{2,k} + n_k (\mu_k - \mu)^2\big)
 
-    Parameters
-    ----------
-    counts : sequence of int
-        n_k, values of a channel in a shard; none is 0.
-    means, rests, squares : sequence of tensors, (d,)
-        The mean of each shard, what its rounding took away, and M₂, the sum of squared
-        distances from it.
-
-    Returns
-    -------
-    mean, rest, var : tensor, (d,)
-        As `moments` has them.
+    The counts :math:`n_k` are of the values of a channel, none of them 0; squares are
+    :math:`M_{2,k}`, the sums of squared distances from the mean of each shard.
     """
     near = means[-1]
     counts = near.new_tensor(counts)[:, None]
@@ -179,6 +131,17 @@ def parameters(x, weight, bias):
     _checks.channel_vector("weight", weight, x.shape[1], real_tensor)
     _checks.channel_vector("bias", bias, x.shape[1], real_tensor)
     return weight, bias
+
+
+def carried_over(layer, kind, **options):
+    """A layer of another kind, with the same settings, parameters and buffers."""
+    settings = ("num_features", "eps", "momentum", "affine", "track_running_stats")
+    options |= {name: getattr(layer, name) for name in settings}
+    other = kind(**options, device="meta")  # what it holds is replaced
+    held = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    for name in held:
+        setattr(other, name, getattr(layer, name))
+    return other.train(layer.training)
 
 
 # ---------------------------------------------------------------------------

@@ -50,12 +50,7 @@ class Partial:
     """What a long command has finished so far: one line a record, in a file.
 
     A command that was killed, also while it wrote, finds every record but the one that
-    it was writing.
-
-    Parameters
-    ----------
-    file : Path
-        Made by the first record, and gone after `remove`.
+    it was writing. The file is made by the first record, and gone after `remove`.
     """
 
     def __init__(self, file: Path):

@@ -21,36 +21,17 @@ def side_by_side(
     jobs: int | None = None,
     scheduler: str | None = None,
 ) -> Iterator[tuple]:
-    """Run ``function(*task)`` for every task; each yielded as soon as it has ended.
+    """Run ``function(*task)`` for every task -> (task, result, error), as they end.
 
-    Every task computes with one thread. A task that raises does not stop the others.
-    One whose worker dies is run again, unless no task ends between two such deaths.
+    The function is one of a module, so that another process finds it; tasks are
+    distinct tuples. They run in so many processes, or one for each core, or on the
+    workers of the Dask scheduler at an address, "tcp://host:8786". Without
+    ``distributed`` that is a `ModuleNotFoundError`, and an `OSError` if no scheduler
+    answers.
 
-    Parameters
-    ----------
-    function : callable
-        Of a module, so that another process finds it.
-    tasks : iterable of tuple
-        Distinct ones.
-    jobs : int or None
-        Processes on this machine; None for as many as it has cores.
-    scheduler : str or None
-        Address of a Dask scheduler, "tcp://host:8786", whose workers then run them.
-
-    Yields
-    ------
-    task : tuple
-    result : object
-        What the function returned; None if it raised.
-    error : str or None
-        The traceback, if it raised.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If there is a scheduler and no ``distributed``.
-    OSError
-        If no scheduler answers.
+    Every task computes with one thread. One that raises does not stop the others: its
+    result is None, and error the traceback. One whose worker dies is run again, unless
+    no task ends between two such deaths.
     """
     left = list(tasks)
     with _backend(jobs, scheduler) as options:

@@ -258,9 +258,8 @@ def constant_gradient(rng, dtype):
 def large_gradient(rng, dtype):
     """Ordinary x; dy up to the largest finite number."""
     x = 10 * rng.standard_normal((64, 4))
-    return x.astype(dtype), (rng.uniform(-1, 1, (64, 4)) * _largest(dtype)).astype(
-        dtype
-    )
+    dy = rng.uniform(-1, 1, (64, 4)) * _largest(dtype)
+    return x.astype(dtype), dy.astype(dtype)
 
 
 def denormal_gradient(rng, dtype):
@@ -272,24 +271,10 @@ def denormal_gradient(rng, dtype):
 
 
 INPUTS = (
-    ordinary,
-    offset,
-    steps_of_an_ulp,
-    fine_steps,
-    constant,
-    almost_constant,
-    large,
-    near_overflow,
-    denormal,
-    one_outlier,
-    two_samples,
-    many_magnitudes,
-    drifting,
-    offset_gradient,
-    constant_gradient,
-    large_gradient,
-    denormal_gradient,
-)
+    ordinary, offset, steps_of_an_ulp, fine_steps, constant, almost_constant, large,
+    near_overflow, denormal, one_outlier, two_samples, many_magnitudes, drifting,
+    offset_gradient, constant_gradient, large_gradient, denormal_gradient,
+)  # fmt: skip
 
 
 def _pair(rng, x, dtype):
@@ -349,6 +334,31 @@ class Row(NamedTuple):
     y: dict[str, float]
     dx: dict[str, float]
 
+    @classmethod
+    def of(cls, make_input, dtype, names):
+        """A row of one kind of input, without an error so far."""
+        kind = make_input.__name__.replace("_", " ")
+        errors = (dict.fromkeys(names, 0.0) for _ in range(2))
+        return cls(kind, np.dtype(dtype).name, *errors)
+
+    def note(self, name, y, dx, truths):
+        """Take in how far an implementation is from the truth.
+
+        Parameters
+        ----------
+        name : str
+            Of the implementation.
+        y, dx : sequence of arrays
+            What it made of each group of values.
+        truths : sequence of Exact
+            Of each group.
+        """
+        for values, gradient, true in zip(y, dx, truths, strict=True):
+            y_error = error(values, true.y, true.y_scale)
+            dx_error = error(gradient, true.dx, true.dx_scale)
+            self.y[name] = max(self.y[name], y_error)
+            self.dx[name] = max(self.dx[name], dx_error)
+
 
 def measure(make_input, dtype, *, seed=0, draws=2, implementations=IMPLEMENTATIONS):
     """Worst errors of the implementations over some draws of one kind of input.
@@ -368,28 +378,18 @@ def measure(make_input, dtype, *, seed=0, draws=2, implementations=IMPLEMENTATIO
     -------
     Row
     """
-    row = Row(
-        make_input.__name__.replace("_", " "),
-        np.dtype(dtype).name,
-        dict.fromkeys(implementations, 0.0),
-        dict.fromkeys(implementations, 0.0),
-    )
+    row = Row.of(make_input, dtype, implementations)
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         x, dy = make_input(rng, dtype)
         gamma = rng.uniform(0.5, 2, x.shape[1]).astype(dtype)
         beta = rng.standard_normal(x.shape[1]).astype(dtype)
         beta[::2] = 0  # half of the channels show y alone
-        truths = [
-            exact(x[:, j], gamma[j], beta[j], dy[:, j]) for j in range(x.shape[1])
-        ]
+        channels = zip(x.T, gamma, beta, dy.T, strict=True)
+        truths = [exact(*channel) for channel in channels]
         for name, implementation in implementations.items():
             y, dx = implementation(x, gamma, beta, dy)
-            for j, truth in enumerate(truths):
-                y_error = error(y[:, j], truth.y, truth.y_scale)
-                dx_error = error(dx[:, j], truth.dx, truth.dx_scale)
-                row.y[name] = max(row.y[name], y_error)
-                row.dx[name] = max(row.dx[name], dx_error)
+            row.note(name, y.T, dx.T, truths)
     return row
 
 

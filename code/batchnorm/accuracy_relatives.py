@@ -85,7 +85,7 @@ def measure(
     -------
     Row
     """
-    worst = [dict.fromkeys(implementations, 0.0) for _ in range(2)]
+    row = Row.of(make_input, dtype, implementations)
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         x, dy = (np.ascontiguousarray(v.T) for v in make_input(rng, dtype))
@@ -97,16 +97,8 @@ def measure(
             for values, gradient in zip(x, dy, strict=True)
         ]
         for name, implementation in implementations.items():
-            y, dx = implementation(x, gamma, beta, dy)
-            for i, truth in enumerate(truths):
-                found = (
-                    accuracy.error(y[i], truth.y, truth.y_scale),
-                    accuracy.error(dx[i], truth.dx, truth.dx_scale),
-                )
-                for errors, error in zip(worst, found, strict=True):
-                    errors[name] = max(errors[name], error)
-    kind = make_input.__name__.replace("_", " ")
-    return Row(kind, np.dtype(dtype).name, *worst)
+            row.note(name, *implementation(x, gamma, beta, dy), truths)
+    return row
 
 
 def table(dtypes=(np.float16, np.float32, np.float64), *, center=True, seed=0, draws=2):

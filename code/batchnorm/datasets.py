@@ -56,22 +56,8 @@ class Split:
 # The digits stand in the file sheet by sheet: each writer filled in the same form,
 # which begins 0123456789 0123456789. A sheet begins at each of these rows but the last.
 SHEETS = (
-    0,
-    130,
-    256,
-    386,
-    516,
-    646,
-    776,
-    906,
-    1029,
-    1157,
-    1287,
-    1415,
-    1545,
-    1667,
-    1797,
-)
+    0, 130, 256, 386, 516, 646, 776, 906, 1029, 1157, 1287, 1415, 1545, 1667, 1797,
+)  # fmt: skip
 TUNING_SHEETS = (1, 3, 5, 7, 9, 11)  # settings are chosen on these
 REPORTED_SHEETS = (0, 2, 4, 6, 8, 10, 12, 13)  # and everything else is seen on these
 

@@ -72,16 +72,7 @@ def fold_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
 
 
 def fold_conv(
-    weight,
-    bias,
-    gamma,
-    beta,
-    mean,
-    var,
-    *,
-    eps=1e-5,
-    transposed=False,
-    groups=1,
+    weight, bias, gamma, beta, mean, var, *, eps=1e-5, transposed=False, groups=1
 ):
     r"""Weight and bias of the convolution that also normalizes its output.
 
@@ -97,12 +88,8 @@ def fold_conv(
     weight : array, (C_out, C_in / groups, \*kernel)
         As torch keeps it: (C_in, C_out / groups, \*kernel) if transposed; one to three
         kernel axes.
-    bias : array, (C_out,), or None
-        None for 0.
-    gamma, beta : array, (C_out,), or None
-        Scale and shift; None for 1 and 0.
-    mean, var : array, (C_out,)
-        Statistics of the population.
+    bias, gamma, beta, mean, var : array, (C_out,)
+        As in `fold_linear`; each but mean and var may be None.
     eps : float
         Added to the variance.
     transposed : bool
@@ -113,8 +100,7 @@ def fold_conv(
     Returns
     -------
     weight, bias : array
-        Computed in float64 and rounded once to the dtype of the argument; a bias that
-        was None comes back as a vector of the dtype of weight.
+        As `fold_linear` returns them.
 
     Raises
     ------
@@ -153,42 +139,23 @@ def fold_before_linear(weight, bias, gamma, beta, mean, var, *, eps=1e-5):
 
     Parameters
     ----------
-    weight : array, (d_out, d_in)
-        As torch keeps it.
-    bias : array, (d_out,), or None
-        None for 0.
-    gamma, beta : array, (d_in,), or None
-        Scale and shift; None for 1 and 0.
-    mean, var : array, (d_in,)
-        Statistics of the population.
+    weight, bias
+        As in `fold_linear`, which returns and refuses the same.
+    gamma, beta, mean, var : array, (d_in,)
+        Scale, shift and statistics of the input; gamma and beta may be None.
     eps : float
         Added to the variance.
 
     Returns
     -------
     weight, bias : array
-        As `fold_linear` returns them.
-
-    Raises
-    ------
-    ValueError
-        As `fold_linear` does.
     """
     weight = _matrix(weight)
     return _fold_before(weight, bias, gamma, beta, mean, var, eps, groups=1)
 
 
 def fold_before_conv(
-    weight,
-    bias,
-    gamma,
-    beta,
-    mean,
-    var,
-    *,
-    eps=1e-5,
-    groups=1,
-    padding=0,
+    weight, bias, gamma, beta, mean, var, *, eps=1e-5, groups=1, padding=0
 ):
     r"""Weight and bias of the convolution that also normalizes its input.
 
@@ -207,14 +174,10 @@ def fold_before_conv(
         As torch keeps it; one to three kernel axes.
     bias : array, (C_out,), or None
         None for 0.
-    gamma, beta : array, (C_in,), or None
-        Scale and shift; None for 1 and 0.
-    mean, var : array, (C_in,)
-        Statistics of the population.
-    eps : float
-        Added to the variance.
-    groups : int
-        Of the convolution; C_in if it is depthwise.
+    gamma, beta, mean, var : array, (C_in,)
+        Scale, shift and statistics of the input; gamma and beta may be None.
+    eps, groups
+        As in `fold_conv`.
     padding : int or tuple of int
         Of the convolution, to refuse all but 0.
 

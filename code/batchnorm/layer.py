@@ -19,6 +19,7 @@ from batchnorm import _checks
 from batchnorm._checks import real_tensor
 from batchnorm._passes import (
     by_tiles,
+    carried_over,
     column,
     gradients,
     mixed,
@@ -29,6 +30,7 @@ from batchnorm._passes import (
 )
 
 SPATIAL = 3  # axes at most, as in torch
+KINDS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d  # by the number of these axes
 
 
 # ---------------------------------------------------------------------------
@@ -303,11 +305,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         momentum = _checks.momentum(self.momentum)
         _checks.activations("x", x, real_tensor, spatial=SPATIAL)
         _checks.channels("x", x, self.num_features)
-        statistics = {
-            "running_mean": self.running_mean,
-            "running_var": self.running_var,
-        }
-        missing = [name for name, value in statistics.items() if value is None]
+        statistics = ("running_mean", "running_var")
+        missing = [name for name in statistics if getattr(self, name) is None]
         if len(missing) == 1:
             raise ValueError(f"{missing[0]} is None; allowed are both or neither")
         tracks = self.training and self.track_running_stats and not missing
@@ -385,28 +384,11 @@ def to_torch(module, *inputs):
                 f"{name or 'module'} saw inputs for {sorted(kinds) or 'no'} spatial "
                 "axes; allowed are inputs that reach each layer, with one kind each"
             )
-        twin = _twin(layer, *kinds)
+        twin = carried_over(layer, KINDS[min(kinds) - 1])
         if not name:
             return twin
         module.set_submodule(name, twin)
     return module
-
-
-def _twin(layer, dimensions):
-    """torch's layer of so many dimensions, with the same parameters and buffers."""
-    kind = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions - 1]
-    twin = kind(
-        layer.num_features,
-        layer.eps,
-        layer.momentum,
-        layer.affine,
-        layer.track_running_stats,
-        device="meta",  # what it holds is replaced
-    )
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        setattr(twin, name, getattr(layer, name))
-    twin.num_batches_tracked = layer.num_batches_tracked
-    return twin.train(layer.training)
 
 
 def _node(layer, x):

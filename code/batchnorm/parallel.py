@@ -18,7 +18,14 @@ import torch.distributed as dist
 from torch import nn
 
 from batchnorm import _checks
-from batchnorm._passes import gradients, merged, moments, parameters, transformed
+from batchnorm._passes import (
+    carried_over,
+    gradients,
+    merged,
+    moments,
+    parameters,
+    transformed,
+)
 from batchnorm.layer import BatchNorm
 
 FIRST = 512  # numbers in the first message of an exchange, whatever the layer
@@ -214,31 +221,17 @@ def convert(module, process_group=None):
     ValueError
         If a layer does not know its number of channels yet (``LazyBatchNorm``).
     """
-    if isinstance(module, nn.modules.lazy.LazyModuleMixin) and isinstance(
-        module, nn.modules.batchnorm._BatchNorm
-    ):
+    normalizes = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    if normalizes and isinstance(module, nn.modules.lazy.LazyModuleMixin):
         raise ValueError(
             f"module holds a {type(module).__name__}, which has no channels yet; "
             "allowed are layers that have seen their first mini-batch"
         )
-    if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+    if not normalizes:
         for name, child in module.named_children():
             setattr(module, name, convert(child, process_group))
         return module
-    layer = SyncBatchNorm(
-        module.num_features,
-        module.eps,
-        module.momentum,
-        module.affine,
-        module.track_running_stats,
-        process_group,
-        device="meta",  # what it holds is replaced
-    )
-    for name in ("weight", "bias"):
-        setattr(layer, name, getattr(module, name))
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        setattr(layer, name, getattr(module, name))
-    return layer.train(module.training)
+    return carried_over(module, SyncBatchNorm, process_group=process_group)
 
 
 # ---------------------------------------------------------------------------
@@ -304,11 +297,8 @@ def _differentiable_statistics(x, call):
         mean, _, var = moments(x)
     whole = SumOverWorkers.apply(count * mean, call) / call.count
     squares = count * (var + (mean - whole) ** 2)
-    return (
-        whole,
-        torch.zeros_like(whole),
-        SumOverWorkers.apply(squares, call) / (call.count),
-    )
+    var = SumOverWorkers.apply(squares, call) / call.count
+    return whole, torch.zeros_like(whole), var
 
 
 def _gathered(row, group):

@@ -209,10 +209,8 @@ def layer_norm(x, gamma, beta, *, trailing=1, eps=1e-5):
 
     Returns
     -------
-    y : array
-        Of the shape and dtype of x.
-    cache : Cache
-        For `backward`.
+    y, cache
+        As `forward` returns them.
 
     Raises
     ------
@@ -248,10 +246,8 @@ def rms_norm(x, gamma, *, trailing=1, eps=1e-5):
 
     Returns
     -------
-    y : array
-        Of the shape and dtype of x.
-    cache : Cache
-        For `backward`, which gives None for the shift.
+    y, cache
+        As `forward` returns them; `backward` gives None for the shift.
 
     Raises
     ------
@@ -287,10 +283,8 @@ def group_norm(x, groups, gamma, beta, *, eps=1e-5):
 
     Returns
     -------
-    y : array
-        Of the shape and dtype of x.
-    cache : Cache
-        For `backward`.
+    y, cache
+        As `forward` returns them.
 
     Raises
     ------
@@ -333,10 +327,8 @@ def instance_norm(x, gamma, beta, *, eps=1e-5):
 
     Returns
     -------
-    y : array
-        Of the shape and dtype of x.
-    cache : Cache
-        For `backward`.
+    y, cache
+        As `forward` returns them.
 
     Raises
     ------

@@ -98,15 +98,13 @@ def backward(dy, cache):
 
     Returns
     -------
-    dx : array
-        Of the shape and dtype of x.
-    dgamma, dbeta : array, (d,), or None
-        Of the dtype of the parameter; None where the parameter was None.
+    dx, dgamma, dbeta
+        As of `batchnorm.reference.backward`.
 
     Raises
     ------
     ValueError
-        If dy does not have the shape of x, or cache is not a `Cache`.
+        As `batchnorm.reference.backward` does.
 
     References
     ----------

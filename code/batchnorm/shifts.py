@@ -81,14 +81,10 @@ def colored_digits(
     """
     split = digits(seed)
     rng = np.random.default_rng([seed, 1])
+    train = _colored(split.x_train, source, rng), split.y_train
+    test = _colored(split.x_test, source, rng), split.y_test
     return Shift(
-        _colored(split.x_train, source, rng),
-        split.y_train,
-        _colored(split.x_test, source, rng),
-        split.y_test,
-        (3, 8, 8),
-        _colored(split.x_test, target, rng),
-        split.y_test,
+        *train, *test, (3, 8, 8), _colored(split.x_test, target, rng), split.y_test
     )
 
 
@@ -139,8 +135,7 @@ def digits_by_style(seed: int, style: str = "ink", share: float = 1 / 3) -> Shif
     The images are ranked by ``style``, a function of ``x`` alone: the lowest
     ``share`` of each part trains and tests, the highest of the test part is the target.
     Selection by ``x`` alone leaves ``P(y | x)`` as it was, so this is covariate shift
-    with no pixel touched. "ink" hardly depends on the class; "slant" does (sevens
-    lean), so the share of each class moves too.
+    with no pixel touched.
 
     Parameters
     ----------
@@ -221,15 +216,7 @@ def relabeled_digits(
     for a, b in pairs:
         rule[a], rule[b] = b, a
     split = digits(seed)
-    return Shift(
-        split.x_train,
-        split.y_train,
-        split.x_test,
-        split.y_test,
-        split.shape,
-        split.x_test,
-        rule[split.y_test],
-    )
+    return Shift(**vars(split), x_target=split.x_test, y_target=rule[split.y_test])
 
 
 # ---------------------------------------------------------------------------

@@ -25,14 +25,9 @@ import numpy as np
 from batchnorm import _checks
 
 __all__ = [
-    "Affine",
-    "condition_number",
-    "covariance",
-    "fit_pca",
-    "fit_standardize",
-    "fit_zca",
+    "Affine", "condition_number", "covariance", "fit_pca", "fit_standardize", "fit_zca",
     "zca_backward",
-]
+]  # fmt: skip
 
 
 class Affine(NamedTuple):

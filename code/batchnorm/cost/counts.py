@@ -51,6 +51,15 @@ def sizes(shape, dtype):
     return (size, shape[1], *widths(dtype))
 
 
+def of_pass(shape, dtype, *, reads, writes, operations):
+    """Cost of a pass, each given as so many times n and so many times C."""
+    n, channels, s, v = sizes(shape, dtype)
+    moved = [
+        tensors * n * s + vectors * channels * v for tensors, vectors in (reads, writes)
+    ]
+    return Cost(*moved, operations[0] * n + operations[1] * channels)
+
+
 def extents(shape):
     """Number of entries, and the first extent."""
     for extent in shape:

@@ -3,7 +3,7 @@
 import math
 
 from batchnorm import _checks
-from batchnorm.cost.counts import Cost, sizes
+from batchnorm.cost.counts import Cost, of_pass, sizes
 
 
 def forward(shape, dtype, *, passes=2, relu=False):
@@ -50,13 +50,10 @@ def forward(shape, dtype, *, passes=2, relu=False):
         If shape has no channel axis or an extent below 1, dtype is none of the four,
         or passes is not 1, 2 or 3.
     """
-    n, channels, s, v = sizes(shape, dtype)
     _checks.one_of("passes", passes, (1, 2, 3))
-    per_channel = 13 if passes == 3 else 16
-    return Cost(
-        passes * n * s + 4 * channels * v,
-        n * s + 4 * channels * v,
-        (8 if relu else 7) * n + per_channel * channels,
+    operations = 8 if relu else 7, 13 if passes == 3 else 16
+    return of_pass(
+        shape, dtype, reads=(passes, 4), writes=(1, 4), operations=operations
     )
 
 
@@ -78,15 +75,9 @@ def inference(shape, dtype, *, relu=False):
     Returns
     -------
     Cost
-
-    Raises
-    ------
-    ValueError
-        As in `forward`.
     """
-    n, channels, s, v = sizes(shape, dtype)
-    operations = (3 if relu else 2) * n + 6 * channels
-    return Cost(n * s + 4 * channels * v, n * s, operations)
+    operations = 3 if relu else 2, 6
+    return of_pass(shape, dtype, reads=(1, 4), writes=(1, 0), operations=operations)
 
 
 def backward(shape, dtype, *, passes=2, relu=False):
@@ -127,13 +118,11 @@ def backward(shape, dtype, *, passes=2, relu=False):
     ValueError
         As in `forward`.
     """
-    n, channels, s, v = sizes(shape, dtype)
     _checks.one_of("passes", passes, (1, 2))
-    return Cost(
-        2 * passes * n * s + (4 if relu else 3) * channels * v,
-        n * s + 2 * channels * v,
-        (17 if relu else 9) * n + 5 * channels,
-    )
+    reads, operations = (2 * passes, 3), (9, 5)
+    if relu:
+        reads, operations = (2 * passes, 4), (17, 5)
+    return of_pass(shape, dtype, reads=reads, writes=(1, 2), operations=operations)
 
 
 def relu(shape, dtype):
@@ -147,14 +136,8 @@ def relu(shape, dtype):
     Returns
     -------
     Cost
-
-    Raises
-    ------
-    ValueError
-        As in `forward`.
     """
-    n, _, s, _ = sizes(shape, dtype)
-    return Cost(n * s, n * s, n)
+    return of_pass(shape, dtype, reads=(1, 0), writes=(1, 0), operations=(1, 0))
 
 
 def relu_backward(shape, dtype):
@@ -170,14 +153,8 @@ def relu_backward(shape, dtype):
     Returns
     -------
     Cost
-
-    Raises
-    ------
-    ValueError
-        As in `forward`.
     """
-    n, _, s, _ = sizes(shape, dtype)
-    return Cost(2 * n * s, n * s, 2 * n)
+    return of_pass(shape, dtype, reads=(2, 0), writes=(1, 0), operations=(2, 0))
 
 
 def convolution(shape, dtype, *, out_channels, kernel, stride=1):
@@ -205,9 +182,9 @@ def convolution(shape, dtype, *, out_channels, kernel, stride=1):
         As in `forward`.
     """
     n, channels, s, _ = sizes(shape, dtype)
-    for name, value in (("out_channels", out_channels), ("kernel", kernel)):
+    sizes_of = {"out_channels": out_channels, "kernel": kernel, "stride": stride}
+    for name, value in sizes_of.items():
         _checks.count(name, value)
-    _checks.count("stride", stride)
     places = shape[0] * math.prod(-(-extent // stride) for extent in shape[2:])
     weights = out_channels * channels * kernel ** (len(shape) - 2)
     outputs = places * out_channels

@@ -1,7 +1,7 @@
 """Less memory, less time: what is made again, undone, kept or folded away."""
 
 from batchnorm import _checks
-from batchnorm.cost.counts import Cost, extents, sizes, widths
+from batchnorm.cost.counts import Cost, extents, of_pass, sizes, widths
 
 
 def recompute(shape, dtype):
@@ -20,17 +20,11 @@ def recompute(shape, dtype):
     -------
     Cost
 
-    Raises
-    ------
-    ValueError
-        As in `forward`.
-
     References
     ----------
     Rota Bulò, Porzi and Kontschieder (2018), section 3, on checkpointing.
     """
-    n, channels, s, v = sizes(shape, dtype)
-    return Cost(n * s + 4 * channels * v, n * s, 4 * n + channels)
+    return of_pass(shape, dtype, reads=(1, 4), writes=(1, 0), operations=(4, 1))
 
 
 def in_place_backward(shape, dtype):
@@ -56,21 +50,11 @@ def in_place_backward(shape, dtype):
     -------
     Cost
 
-    Raises
-    ------
-    ValueError
-        As in `forward`.
-
     References
     ----------
     Rota Bulò, Porzi and Kontschieder (2018), section 3.
     """
-    n, channels, s, v = sizes(shape, dtype)
-    return Cost(
-        4 * n * s + 3 * channels * v,
-        n * s + 2 * channels * v,
-        17 * n + 4 * channels,
-    )
+    return of_pass(shape, dtype, reads=(4, 3), writes=(1, 2), operations=(17, 4))
 
 
 def stored(shape, dtype, *, scheme="kept"):
@@ -127,11 +111,6 @@ def fold(shape, dtype):
     Returns
     -------
     Cost
-
-    Raises
-    ------
-    ValueError
-        As in `forward`.
     """
     s, v = widths(dtype)
     size, channels = extents(shape)

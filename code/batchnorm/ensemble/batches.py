@@ -131,10 +131,8 @@ def single_class(
 
     Parameters
     ----------
-    labels : ndarray, (n,)
-    batch, steps : int
-        Examples of a mini-batch, and how many mini-batches.
-    rng : numpy.random.Generator
+    labels, batch, steps, rng
+        As in `shuffled`.
 
     Returns
     -------

@@ -2,16 +2,17 @@
 
 K networks run at once, and the examples are the last axis. What goes from one
 operation to the next is ``u`` (K, features, m), with the features of an image in the
-order (C, H, W). An operation without state is told the ``shape`` of one example, (d,)
-or (C, H, W), in every call; its parameters come last, each with a first axis of K.
+order (C, H, W). An operation holds neither shapes nor parameters: every call says the
+``shape`` of one example, (d,) or (C, H, W), and gives the parameters last, each with a
+first axis of K.
 
 ``forward`` returns the output and a cache, ``backward`` the gradients:
 
 >>> z, cache = Linear(50).forward(u, shape, weight, bias)
 >>> du, dweight, dbias = Linear(50).backward(dz, shape, cache, weight, bias)
 
-A nonlinearity writes over its input, so a layer or norm keeps no output in its cache;
-for itself it writes to new memory.
+A nonlinearity writes its output over its input. The layer or norm before it therefore
+writes to new memory, and does not keep that output in its cache.
 
 The backward passes are written by hand, as the book derives them, and the tests hold
 them against autograd. Autograd on the same layout takes 2.0 to 4.6 times as long.
@@ -30,7 +31,7 @@ Shape = tuple[int, ...]
 
 
 class Operation:
-    """What every operation has; one that learns nothing keeps these shapes."""
+    """What every operation has; as it stands here, it learns nothing."""
 
     #: Whether a constant added to each of a layer's units is taken away again, so that
     #: a layer directly before this operation has no bias.

@@ -106,17 +106,13 @@ class NoisyBatchNorm(BatchNorm):
     """Batch normalization with noise behind it, of another distribution at each step.
 
     ``y = s (γ x̂ + β) + m``, where each unit draws ``μ ~ U(−n, n)`` and ``σ ~ U(1, r)``
-    anew in every forward pass, and each of its values ``m ~ U(μ − w, μ + w)`` and
-    ``s ~ N(σ, w²)``. At ``strength`` 1 n is 0.5, r is 1.25 and w is 0.1; the strength
-    multiplies n, r − 1 and w. With given statistics, at inference, m and s are
-    replaced by their means, 0 and (1 + r)/2.
+    anew in every forward pass, and each of its values ``m ~ U(μ − w, μ + w)`` and ``s ~
+    N(σ, w²)``: algorithm 1 of Santurkar et al. (2018). At ``strength`` 1 n is 0.5, r is
+    1.25 and w is 0.1; the strength multiplies n, r − 1 and w. With given statistics, at
+    inference, m and s are replaced by their means, 0 and (1 + r)/2.
 
     The noise of network k is drawn from ``seeds[k]``, or from k if there are none, and
     goes on from one forward pass to the next.
-
-    References
-    ----------
-    Santurkar et al. (2018), algorithm 1.
     """
 
     def __init__(self, eps: float, strength: float = 0.0, seeds: tuple | None = None):
@@ -163,10 +159,10 @@ class NoisyBatchNorm(BatchNorm):
 class GroupNorm(Operation):
     """One mean per example and group of units or of feature maps.
 
-    ``y = γ (x − μ)/√(σ² + ε) + β`` with γ and β per unit or per feature map, as many as
-    `BatchNorm` has. There are so many ``groups``, or if None as many as can be up to 8
-    with two units or maps in each. An example is normalized by itself: there are no
-    running statistics, and inference is no other function.
+    ``y = γ (x − μ)/√(σ² + ε) + β`` with γ and β as `BatchNorm` has them. There are so
+    many ``groups``, or if None as many as can be, up to 8, with two units or maps in
+    each. An example is normalized by itself: without running statistics, and at
+    inference alike.
     """
 
     center = True  # whether the mean is taken off
@@ -250,10 +246,10 @@ class Ghosts(NamedTuple):
 class GhostNorm(BatchNorm):
     """Batch normalization of parts: each ghost of ``size`` examples has its own mean.
 
-    A ghost is so many examples that follow each other in the mini-batch, which is one
-    ghost if ``size`` is None. At inference this is `BatchNorm`. A network's exact
-    population statistics are those that it has with ``"batch"`` in place of this norm,
-    whose θ is the same. Its running ones are averages over the ghosts.
+    A ghost is so many examples that follow each other in the mini-batch; without a size
+    all of it is one. At inference this is `BatchNorm`. Exact population statistics are
+    those that the network has with ``"batch"`` in place of this norm, whose θ is the
+    same; the running ones are averages over the ghosts.
     """
 
     def __init__(self, eps: float, size: int | None = None):
@@ -309,10 +305,10 @@ class GhostNoise(BatchNorm):
     """Batch normalization of the whole mini-batch, with the noise of ghosts put in.
 
     ``y = γ (x̂ − a)/(1 + b) + β``, where a and b are the errors of a ghost's mean and
-    standard deviation, in standard deviations of the mini-batch. Ghost k gets those
-    of ghost k + 1, whose examples are others, or its ``own``: then the forward pass is
-    that of `GhostNorm`. The backward pass takes them as given, and goes through the
-    statistics of the whole mini-batch alone. At inference this is `BatchNorm`.
+    standard deviation, in standard deviations of the mini-batch. Ghost k gets those of
+    ghost k + 1, whose examples are others, or its ``own``: then the forward pass is
+    that of `GhostNorm`. The backward pass takes a and b as constants, and goes through
+    the statistics of the whole mini-batch alone. At inference this is `BatchNorm`.
     """
 
     def __init__(self, eps: float, size: int = 2, own: bool = False):
@@ -356,9 +352,9 @@ class GhostNoise(BatchNorm):
 class Masks:
     """Dropout's masks: 0 with probability p, and otherwise 1/(1 − p).
 
-    Network k draws its masks from ``seeds[k]``, so that it is the same network as when
-    it is trained alone. The generators move on with every draw: a `Network` with
-    dropout is for one run.
+    Network k draws from ``seeds[k]``, and is the same network as when it is trained
+    alone. The generators move on with every draw: a `Network` with dropout is for one
+    run.
     """
 
     def __init__(self, p: float, seeds):
@@ -386,9 +382,9 @@ _MASKS = 3  # the stream of a seed; `batches` has the first two
 class Dropout(Operation):
     """Dropout in place of a norm: each value is set to zero with probability p.
 
-    The others are divided by 1 − p. ReLU passes such a mask on, so that here, before
-    it, is as good as behind it. There is no inference mode: that is a network without
-    a norm, whose θ is the same.
+    The others are divided by 1 − p. A ReLU passes such a mask on, so that dropout
+    before it is as good as behind it. At inference a network without a norm, whose θ is
+    the same, takes its place.
     """
 
     def __init__(self, eps: float, p: float = 0.0, seeds=()):
@@ -415,9 +411,8 @@ class Dropped(NamedTuple):
 class BatchDropout(BatchNorm):
     """`BatchNorm` and `Dropout` behind it, which is off at inference.
 
-    The normalization of the next layer sees what dropout left. Population statistics
-    without dropout are those that the network has with ``"batch"``, whose θ is the
-    same.
+    The next layer is normalized by what dropout left. Population statistics without
+    dropout are those that the network has with ``"batch"``, whose θ is the same.
     """
 
     def __init__(self, eps: float, p: float = 0.0, seeds=()):

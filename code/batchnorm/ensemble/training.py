@@ -88,18 +88,16 @@ class Adam:
         _checks.not_negative("weight_decay", self.weight_decay)
 
     def start(self, theta: Tensor, gradient: Tensor, lr: Tensor) -> Callable[[], None]:
-        """Get ready to train.
+        """Get ready to train, as `SGD.start` does.
 
         Parameters
         ----------
-        theta, gradient : Tensor, (K, P)
-            Both are written to at every step.
-        lr : Tensor, (K, 1)
+        theta, gradient, lr
+            As there.
 
         Returns
         -------
         function
-            Takes one step by what is in ``gradient`` then.
         """
         first, second = torch.zeros_like(theta), torch.zeros_like(theta)
         beta1, beta2, eps, t = 0.9, 0.999, 1e-8, 0

@@ -26,17 +26,7 @@ from batchnorm.mnist import DataUnavailableError
 
 
 def main(arguments=None):
-    """The command.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-
-    Returns
-    -------
-    int
-        The exit status.
-    """
+    """The command, with these arguments or those it was called with -> exit status."""
     options = _parser().parse_args(arguments)
     try:
         chosen = _chosen(options.names)
@@ -182,17 +172,7 @@ def _list(runs, folder):
 
 
 def table(runs, folder=FOLDER):
-    """What was found, one line each.
-
-    Parameters
-    ----------
-    runs : list of Recorded
-    folder : Path
-
-    Returns
-    -------
-    str
-    """
+    """What was found in the result files of these runs, as text, one line each."""
     lines = []
     for run in runs:
         if not (run.findings and run.file(folder).exists()):

@@ -37,64 +37,44 @@ def label(norm, order="before"):
     return said if order == "before" else f"{said} {order}"
 
 
+def _sweep(name, chosen, measure, settings, gpu=False):
+    """A run that tunes; its settings by name depend on no other run."""
+    cells = {cell: Cell(setting) for cell, setting in settings.items()}
+    about = f"{chosen} of {name}, chosen on images that nothing else reads."
+    options = {"seeds": SEEDS, "block": len(SEEDS), "gpu": gpu}
+    return Recorded(f"tune-{name}", about, measure, lambda folder: cells, **options)
+
+
 def dense_sweep(name, arms, grid, **setting):
     """A run that tunes fully connected networks, one cell for each arm and rate."""
-
-    def cells(folder):
-        return {
-            f"{label(norm)} at {rate}": Cell(
-                {"norm": norm, "rate": rate, "scales": grid[1], **setting}
-            )
-            for norm in arms
-            for rate in grid[0]
-        }
-
-    about = f"Rates and scales of {name}, chosen on images that nothing else reads."
-    name = f"tune-{name}"
-    return Recorded(name, about, dense.tuning, cells, seeds=SEEDS, block=len(SEEDS))
+    rates, scales = grid
+    settings = {
+        f"{label(norm)} at {rate}": {"norm": norm, "rate": rate, "scales": scales}
+        for norm in arms
+        for rate in rates
+    }
+    settings = {cell: given | setting for cell, given in settings.items()}
+    return _sweep(name, "Rates and scales", dense.tuning, settings)
 
 
 def noise_sweep(name, arms, rates, **setting):
     """A run that tunes networks with noise, one cell for each arm."""
-
-    def cells(folder):
-        return {label(a): Cell({"norm": a, "rates": rates, **setting}) for a in arms}
-
-    about = f"Rates of {name}, chosen on images that nothing else reads."
-    name = f"tune-{name}"
-    return Recorded(name, about, dense.noisy_tuning, cells, seeds=SEEDS, block=3)
+    settings = {label(a): {"norm": a, "rates": rates, **setting} for a in arms}
+    return _sweep(name, "Rates", dense.noisy_tuning, settings)
 
 
 def conv_sweep(name, arms, grid, **setting):
     """A run that tunes convolutional networks, one cell for each arm (norm, order)."""
-
-    def cells(folder):
-        given = {"rates": grid[0], "scales": grid[1], **setting}
-        return {
-            label(*arm): Cell({"norm": arm[0], "order": arm[1], **given})
-            for arm in arms
-        }
-
-    about = f"Rates and scales of {name}, chosen on images that nothing else reads."
-    name, tuning = f"tune-{name}", conv.tuning
-    return Recorded(name, about, tuning, cells, seeds=SEEDS, block=3, gpu=True)
+    given = {"rates": grid[0], "scales": grid[1], **setting}
+    settings = {label(*a): {"norm": a[0], "order": a[1], **given} for a in arms}
+    return _sweep(name, "Rates and scales", conv.tuning, settings, gpu=True)
 
 
 def scores(data, name, by):
-    """What an arm of a sweep scored at each rate and scale, mean over seeds.
+    """What an arm of a sweep scored, mean over seeds -> (rates, scales), rates, scales.
 
-    Parameters
-    ----------
-    data : dict
-        The sweep's result file.
-    name : str
-        `label` of the arm.
-    by : {"early", "final"}
-
-    Returns
-    -------
-    scores : array, shape (rates, scales)
-    rates, scales : tuple of float
+    data is the sweep's result file, name the `label` of the arm, and by "early" or
+    "final".
     """
     cells = [c for c in data["settings"] if c == name or c.startswith(f"{name} at ")]
     settings = [data["settings"][c] for c in cells]
@@ -105,25 +85,9 @@ def scores(data, name, by):
 
 
 def best(sweep, folder, norm, by="early", order="before"):
-    """The arm that a sweep chose.
+    """The `Arm` that a sweep chose for a norm and order, by "early" or "final".
 
-    Parameters
-    ----------
-    sweep : Recorded
-    folder : Path
-        Of result files.
-    norm : str, tuple or None
-    by : {"early", "final"}
-    order : {"before", "after"}
-
-    Returns
-    -------
-    Arm
-
-    Raises
-    ------
-    ValueError
-        If the sweep has no result file.
+    folder is that of result files; a `ValueError` says that the sweep's is not there.
     """
     found, lr, scale = scores(sweep.load(folder), label(norm, order), by)
     at = np.unravel_index(np.argmax(found), found.shape)
@@ -131,19 +95,9 @@ def best(sweep, folder, norm, by="early", order="before"):
 
 
 def edges(data, names, by):
-    """Arms of a sweep whose best rate or scale lies on an edge of its grid.
+    """Arms whose best rate or scale lies on an edge of the sweep's grid -> list of str.
 
-    Parameters
-    ----------
-    data : dict
-        The sweep's result file.
-    names : iterable of str
-        `label` of each arm.
-    by : {"early", "final"}
-
-    Returns
-    -------
-    list of str
+    data is the sweep's result file, and names are the `label` of each arm.
     """
     on_edge = []
     for name in names:
@@ -181,10 +135,20 @@ DEEP = {"net": conv.Residual(), "steps": 600, "batch": 64}
 DEEP_OF_4 = {"net": conv.Residual(), "steps": 1200, "batch": 4}
 
 
+def _before(*norms):
+    """Arms with these norms, before the ReLU."""
+    return tuple((norm, "before") for norm in norms)
+
+
 def _of_relus(size, steps):
     setting = {"net": NETS["batches"], "steps": steps, "batch": size}
     grid = rates(-3, 0) if size == 2 else rates(-2, 0.5), scales(-2, 2)
     return dense_sweep(f"batches-of-{size}", RELATIVES, grid, **setting)
+
+
+def _with_dropout(name, **setting):
+    arms = None, *DROPOUTS, *BESIDE
+    return noise_sweep(name, arms, NOISE_RATES, net=NETS["noise"], **setting)
 
 
 FULL = {"steps": STEPS, "batch": BATCH}
@@ -207,36 +171,23 @@ SWEEPS = {
     "batches-of-2": _of_relus(2, 1600),
     "batches-of-32": _of_relus(32, 600),
     "ghosts": noise_sweep("ghosts", GHOSTS, NOISE_RATES, net=NETS["noise"], **WRONG),
-    "dropout-few": noise_sweep(
-        "dropout-few", (None, *DROPOUTS, *BESIDE), NOISE_RATES, net=NETS["noise"], **FEW
-    ),
-    "dropout-more": noise_sweep(
-        "dropout-more",
-        (None, *DROPOUTS, *BESIDE),
-        NOISE_RATES,
-        net=NETS["noise"],
-        **MORE,
-    ),
+    "dropout-few": _with_dropout("dropout-few", **FEW),
+    "dropout-more": _with_dropout("dropout-more", **MORE),
     "cnn": conv_sweep(
         "cnn",
-        (
-            (None, "before"),
-            ("batch", "before"),
-            ("batch", "after"),
-            ("per-activation", "before"),
-        ),
+        (*_before(None, "batch"), ("batch", "after"), *_before("per-activation")),
         (rates(-2, 0.5), scales(-4, 2)),
         **SHALLOW,
     ),
     "residual": conv_sweep(
         "residual",
-        tuple((norm, "before") for norm in (None, "batch", "group", "layer")),
+        _before(None, "batch", "group", "layer"),
         (rates(-2, 0.5), scales(-2, 4)),
         **DEEP,
     ),
     "residual-of-4": conv_sweep(
         "residual-of-4",
-        tuple((norm, "before") for norm in ("batch", "group", "layer")),
+        _before("batch", "group", "layer"),
         (rates(-3, -0.5), scales(-2, 4)),
         **DEEP_OF_4,
     ),

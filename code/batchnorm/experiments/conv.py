@@ -42,11 +42,8 @@ class Residual(NamedTuple):
     """A convolution and three residual blocks of two, with poolings between them.
 
     Each block is ``relu(h + f(h))``, where f convolves and normalizes twice, with a
-    ReLU between; the second doubles the channels, and h passes a 1×1 convolution there.
-
-    References
-    ----------
-    He, Zhang, Ren, and Sun (2016), figure 2.
+    ReLU between; the second doubles the channels, and h passes a 1×1 convolution there
+    (He, Zhang, Ren, and Sun 2016, figure 2).
     """
 
     channels: int = 16
@@ -86,18 +83,9 @@ def convolve(h: Tensor, weight: Tensor) -> Tensor:
 
 
 def moments(h: Tensor, norm: str, groups: int = 4) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance that a norm divides by, as wide as it needs.
+    """Mean and biased variance that a norm divides by, to be broadcast against h.
 
-    Parameters
-    ----------
-    h : Tensor, (K, C, n, H, W)
-    norm : {"batch", "per-activation", "layer", "group"}
-    groups : int
-
-    Returns
-    -------
-    mean, var : Tensor
-        To be broadcast against h.
+    h is (K, C, n, H, W); norm is "batch", "per-activation", "layer" or "group".
     """
     if norm == "group":
         parts = h.unflatten(1, (groups, -1))
@@ -112,17 +100,9 @@ def moments(h: Tensor, norm: str, groups: int = 4) -> tuple[Tensor, Tensor]:
 class Ensemble:
     """K networks, their parameters and running averages, on a device.
 
-    Parameters
-    ----------
-    net : Shallow or Residual
-    norm : str or None
-    order : {"before", "after"}
-        The norm before the ReLU or behind it.
-    draws : sequence of int
-        Seeds of the initial weights, K of them.
-    scale : array, (K,)
-        ``W ~ N(0, scale²/fan_in)``.
-    device : str
+    The norm stands before the ReLU or behind it, by ``order``, "before" or "after".
+    Each network has a seed in ``draws`` and a ``scale``, (K,): ``W ~ N(0,
+    scale²/fan_in)``.
     """
 
     def __init__(self, net, norm, order, draws, scale, device):
@@ -207,13 +187,7 @@ def _per_map(values):
 class Data:
     """Images of each seed on the device, once, and the mini-batches of K networks.
 
-    Parameters
-    ----------
-    data : callable
-        From seed to `Split`.
-    seeds : array of int, (K,)
-    batch, steps : int
-    device : str
+    ``data`` is a function from a seed to a `Split`; ``seeds`` is an array of int, (K,).
     """
 
     def __init__(self, data, seeds, batch, steps, device):
@@ -259,22 +233,8 @@ def descend(ensemble, data, lr, steps, at):
 def curves(seeds, device, *, net, arm, steps, batch, at, by=3):
     """Train, read the test images at these steps, and moved ones after the last.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-    net : Shallow or Residual
-    arm : Arm
-    steps, batch : int
-    at : tuple of int
-        The last is ``steps``.
-    by : int
-        Pixels.
-
-    Returns
-    -------
-    dict
-        "right" (S, T), and "moved" (S, 1), the mean of both sides.
+    Returns "right" (S, T), whose last step is ``steps``, and "moved" (S, 1), the mean
+    of both sides, on images moved ``by`` so many pixels.
     """
     data = Data(reported, seeds, batch, steps, device)
     scale = np.full(len(seeds), arm.scale)
@@ -287,21 +247,8 @@ def curves(seeds, device, *, net, arm, steps, batch, at, by=3):
 def tuning(seeds, device, *, net, norm, order, rates, scales, steps, batch):
     """Train at each pair of rate and scale, on the images that are for this.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-    net : Shallow or Residual
-    norm : str or None
-    order : {"before", "after"}
-    rates, scales : tuple of float
-    steps, batch : int
-
-    Returns
-    -------
-    dict
-        "early" (S, rates × scales), the mean accuracy at ten steps of the run, and
-        "final", that after the last.
+    Returns "early" (S, rates × scales), the mean accuracy at ten steps of the run, and
+    "final", that after the last.
     """
     shape = len(seeds), len(rates), len(scales)
     each, rate, scale = (

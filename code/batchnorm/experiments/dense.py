@@ -1,8 +1,9 @@
 """What is measured of fully connected networks on MNIST, many seeds at once.
 
-Each function takes seeds, a device and a setting, and returns arrays with a row for
-each seed. Counts of right answers are of the 2,000 test images of a seed. The ensemble
-runs on the CPU, whatever the device.
+Each function takes S seeds, a device and a setting, and returns arrays by name, with a
+row for each seed. In a setting ``net`` is a `Dense`, ``arm`` an `Arm`, and options are
+those of `ensemble.train`. Counts of right answers are of the 2,000 test images of a
+seed. The ensemble runs on the CPU, whatever the device.
 """
 
 from functools import cache, partial
@@ -47,26 +48,9 @@ def count(accuracy):
 
 
 def curves(seeds, device, *, net, arm, steps, at=READ, images=LEARNED, **options):
-    """Train, and read the test images at these steps.
+    """Train, and read the test images at these steps -> "right" (S, T).
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-    steps : int
-    at : tuple of int
-    images : int
-        To learn from.
-    **options
-        Those of `ensemble.train`.
-
-    Returns
-    -------
-    dict
-        "right" (S, T), the last after all steps.
+    The last is after all steps; ``images`` says how many there are to learn from.
     """
     network = net.network(arm.norm, arm.order)
     run = train(
@@ -86,24 +70,8 @@ def curves(seeds, device, *, net, arm, steps, at=READ, images=LEARNED, **options
 def tuning(seeds, device, *, net, norm, rate, scales, steps, **options):
     """Train at one rate from each scale, on the images that are for this.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    norm : str, tuple or None
-    rate : float
-    scales : tuple of float
-    steps : int
-    **options
-        Those of `ensemble.train`.
-
-    Returns
-    -------
-    dict
-        "early" (S, scales), the mean accuracy at twenty steps of the run, and "final",
-        that after the last.
+    Returns "early" (S, scales), the mean accuracy at twenty steps of the run, and
+    "final", that after the last.
     """
     each, scale = grid(seeds, scales)
     network = net.network(norm)
@@ -131,28 +99,9 @@ def _scores(accuracy, seeds):
 
 
 def trained(seeds, device, *, net, arm, rates, factors, least, steps, **options):
-    """How many settings bring an arm to an accuracy.
+    """How many settings bring an arm to the accuracy ``least`` -> "trained" (S,).
 
     The settings are pairs of a rate and a factor of the arm's scale.
-
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-    rates, factors : tuple of float
-    least : float
-        The accuracy.
-    steps : int
-    **options
-        Those of `ensemble.train`.
-
-    Returns
-    -------
-    dict
-        "trained" (S,).
     """
     each, lr, factor = grid(seeds, rates, factors)
     network = net.network(arm.norm, arm.order)
@@ -168,25 +117,10 @@ def trained(seeds, device, *, net, arm, rates, factors, least, steps, **options)
 
 
 def noisy(seeds, device, *, net, arm, images, wrong, steps, batch):
-    """Train with noise; read without it, by population statistics.
+    """Train with noise; read without it, by population statistics -> "right" (S, 1).
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-        Its norm None, ("ghost", size), ("dropout", p) or ("batch-dropout", p).
-    images : int
-    wrong : float
-        Share of wrong labels.
-    steps, batch : int
-
-    Returns
-    -------
-    dict
-        "right" (S, 1), after the last step.
+    The norm of the arm is None, ("ghost", size), ("dropout", p) or ("batch-dropout",
+    p), and ``wrong`` the share of wrong labels. Read is after the last step.
     """
     data = partial(reported, images=images, wrong=wrong)
     given = {"steps": steps, "batch": batch}
@@ -197,22 +131,7 @@ def noisy(seeds, device, *, net, arm, images, wrong, steps, batch):
 def noisy_tuning(seeds, device, *, net, norm, rates, images, wrong, steps, batch):
     """As `noisy` at several rates, on the images that are for this.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    norm : tuple or None
-    rates : tuple of float
-    images : int
-    wrong : float
-    steps, batch : int
-
-    Returns
-    -------
-    dict
-        "final" (S, rates), accuracies.
+    Returns "final" (S, rates), accuracies.
     """
     each, lr = grid(seeds, rates)
     data = partial(to_tune, images=images, wrong=wrong)
@@ -244,26 +163,11 @@ def _without_noise(seeds, draws, arm, net, data, lr, options):
 
 
 def readings(seeds, device, *, net, arm, steps, momentum, batch=60):
-    """Train, and read the test images in six ways.
+    """Train, and read the test images in six ways, each (S, 1).
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-    steps : int
-    momentum : float
-        Of the running averages.
-    batch : int
-
-    Returns
-    -------
-    dict
-        "running", "exact" and "anew" (averages over ten mini-batches), in inference
-        mode; "eights" and "sorted" in training mode in mini-batches of 8, shuffled or
-        sorted by class, "whole" all together; each (S, 1).
+    "running", "exact" and "anew" (averages over ten mini-batches), in inference mode;
+    "eights" and "sorted" in training mode in mini-batches of 8, shuffled or sorted by
+    class, "whole" all together. ``momentum`` is that of the running averages.
     """
     network, data = net.network(arm.norm), cache(reported)
     theta = init_parameters(network, arm.draws(seeds), arm.scale)
@@ -294,21 +198,9 @@ def readings(seeds, device, *, net, arm, steps, momentum, batch=60):
 def accumulated(seeds, device, *, net, arm, n, m):
     """How far gradients accumulated over parts of m are from those of one batch of n.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-    n : int
-    m : tuple of int
-
-    Returns
-    -------
-    dict
-        "over-law" (S, sizes): the relative difference of the gradients at the inputs of
-        the first layer's normalization, over what the law for normal inputs says.
+    Returns "over-law" (S, sizes), for each size in ``m`` the relative difference of the
+    gradients at the inputs of the first layer's normalization, over what the law for
+    normal inputs says.
     """
     network = net.network(arm.norm)
     theta = init_parameters(network, arm.draws(seeds), arm.scale)

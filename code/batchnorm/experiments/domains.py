@@ -16,17 +16,10 @@ DOMAINS = ((1.0, 0.0), (0.3, 0.0), (-1.0, 1.0), (0.5, 0.5))
 
 @lru_cache(maxsize=60)
 def four_domains(seed):
-    """The digits in each of the four domains, one domain after the other.
+    """The digits in each of the four domains, one domain after the other -> Split.
 
-    Parameters
-    ----------
-    seed : int
-        That of `datasets.digits`.
-
-    Returns
-    -------
-    Split
-        4 · 768 training and 4 · 250 test images.
+    seed is that of `datasets.digits`; there are 4 · 768 training and 4 · 250 test
+    images.
     """
     data = datasets.digits(seed)
 
@@ -39,19 +32,9 @@ def four_domains(seed):
 
 
 def one_domain(labels, batch, steps, rng):
-    """Rows of mini-batches that hold one domain each, in turn.
+    """Rows of mini-batches that hold one domain each, in turn -> (steps, batch).
 
-    Parameters
-    ----------
-    labels : array, shape (n,)
-        Of a part of `four_domains`.
-    batch, steps : int
-        Images of a mini-batch, and how many mini-batches.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    array of int, shape (steps, batch)
+    labels are those of a part of `four_domains`.
     """
     count, domains = len(labels) // len(DOMAINS), len(DOMAINS)
     draw = [rng.choice(count, batch, replace=False) for _ in range(steps)]
@@ -59,19 +42,9 @@ def one_domain(labels, batch, steps, rng):
 
 
 def mixed_domains(labels, batch, steps, rng):
-    """Rows of mini-batches that hold as many images of each domain.
+    """Rows of mini-batches that hold as many images of each domain -> (steps, batch).
 
-    Parameters
-    ----------
-    labels : array, shape (n,)
-        Of a part of `four_domains`.
-    batch, steps : int
-        Images of a mini-batch, a multiple of four, and how many mini-batches.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    array of int, shape (steps, batch)
+    As in `one_domain`; batch is a multiple of four.
     """
     quarter = batch // len(DOMAINS)
     parts = [

@@ -24,18 +24,9 @@ def movement(run):
     .. math:: |\mu(t + 10) - \mu(t)| \quad\text{and}\quad |\mu(t + 10) - \mu(t)| /
         \sigma(t)
 
-    Each is a mean over units and time. Two networks whose spreads differ can be equal
-    in one and not in the other.
-
-    Parameters
-    ----------
-    run : Run
-        What `record_moments` returns.
-
-    Returns
-    -------
-    array, shape (2, S, layers)
-        The movement as it is, then in units of the inputs' spread (the drift).
+    run is what `record_moments` returns. The movement as it is, then in units of the
+    inputs' spread (the drift), (2, S, layers), each a mean over units and time. Two
+    networks whose spreads differ can be equal in one and not in the other.
     """
     mean, deviation = np.moveaxis(run.records["moments"], 2, 0)
     step = np.abs(np.diff(mean, axis=1))
@@ -44,29 +35,12 @@ def movement(run):
 
 
 def record_moments(network, theta, seeds, *, lr, steps, frozen=0):
-    """Train on the digits and record what enters the units, every ten steps.
+    """Train on the digits and record what enters the units, every ten steps -> Run.
 
-    Parameters
-    ----------
-    network : Network
-        Hidden layers of one width.
-    theta : array, shape (S, P)
-        Initial parameters.
-    seeds : sequence of int
-        S seeds, of the data and of the mini-batches.
-    lr : float
-        Learning rate.
-    steps : int
-        Steps of gradient descent.
-    frozen : int
-        The number of layers, from the first, that do not learn.
-
-    Returns
-    -------
-    Run
-        Its record "moments" has shape (S, T, 2, depth - frozen, width): mean and
-        standard deviation of :math:`W u + b`, before any normalization, over 100 test
-        images.
+    theta is (S, P), for S seeds of the data and of the mini-batches; the hidden layers
+    have one width, and the first ``frozen`` layers do not learn. The record "moments",
+    (S, T, 2, depth - frozen, width), has the mean and the standard deviation of
+    :math:`W u + b`, before any normalization, over 100 test images.
     """
     data = {seed: datasets.digits(seed) for seed in seeds}
     if frozen:
@@ -88,27 +62,9 @@ def record_moments(network, theta, seeds, *, lr, steps, frozen=0):
 def freeze(network, theta, data, layers):
     """The upper part of networks, fed with what the lower part makes of the data.
 
-    Parameters
-    ----------
-    network : Network
-        Fully connected, without normalization.
-    theta : array, shape (K, P)
-    data : dict of int to Split
-        K splits by seed, in the order of ``theta``.
-    layers : int
-        How many belong to the lower part.
-
-    Returns
-    -------
-    network : Network
-    theta : array, shape (K, P')
-    data : dict of int to Split
-        Those of the upper part.
-
-    Raises
-    ------
-    ValueError
-        If the network is normalized, or one of the parts would have no hidden layer.
+    theta is (K, P), and data has K splits by seed, in its order; so many layers belong
+    to the lower part. Returns network, theta and data of the upper part. Refused are a
+    normalized network, and parts without a hidden layer.
     """
     if network.norm is not None:
         raise ValueError(
@@ -140,18 +96,9 @@ def freeze(network, theta, data, layers):
 def input_moments(network, theta, x):
     """Mean and standard deviation of W u + b of every hidden unit over the examples.
 
-    Parameters
-    ----------
-    network : Network
-        Fully connected, with layers of one width, normalized before the nonlinearity
-        or not at all.
-    theta : array, shape (K, P)
-    x : array, shape (n, d) or (K, n, d)
-
-    Returns
-    -------
-    array, shape (K, 2, layers, width)
-        Means, then standard deviations.
+    The layers are fully connected, of one width, and normalized before the nonlinearity
+    or not at all. From theta (K, P) and x, (n, d) or (K, n, d), to (K, 2, layers,
+    width): means, then standard deviations.
     """
     moments = []
     for layer in forward(network, theta, x)[:-1]:
@@ -166,26 +113,11 @@ def input_moments(network, theta, x):
 def small_change(network, seeds, *, scale, images=IMAGES, size=0.01, weights=None):
     """How much all layers' inputs change if the first layer's weights do, and vary.
 
-    Parameters
-    ----------
-    network : Network
-        On the digits; untrained.
-    seeds : sequence of int
-        S seeds, of the digits and of the weights.
-    scale : float
-        Initial scale of the weights.
-    images : int
-        The number of test images.
-    size : float
-        The first layer's weights move by this share of an independent draw of them.
-    weights : sequence of int, optional
-        S other seeds, of the weights.
-
-    Returns
-    -------
-    change, spread : arrays, shape (S, depth)
-        Root mean square of the change of what enters the nonlinearities, behind any
-        normalization, and of its standard deviation over the images.
+    The untrained networks are drawn at a scale from ``weights``, S seeds, those of the
+    digits if None; the first layer's weights then move by the share ``size`` of an
+    independent draw of them. Returns change and spread, (S, depth): the root mean
+    square of the change of what enters the nonlinearities, behind any normalization,
+    and of its standard deviation over so many test images.
     """
     x = np.stack([datasets.digits(seed).x_test[:images] for seed in seeds])
     weights = np.asarray(seeds if weights is None else weights)

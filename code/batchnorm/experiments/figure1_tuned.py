@@ -22,16 +22,15 @@ from batchnorm.experiments.chosen import (
     BATCH,
     BOTH,
     NETS,
-    SEEDS,
     best,
-    label,
+    dense_sweep,
     rates,
     scales,
 )
 from batchnorm.experiments.dense import count
 from batchnorm.experiments.findings import Finding
-from batchnorm.experiments.on_mnist import CONTROLS, POINTS, redrawn, slowed
-from batchnorm.experiments.recorded import Cell, Recorded
+from batchnorm.experiments.on_mnist import POINTS, arm_cells, redrawn, slowed
+from batchnorm.experiments.recorded import Recorded
 from batchnorm.experiments.splits import reported, to_tune
 
 STEPS = 1000
@@ -40,17 +39,7 @@ GUESS = figure1.SETTINGS["A"]
 
 
 def binary(data):
-    """A function of a seed to a `Split`, with pixels of 0 and 1.
-
-    Parameters
-    ----------
-    data : callable
-        `reported` or `to_tune`.
-
-    Returns
-    -------
-    callable
-    """
+    """A function of a seed to a `Split` with pixels of 0 and 1, from one without."""
 
     @cache
     def drawn(seed):
@@ -65,22 +54,8 @@ def binary(data):
 def tuning(seeds, device, *, net, norm, rate, scales, steps, batch):
     """Train at one rate from each scale, on the images that are for this.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    norm : str or None
-    rate : float
-    scales : tuple of float
-    steps, batch : int
-
-    Returns
-    -------
-    dict
-        "early" (S, scales), the mean accuracy at twenty steps of the run, and "final",
-        that after the last.
+    Returns "early" (S, scales), the mean accuracy at twenty steps of the run, and
+    "final", that after the last.
     """
     each, scale = grid(seeds, scales)
     network = net.network(norm)
@@ -94,24 +69,9 @@ def tuning(seeds, device, *, net, norm, rate, scales, steps, batch):
 def curves(seeds, device, *, net, arm, guess, steps, batch, at):
     """Train an arm as it was tuned, and as guessed, from one draw of the weights.
 
-    Parameters
-    ----------
-    seeds : sequence of int
-    device : str
-        Ignored.
-    net : Dense
-    arm : Arm
-    guess : Setting
-        Rate and scale.
-    steps, batch : int
-    at : tuple of int
-        Steps at which the test images are read; the last is ``steps``.
-
-    Returns
-    -------
-    dict
-        "right" and "guessed" (S, T), counts of right answers, and "soon" (S, 1), that
-        of the tuned arm after a tenth of the steps.
+    The guess is a `Setting`, of which rate and scale count. Returns "right" and
+    "guessed" (S, T), counts of right answers at the steps ``at``, of which the last is
+    ``steps``, and "soon" (S, 1), that of the tuned arm after a tenth of the steps.
     """
     network, draws = net.network(arm.norm), arm.draws(seeds)
     every = tuple(sorted({steps // 10, *at}))
@@ -140,28 +100,12 @@ def _accuracy(network, data, seeds, theta, lr, steps, batch, at):
 # The sweep, and what is asked of what it chose
 
 GIVEN = {"net": NETS["sigmoid"], "steps": STEPS, "batch": BATCH}
-RATES, SCALES = rates(-1, 1.5), scales(-1, 4)
 
-
-def swept(folder):
-    """Each arm at each rate of the grid."""
-    return {
-        f"{label(norm)} at {rate}": Cell(
-            {"norm": norm, "rate": rate, "scales": SCALES, **GIVEN}
-        )
-        for norm in BOTH
-        for rate in RATES
-    }
-
-
-SWEEP = Recorded(
-    "tune-figure1",
-    "The sweep of figure 1: its rates and scales, chosen on images that nothing else "
-    "reads.",
-    tuning,
-    swept,
-    seeds=SEEDS,
-    block=len(SEEDS),
+SWEEP = replace(
+    dense_sweep("figure1", BOTH, (rates(-1, 1.5), scales(-1, 4)), **GIVEN),
+    about="The sweep of figure 1: its rates and scales, chosen on images that nothing "
+    "else reads.",
+    measure=tuning,
 )
 
 
@@ -169,16 +113,14 @@ def arms(folder):
     """Both arms, each as it was tuned and as guessed, and controls."""
     plain, normed = (best(SWEEP, folder, norm) for norm in BOTH)
     slow = replace(GUESS, lr=GUESS.lr / 100)
-    cells = {
-        "none": Cell({"arm": plain, "guess": GUESS}),
-        "batch": Cell({"arm": normed, "guess": GUESS}),
-        "redrawn": Cell({"arm": redrawn(plain), "guess": GUESS}, CONTROLS),
-        "slowed": Cell({"arm": slowed(plain, 100), "guess": slow}, CONTROLS),
-        "near": Cell({"arm": slowed(normed, 30), "guess": slow}, CONTROLS),
-    }
-    return {
-        k: Cell({**c.setting, **GIVEN, "at": AT}, c.seeds) for k, c in cells.items()
-    }
+    few = {"slowed": slowed(plain, 100), "near": slowed(normed, 30)}
+    given = GIVEN | {"at": AT}
+    return arm_cells(
+        {"none": plain, "batch": normed},
+        {"redrawn": redrawn(plain)},
+        guess=GUESS,
+        **given,
+    ) | arm_cells({}, few, guess=slow, **given)
 
 
 def _lead(id, beside, statement, effect, key):

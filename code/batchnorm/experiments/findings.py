@@ -15,41 +15,24 @@ from batchnorm.experiments.splits import SHARED, TESTED
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on recorded cells.
+    """A claim on recorded cells, as a claim on the small digits asks the same.
 
-    Parameters
-    ----------
-    id : str
-    beside : str
-        The claim on the small digits that asks the same.
-    statement, effect : str
-        As of a claim.
-    region : Region
-        What is asked.
-    of : {"steps", "final", "early", "trained", "errors", "share", "over-law"}
-        What of a cell is compared.
-    first, second : str
-        Cells; the effect is that of the first less, or over, that of the second.
-    negative, positive : tuple of str, or None
-        Two cells between which the effect is absent, or planted.
-    target : float
-        Accuracy that "steps" are counted to.
-    keys : tuple of str
-        What is read of the first and the second cell.
+    The effect is that of the first cell less, or over, that of the second. Controls say
+    which fields change to cells between which it is absent, or planted.
     """
 
     id: str
-    beside: str
+    beside: str  # the claim on the small digits that asks the same, or ""
     statement: str
     effect: str
-    region: Region
-    of: str
+    region: Region  # what is asked
+    of: str  # what of a cell is compared: a key of `effects_of`
     first: str
     second: str = ""
-    negative: tuple[str, str] | None = None
-    positive: tuple[str, str] | None = None
-    target: float = 0.9
-    keys: tuple[str, str] = ("right", "right")
+    negative: dict | None = None
+    positive: dict | None = None
+    target: float = 0.9  # accuracy that "steps" are counted to
+    keys: tuple[str, str] = ("right", "right")  # what is read of each of the two cells
 
 
 def effects_of(finding):

@@ -43,6 +43,13 @@ def slowed(arm, by):
     return arm._replace(rate=arm.rate / by)
 
 
+def arm_cells(arms, few=(), **given):
+    """Cells by name of arms, on all seeds, and of those in few, the controls."""
+    cells = {name: Cell({"arm": arm, **given}) for name, arm in arms.items()}
+    controls = {n: Cell({"arm": a, **given}, CONTROLS) for n, a in dict(few).items()}
+    return cells | controls
+
+
 # ---------------------------------------------------------------------------
 # Steps to an accuracy, and accuracy in the end
 
@@ -53,17 +60,14 @@ def against_plain(name, said, also=(), **options):
 
     def cells(folder):
         plain, normed = (best(sweep, folder, norm) for norm in (None, "batch"))
-        arms = {
-            "none": Cell({"arm": plain}),
-            "batch": Cell({"arm": normed}),
-            "redrawn": Cell({"arm": redrawn(plain)}, CONTROLS),
-            "slowed": Cell({"arm": slowed(plain, 10)}, CONTROLS),
+        few = {"redrawn": redrawn(plain), "slowed": slowed(plain, 10)}
+        ends = {
+            f"{label(norm)}, for the end": best(sweep, folder, norm, "final")
+            for norm in ((None, "batch") if also else ())
         }
-        for norm in (None, "batch") if also else ():
-            arm = best(sweep, folder, norm, "final")
-            arms[f"{label(norm)}, for the end"] = Cell({"arm": arm})
         given = {"net": net, "steps": STEPS, "batch": BATCH, "at": READ, **options}
-        return {k: Cell({**c.setting, **given}, c.seeds) for k, c in arms.items()}
+        cells = arm_cells({"none": plain, "batch": normed}, few, **given)
+        return cells | arm_cells(ends, **given)
 
     steps = Finding(
         f"mnist-{name}-steps",
@@ -190,26 +194,21 @@ def of_sizes(folder):
             for norm in ("batch", "layer", ("group", 4))
         }
         first, second = ("layer", "batch") if size == 2 else ("batch", "layer")
-        for name, arm in arms.items():
-            cells[f"{size}: {name}"] = Cell({"arm": arm, **given})
-        for name, arm in (
-            ("redrawn", redrawn(arms[first])),
-            ("slowed", slowed(arms[second], 100)),
-        ):
-            cells[f"{size}: {name}"] = Cell({"arm": arm, **given}, CONTROLS)
+        few = {"redrawn": redrawn(arms[first]), "slowed": slowed(arms[second], 100)}
+        made = arm_cells(arms, few, **given)
+        cells |= {f"{size}: {name}": cell for name, cell in made.items()}
     return cells
 
 
 def _of_size(size, steps, first, second, beside):
-    id = f"mnist-{first.split()[0]}-over-{second.split()[0]}-at-{size}"
+    better, other = first.split()[0], second.split()[0]
     return Finding(
-        id,
+        f"mnist-{better}-over-{other}-at-{size}",
         beside,
         f"In mini-batches of {size}, two ReLU layers are more accurate after {steps} "
-        f"steps with {first.split()[0]} normalization than with {second.split()[0]} "
-        "normalization, learning rate and initial scale tuned for both.",
-        f"accuracy with mini-batches of {size}, {first.split()[0]} less "
-        f"{second.split()[0]} normalization",
+        f"steps with {better} normalization than with {other} normalization, learning "
+        "rate and initial scale tuned for both.",
+        f"accuracy with mini-batches of {size}, {better} less {other} normalization",
         above(POINTS),
         "final",
         f"{size}: {first}",
@@ -242,24 +241,21 @@ BATCHES = Recorded(
 
 def noisiest(folder):
     """30 % of 1000 labels wrong: the best ghosts, and one mean for all 64."""
-    given = {"net": NETS["noise"], **WRONG}
-    small = _best_of("ghosts", folder, GHOSTS[:-1])
-    arms = [_tuned("ghosts", folder, norm) for norm in (small, GHOSTS[-1])]
-    return {
-        "small": Cell({"arm": arms[0], **given}),
-        "whole": Cell({"arm": arms[1], **given}),
-        "redrawn": Cell({"arm": redrawn(arms[1]), **given}, CONTROLS),
-        "slowed": Cell({"arm": slowed(arms[1], 1000), **given}, CONTROLS),
-    }
+    small, whole = ghosts(SWEEPS["ghosts"], folder)
+    few = {"redrawn": redrawn(whole), "slowed": slowed(whole, 1000)}
+    arms = {"small": small, "whole": whole}
+    return arm_cells(arms, few, net=NETS["noise"], **WRONG)
 
 
-def _tuned(name, folder, norm):
-    return best(SWEEPS[name], folder, norm, "final")
+def ghosts(sweep, folder):
+    """The best ghosts of a sweep, and one mean for all 64."""
+    small = _best_of(sweep, folder, GHOSTS[:-1])
+    return [best(sweep, folder, norm, "final") for norm in (small, GHOSTS[-1])]
 
 
-def _best_of(name, folder, norms):
+def _best_of(sweep, folder, norms):
     """The norm that was most accurate when tuned, each at its best rate."""
-    data = SWEEPS[name].load(folder)
+    data = sweep.load(folder)
     return max(norms, key=lambda norm: scores(data, label(norm), "final")[0].max())
 
 
@@ -292,31 +288,32 @@ GHOST_RUN = Recorded(
 def with_dropout(name, setting):
     """Cells of networks with and without dropout and batch normalization."""
 
+    sweep = SWEEPS[name]
+
     def cells(folder):
-        given = {"net": NETS["noise"], **setting}
         norms = {
             "none": None,
-            "dropout": _best_of(name, folder, DROPOUTS),
+            "dropout": _best_of(sweep, folder, DROPOUTS),
             "batch": BESIDE[0],
-            "both": _best_of(name, folder, BESIDE[1:]),
+            "both": _best_of(sweep, folder, BESIDE[1:]),
         }
-        arms = {k: _tuned(name, folder, norm) for k, norm in norms.items()}
-        made = {k: Cell({"arm": arm, **given}) for k, arm in arms.items()}
-        for k in ("none", "batch", "both", "dropout"):
-            arm = slowed(arms[k], 1000)
-            made[f"{k}, slowed"] = Cell({"arm": arm, **given}, CONTROLS)
-        return made
+        arms = {k: best(sweep, folder, norm, "final") for k, norm in norms.items()}
+        few = {
+            f"{k}, slowed": slowed(arms[k], 1000)
+            for k in ("none", "batch", "both", "dropout")
+        }
+        return arm_cells(arms, few, net=NETS["noise"], **setting)
 
     return cells
 
 
 def _dropout(name, setting):
-    said = f"three ReLU layers that learn from {setting['images']:,} images"
+    layers = f"ReLU layers that learn from {setting['images']:,} images"
     rest = "rate and probability tuned"
     return Recorded(
         f"mnist-dropout-{name}",
-        f"{said.capitalize().replace('relu', 'ReLU')}, with dropout, batch "
-        "normalization, both or neither, on MNIST.",
+        f"Three {layers}, with dropout, batch normalization, both or neither, on "
+        "MNIST.",
         dense.noisy,
         with_dropout(f"dropout-{name}", setting),
         needs=(f"tune-dropout-{name}",),
@@ -324,8 +321,8 @@ def _dropout(name, setting):
             Finding(
                 f"mnist-dropout-without-{name}",
                 f"dropout-without-{name}",
-                f"Without normalization {said} read more of the test images with "
-                f"dropout, {rest}.",
+                f"Without normalization three {layers} read more of the test images "
+                f"with dropout, {rest}.",
                 "accuracy with dropout, less that without, no normalization",
                 above(POINT),
                 "final",
@@ -337,8 +334,8 @@ def _dropout(name, setting):
             Finding(
                 f"mnist-dropout-beside-{name}",
                 f"dropout-beside-{name}",
-                f"With batch normalization {said} gain less than a point of accuracy "
-                f"by dropout, {rest}.",
+                f"With batch normalization three {layers} gain less than a point of "
+                f"accuracy by dropout, {rest}.",
                 "accuracy with dropout, less that without, both normalized",
                 below(POINT),
                 "final",
@@ -350,9 +347,8 @@ def _dropout(name, setting):
             Finding(
                 f"mnist-normalized-or-dropout-{name}",
                 f"normalized-or-dropout-{name}",
-                f"{said.capitalize().replace('relu', 'ReLU')} read no fewer of the "
-                "test images, within a point, with batch normalization alone than with "
-                f"dropout alone, {rest}.",
+                f"Three {layers} read no fewer of the test images, within a point, "
+                f"with batch normalization alone than with dropout alone, {rest}.",
                 "accuracy with normalization, less that with dropout",
                 above(-POINT),
                 "final",

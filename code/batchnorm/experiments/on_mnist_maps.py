@@ -16,12 +16,14 @@ from batchnorm.experiments.chosen import (
 from batchnorm.experiments.findings import Finding
 from batchnorm.experiments.on_mnist import (
     AS_BEFORE,
-    CONTROLS,
     POINTS,
+    arm_cells,
     redrawn,
     slowed,
 )
 from batchnorm.experiments.recorded import Cell, Recorded
+
+ON_GPU = {"seeds": 20, "block": 10, "gpu": True}
 
 # ---------------------------------------------------------------------------
 # Feature maps
@@ -48,8 +50,7 @@ def of_maps(folder):
         "after, slowed": slowed(arms["after, for the end"], 100),
         "per-activation, slowed": slowed(arms["per-activation, for the end"], 100),
     }
-    cells = {name: Cell({"arm": arm, **given}) for name, arm in arms.items()}
-    return cells | {n: Cell({"arm": a, **given}, CONTROLS) for n, a in few.items()}
+    return arm_cells(arms, few, **given)
 
 
 def _maps(id, beside, statement, effect, second, keys=("right", "right")):
@@ -73,10 +74,8 @@ MAPS = Recorded(
     "A small convolutional network, without normalization and with it, on MNIST.",
     conv.curves,
     of_maps,
-    seeds=20,
-    block=10,
     needs=("tune-cnn",),
-    gpu=True,
+    **ON_GPU,
     findings=(
         Finding(
             "mnist-cnn-early-accuracy",
@@ -135,27 +134,22 @@ def residual_cells(sweep, norms, setting, reference):
         steps = setting["steps"]
         given = {**setting, "at": tuple(range(steps // 10, steps + 1, steps // 10))}
         arms = {label(n): best(SWEEPS[sweep], folder, n, "final") for n in norms}
-        made = {name: Cell({"arm": arm, **given}) for name, arm in arms.items()}
-        again = {"arm": redrawn(arms[reference]), **given}
-        made["redrawn"] = Cell(again, CONTROLS)
-        for name, arm in arms.items():
-            if name != reference:
-                slow = {"arm": slowed(arm, 100), **given}
-                made[f"{name}, slowed"] = Cell(slow, CONTROLS)
-        return made
+        few = {"redrawn": redrawn(arms[reference])}
+        others = [name for name in arms if name != reference]
+        few |= {f"{name}, slowed": slowed(arms[name], 100) for name in others}
+        return arm_cells(arms, few, **given)
 
     return cells
 
 
 def _residual(first, second, size, steps, beside=""):
-    with_second = f"with {second} normalization" if second != "none" else "without"
-    than = "than " + with_second
+    than = "without" if second == "none" else f"with {second} normalization"
     return Finding(
         f"mnist-residual-{first}-over-{second}-at-{size}",
         beside,
         f"In mini-batches of {size}, a residual network of eight layers is more "
-        f"accurate after {steps} steps with {first} normalization {than}, learning "
-        "rate and initial scale tuned for both.",
+        f"accurate after {steps} steps with {first} normalization than {than}, "
+        "learning rate and initial scale tuned for both.",
         f"accuracy with mini-batches of {size}, {first} less {second} normalization",
         above(POINTS),
         "final",
@@ -172,10 +166,8 @@ RESIDUAL = Recorded(
     "mini-batches of 64, on MNIST.",
     conv.curves,
     residual_cells("residual", (None, "batch", "group", "layer"), DEEP, "batch"),
-    seeds=20,
-    block=10,
     needs=("tune-residual",),
-    gpu=True,
+    **ON_GPU,
     findings=tuple(
         _residual("batch", second, 64, DEEP["steps"])
         for second in ("none", "group", "layer")
@@ -187,10 +179,8 @@ RESIDUAL_OF_4 = Recorded(
     "mini-batches of 4, on MNIST.",
     conv.curves,
     residual_cells("residual-of-4", ("batch", "group", "layer"), DEEP_OF_4, "group"),
-    seeds=20,
-    block=10,
     needs=("tune-residual-of-4",),
-    gpu=True,
+    **ON_GPU,
     findings=tuple(
         _residual("group", second, 4, DEEP_OF_4["steps"])
         for second in ("batch", "layer")
@@ -212,18 +202,8 @@ def ways(folder):
 
 
 def _read(id, statement, effect, of, region, keys, cell="trained", **controls):
-    return Finding(
-        f"mnist-{id}",
-        id,
-        statement,
-        effect,
-        region,
-        of,
-        cell,
-        cell,
-        keys=keys,
-        **controls,
-    )
+    asked = statement, effect, region, of, cell, cell
+    return Finding(f"mnist-{id}", id, *asked, keys=keys, **controls)
 
 
 READINGS = Recorded(

@@ -13,37 +13,31 @@ from batchnorm.experiments.chosen import (
     NOISE_RATES,
     SWEEPS,
     best,
-    label,
     noise_sweep,
-    scores,
 )
 from batchnorm.experiments.findings import Finding
 from batchnorm.experiments.on_mnist import (
     AS_BEFORE,
-    CONTROLS,
     POINTS,
+    arm_cells,
+    ghosts,
     redrawn,
     slowed,
 )
-from batchnorm.experiments.recorded import Cell, Recorded
+from batchnorm.experiments.recorded import Recorded
 
 
-def versus(folder, first, second, reference, by=100, **given):
+def versus(first, second, reference, by=100, **given):
     """Cells of a comparison: two arms, the reference drawn anew, the second slowed."""
-    cells = {
-        "first": Cell({"arm": first}),
-        "second": Cell({"arm": second}),
-        "redrawn": Cell({"arm": redrawn(reference)}, CONTROLS),
-        "slowed": Cell({"arm": slowed(second, by)}, CONTROLS),
-    }
-    return {k: Cell({**c.setting, **given}, c.seeds) for k, c in cells.items()}
+    few = {"redrawn": redrawn(reference), "slowed": slowed(second, by)}
+    return arm_cells({"first": first, "second": second}, few, **given)
 
 
 def _ahead(beside, statement, effect, least, reference="first"):
     """The one finding of such a comparison."""
-    same = {"first": "redrawn", "second": "first"}
-    if reference == "second":
-        same = {"first": "redrawn"}
+    same = {"first": "redrawn"}
+    if reference == "first":
+        same["second"] = "first"
     return Finding(
         f"mnist-{beside}",
         beside,
@@ -69,7 +63,7 @@ def at_32(folder):
         for norm in ("batch", ("group", 4))
     ]
     given = {"net": NETS["batches"], "batch": 32, "steps": 600, "at": (150, 300, 600)}
-    return versus(folder, *chosen, chosen[0], **given)
+    return versus(*chosen, chosen[0], **given)
 
 
 AT_32 = Recorded(
@@ -99,12 +93,8 @@ CLEAN_SWEEP = noise_sweep("ghosts-clean", GHOSTS, NOISE_RATES, net=NETS["noise"]
 
 def clean(folder):
     """1000 right labels: the best ghosts, and one mean for all 64."""
-    data = CLEAN_SWEEP.load(folder)
-    small = max(
-        GHOSTS[:-1], key=lambda norm: scores(data, label(norm), "final")[0].max()
-    )
-    arms = [best(CLEAN_SWEEP, folder, norm, "final") for norm in (small, GHOSTS[-1])]
-    return versus(folder, *arms, arms[1], by=1000, net=NETS["noise"], **FEW)
+    arms = ghosts(CLEAN_SWEEP, folder)
+    return versus(*arms, arms[1], by=1000, net=NETS["noise"], **FEW)
 
 
 CLEAN = Recorded(

@@ -49,41 +49,20 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run whose results are kept in a file.
+    """A run whose results are kept in a file."""
 
-    Parameters
-    ----------
-    name : str
-        Of the run and of its file.
-    about : str
-        A sentence.
-    measure : callable
-        ``measure(seeds, device, **setting)`` returns a dictionary of arrays, each with
-        an entry for each seed.
-    cells : callable
-        From the folder of result files to the cells by name; those of a run that
-        ``needs`` others read their files.
-    seeds : int or tuple of int
-        How many are drawn; or, where settings are chosen, which.
-    block : int
-        Seeds of a task.
-    needs : tuple of str
-        Names of the runs that have to be there before.
-    findings : tuple of Finding
-        What is asked of the results.
-    gpu : bool
-        Whether ``measure`` makes use of one.
-    """
-
-    name: str
-    about: str
+    name: str  # of the run and of its file
+    about: str  # a sentence
+    # ``measure(seeds, device, **setting)`` -> arrays by name, an entry for each seed.
     measure: Callable
+    # From the folder of result files to the cells by name; those of a run that needs
+    # others read their files.
     cells: Callable
-    seeds: int | tuple = 30
-    block: int = 5
-    needs: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    gpu: bool = False
+    seeds: int | tuple = 30  # how many are drawn; where settings are chosen, which
+    block: int = 5  # seeds of a task
+    needs: tuple[str, ...] = ()  # names of the runs that have to be there before
+    findings: tuple[Finding, ...] = ()  # what is asked of the results
+    gpu: bool = False  # whether ``measure`` makes use of one
 
     def file(self, folder=FOLDER):
         """Its result file."""
@@ -160,10 +139,7 @@ class Recorded:
     def load(self, folder=FOLDER):
         """The result file -> dict; its "records" are in the order of `tasks`.
 
-        Raises
-        ------
-        ValueError
-            If there is none, or it is not a whole one.
+        A `ValueError` says that there is none, or that it is not whole.
         """
         return read_records(self.file(folder), "records")
 
@@ -182,20 +158,7 @@ class Recorded:
 def carry_out(name, measure, cell, setting, seeds, device):
     """What a worker does: one task of a run -> its record.
 
-    Parameters
-    ----------
-    name : str
-        Of the run.
-    measure : callable
-    cell : str
-    setting : dict
-    seeds : tuple of int
-    device : str
-        One of ``DEVICES``; "auto" is a GPU where torch finds one.
-
-    Returns
-    -------
-    dict
+    The device is one of ``DEVICES``; "auto" is a GPU where torch finds one.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -214,22 +177,10 @@ def carry_out(name, measure, cell, setting, seeds, device):
 
 
 def values(data, cell, key):
-    """What was measured in a cell, seeds in order.
+    """What was measured in a cell, seeds in order -> array, (S, ...).
 
-    Parameters
-    ----------
-    data : dict
-        What ``Recorded.load`` returns.
-    cell, key : str
-
-    Returns
-    -------
-    array, shape (S, ...)
-
-    Raises
-    ------
-    ValueError
-        If there is no such cell.
+    data is what ``Recorded.load`` returns; a `ValueError` says that it has no such
+    cell.
     """
     known = dict.fromkeys(record["cell"] for record in data["records"])
     _checks.one_of("cell", cell, tuple(known))

@@ -53,29 +53,12 @@ class Repeated(NamedTuple):
 
 
 def repeat(name, *, cells=CELLS, folder=FOLDER):
-    """Measure the beginning of a recorded run again, on the CPU.
+    """Measure the beginning of a recorded run again, on the CPU -> list of Repeated.
 
-    Parameters
-    ----------
-    name : str
-        Of the run.
-    cells : int
-        How many of its settings.
-    folder : Path
-        Of result files.
-
-    Returns
-    -------
-    list of Repeated
-        For each setting, each array that was kept.
-
-    Raises
-    ------
-    ValueError
-        If there is no such run, it is not recorded as it is defined, or it is a sweep
-        of convolutional networks, which takes a GPU.
-    DataUnavailableError
-        If there is no MNIST.
+    There is one for each array that was kept of each of so many settings. A
+    `ValueError` says that there is no such run, that it is not recorded as it is
+    defined, or that it is a sweep of convolutional networks, which takes a GPU; a
+    `DataUnavailableError`, that there is no MNIST.
     """
     run, told = get(name), []
     if run.gpu and not run.findings:
@@ -108,16 +91,7 @@ def _beginning(name, setting):
 
 
 def said(told):
-    """What came out, as text.
-
-    Parameters
-    ----------
-    told : list of Repeated
-
-    Returns
-    -------
-    str
-    """
+    """What came out, as text, of a list of `Repeated`."""
     lines = []
     for one in told:
         verdict = "agree" if one.agrees else "differ"

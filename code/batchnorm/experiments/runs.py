@@ -40,21 +40,7 @@ RUNS = {
 
 
 def get(name):
-    """The run of that name.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    Recorded
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+    """The run of that name, or a `ValueError` if there is none."""
     return RUNS[_checks.one_of("name", name, tuple(RUNS))]
 
 
@@ -69,22 +55,9 @@ class Found(NamedTuple):
 
 
 def found(run, folder=FOLDER):
-    """What a run says about what was asked of it.
+    """What a run says about what was asked of it -> list of Found.
 
-    Parameters
-    ----------
-    run : Recorded
-        Its result file is there.
-    folder : Path
-
-    Returns
-    -------
-    list of Found
-
-    Raises
-    ------
-    ValueError
-        If there is no result file, or it is not whole.
+    A `ValueError` says that its result file is not in the folder, or not whole.
     """
     data = run.load(folder)
     results = []

@@ -25,26 +25,11 @@ def _mnist():
 
 
 def reported(seed, images=LEARNED, wrong=0.0):
-    """What results are of: ``images`` to learn from, 2,000 test images.
+    """What results are of: so many images to learn from, of 50,000, and 2,000 to test.
 
-    Parameters
-    ----------
-    seed : int
-        Draws both, and the labels that are wrong.
-    images : int
-        At most 50,000.
-    wrong : float
-        Share of the training labels that are drawn at random.
-
-    Returns
-    -------
-    Split
-        Pixels in float32, shape (1, 28, 28).
-
-    Raises
-    ------
-    DataUnavailableError
-        If there is no MNIST.
+    The seed draws both, and of the labels to learn from the share ``wrong`` at random,
+    whatever the image. Pixels are in float32, of the shape (1, 28, 28).
+    `DataUnavailableError` if there is no MNIST.
     """
     data, rng = _mnist(), np.random.default_rng([seed, 21])
     learned = rng.permutation(len(data.y_train) - TUNED_ON)[:images]
@@ -56,23 +41,8 @@ def reported(seed, images=LEARNED, wrong=0.0):
 def to_tune(seed, images=LEARNED, wrong=0.0):
     """What settings are chosen on: parts of the last 10,000 training images.
 
-    Parameters
-    ----------
-    seed : int
-    images : int
-        As in `reported`; at most 8,000 are there.
-    wrong : float
-        As in `reported`.
-
-    Returns
-    -------
-    Split
-        As `reported`, the 2,000 "test" images being training images of MNIST.
-
-    Raises
-    ------
-    DataUnavailableError
-        If there is no MNIST.
+    As `reported`, of at most 8,000 images to learn from; the 2,000 "test" images are
+    training images of MNIST.
     """
     data, rng = _mnist(), np.random.default_rng([seed, 22])
     rows = len(data.y_train) - TUNED_ON + rng.permutation(TUNED_ON)
@@ -89,17 +59,7 @@ def _split(rows, test, wrong, rng):
 
 
 def moved(x, pixels):
-    """Images (..., 784) moved to the right, or left if negative, before blank paper.
-
-    Parameters
-    ----------
-    x : array, shape (..., 784)
-    pixels : int
-
-    Returns
-    -------
-    array, shape (..., 784)
-    """
+    """Images (..., 784) moved to the right, or left if negative, before blank paper."""
     columns = np.arange(28) - pixels
     kept = (columns >= 0) & (columns < 28)
     images = x.reshape(*x.shape[:-1], 28, 28)[..., columns.clip(0, 27)]

@@ -7,46 +7,31 @@ it, ``_static/explorables/NAME.js``, is compared with all of them in a browser.
 
 import matplotlib.pyplot as plt
 
-from batchnorm.explorables.cannot_pass import CANNOT_PASS
-from batchnorm.explorables.companions import COMPANIONS
-from batchnorm.explorables.descent import DESCENT
-from batchnorm.explorables.effective_rate import EFFECTIVE_RATE
-from batchnorm.explorables.figure_one import FIGURE_ONE
+from batchnorm.explorables import (
+    cannot_pass,
+    companions,
+    descent,
+    effective_rate,
+    figure_one,
+    node_by_node,
+    running_averages,
+    saturation,
+    shared_means,
+)
 from batchnorm.explorables.kinds import Explorable, canvas
-from batchnorm.explorables.node_by_node import NODE_BY_NODE
-from batchnorm.explorables.running_averages import RUNNING_AVERAGES
-from batchnorm.explorables.saturation import SATURATION
-from batchnorm.explorables.shared_means import SHARED_MEANS
 
-EXPLORABLES: dict[str, Explorable] = {
-    figure.name: figure
-    for figure in (
-        COMPANIONS,
-        CANNOT_PASS,
-        NODE_BY_NODE,
-        EFFECTIVE_RATE,
-        DESCENT,
-        SATURATION,
-        RUNNING_AVERAGES,
-        FIGURE_ONE,
-        SHARED_MEANS,
-    )
-}
+MODULES = (
+    companions, cannot_pass, node_by_node, effective_rate, descent, saturation,
+    running_averages, figure_one, shared_means,
+)  # fmt: skip
+EXPLORABLES = {figure.name: figure for figure in map(Explorable.of, MODULES)}
 
 
 def show(name: str) -> None:
     """Draw the static picture of a figure, which comes alive on the site.
 
-    Parameters
-    ----------
-    name : str
-        One of `EXPLORABLES`. The metadata of the cell name it too:
-        ``"mystnb": {"explorable": name}``.
-
-    Raises
-    ------
-    ValueError
-        If there is no explorable of that name.
+    The name is one of `EXPLORABLES`, or a `ValueError` says so. The metadata of the
+    cell name it too: ``"mystnb": {"explorable": name}``.
     """
     if name not in EXPLORABLES:
         raise ValueError(f"name is {name!r}; allowed are {', '.join(EXPLORABLES)}")

@@ -10,14 +10,7 @@ import itertools
 import numpy as np
 
 from batchnorm import reference
-from batchnorm.explorables.kinds import (
-    Explorable,
-    Guess,
-    Range,
-    arrow,
-    fixed,
-    linear,
-)
+from batchnorm.explorables.kinds import TITLE, Guess, Range, arrow, fixed, linear
 from batchnorm.figures.style import GRADIENT, RANGE, REFERENCE, RIGHT
 
 BATCH = np.array([3.0, 0.0, 1.5])
@@ -30,16 +23,11 @@ BASIS = np.stack([ONE, X_HAT, np.cross(ONE, X_HAT)])
 
 HEIGHT, CENTER, UNIT = 350, (160, 196), 72
 TURN, TILT = np.radians(50), np.radians(24)
-ROWS = {
-    "one": 62,
-    "x_hat": 94,
-    "tangent": 126,
-    "example_1": 218,
-    "example_2": 250,
-    "example_3": 282,
-}
+ROWS = {"one": 62, "x_hat": 94, "tangent": 126}
+ROWS |= {"example_1": 218, "example_2": 250, "example_3": 282}
 BAR = linear((-LENGTH, LENGTH), (510, 674))
 
+LABEL = "A gradient for a batch of three, and what is left of it"
 CONTROLS = [
     Range("phi", "turn dy", -180, 180, 5, 50, "°", group="The gradient"),
     Range("theta", "lift dy", -90, 90, 5, 35, "°", group="The gradient"),
@@ -195,11 +183,10 @@ def _bars(ax, at) -> None:
     for rows in (("one", "tangent"), ("example_1", "example_3")):
         ends = ROWS[rows[0]] - 14, ROWS[rows[1]] + 14
         ax.plot((BAR(0),) * 2, ends, color=REFERENCE, linewidth=1.2)
-    bold = {"size": 11.5, "va": "center", "weight": "bold"}
     for title, y in (("By direction", 26), ("By example", 186)):
-        ax.text(500, y, title, ha="right", **bold)
-        ax.text(BAR(0) - 7, y, "dy", color=GRADIENT, ha="right", **bold)
-        ax.text(BAR(0) + 7, y, "left", color=RIGHT, ha="left", **bold)
+        ax.text(500, y, title, ha="right", **TITLE)
+        ax.text(BAR(0) - 7, y, "dy", color=GRADIENT, ha="right", **TITLE)
+        ax.text(BAR(0) + 7, y, "left", color=RIGHT, ha="left", **TITLE)
 
 
 def states():
@@ -218,26 +205,7 @@ def states():
         }
 
 
-CANNOT_PASS = Explorable(
-    name="cannot-pass",
-    label="A gradient for a batch of three, and what is left of it",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={
-        "var": VAR,
-        "norm": LENGTH,
-        "basis": BASIS.tolist(),
-        "center": CENTER,
-        "unit": UNIT,
-        "view": [TURN, TILT],
-        "rows": ROWS,
-        "bar": [510, 674],
-    },
-)
+#: What else the script needs.
+DATA = {"var": VAR, "norm": LENGTH, "basis": BASIS.tolist()}
+DATA |= {"center": CENTER, "unit": UNIT, "view": [TURN, TILT]}
+DATA |= {"rows": ROWS, "bar": [510, 674]}

@@ -10,8 +10,9 @@ import numpy as np
 
 from batchnorm import reference
 from batchnorm.explorables.kinds import (
+    SMALL,
+    TITLE,
     Choice,
-    Explorable,
     Guess,
     Range,
     beyond,
@@ -29,6 +30,7 @@ X = linear(SPAN, PIXELS)
 BOX = (8, BELOW - 60, 692, BELOW + 60)  # of what leaves; beyond it are arrowheads
 
 MODES = {"training": "training", "inference": "inference"}
+LABEL = "A batch on a line, and where each of its examples leaves"
 CONTROLS = [
     Choice("mode", "Statistics of", MODES, "training", "The layer"),
     Range("m", "examples", 1, 6, 1, 4, "", group="The layer"),
@@ -113,10 +115,8 @@ def marks(state, values) -> dict:
         return places
     for i, v in enumerate(values["y"], 1):
         head = beyond((X(v), BELOW), BOX)
-        if head is None:
-            places[f"y{i}"] = (X(v), BELOW)
-        else:
-            places[f"off{i}"] = tuple(map(float, head[0]))
+        spot = (X(v), BELOW) if head is None else tuple(map(float, head[0]))
+        places[f"y{i}" if head is None else f"off{i}"] = spot
     ends = values["mean"] + values["std"], values["mean_out"] + values["std_out"]
     return places | {
         "mean": (X(values["mean"]), ABOVE + 17),
@@ -160,21 +160,16 @@ def titles(state, values) -> tuple[str, str]:
 def draw(ax, state, values) -> None:
     """The static picture."""
     places = marks(state, values)
-    for y, side, name, moments in zip(
-        (ABOVE, BELOW),
-        (-1, 1),
-        ("x comes in", "y leaves"),
-        titles(state, values),
-        strict=True,
-    ):
+    lines = (ABOVE, -1, "x comes in"), (BELOW, 1, "y leaves")
+    said = titles(state, values)
+    for (y, side, name), moments in zip(lines, said, strict=True):
         ax.plot(PIXELS, (y, y), color=REFERENCE, linewidth=1.2, zorder=1)
-        ax.text(PIXELS[0], y + side * 64, name, size=11.5, va="center", weight="bold")
+        ax.text(PIXELS[0], y + side * 64, name, **TITLE)
         right = {"ha": "right", "va": "center", "size": 11.5}
         ax.text(PIXELS[1], y + side * 64, moments, **right)
         for tick in range(-5, 6):
             ax.plot((X(tick),) * 2, (y, y + side * 6), color=REFERENCE, linewidth=1)
-            text = f"{tick}".replace("-", "−")
-            ax.text(X(tick), y + side * 32, text, size=10.5, ha="center", va="center")
+            ax.text(X(tick), y + side * 32, fixed(tick, 0), ha="center", **SMALL)
     for band, mean, y in (("band", "mean", ABOVE), ("band_out", "mean_out", BELOW)):
         half = places[band][0] - places[mean][0]
         ends = places[mean][0] - half, places[mean][0] + half
@@ -213,18 +208,6 @@ def states():
         yield state
 
 
-COMPANIONS = Explorable(
-    name="companions",
-    label="A batch on a line, and where each of its examples leaves",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={"running": [RUNNING_MEAN, RUNNING_VAR], "refusal": refusal()}
-    | {"span": SPAN, "pixels": PIXELS, "above": ABOVE, "below": BELOW, "box": BOX},
-)
+#: What else the script needs.
+DATA = {"running": [RUNNING_MEAN, RUNNING_VAR], "refusal": refusal()}
+DATA |= {"span": SPAN, "pixels": PIXELS, "above": ABOVE, "below": BELOW, "box": BOX}

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from batchnorm.datasets import used_cars
-from batchnorm.explorables.kinds import Explorable, Guess, Range, arrow, fixed, linear
+from batchnorm.explorables.kinds import SMALL, TITLE, Guess, Range, arrow, fixed, linear
 from batchnorm.figures.style import GRADIENT, LEVELS, REFERENCE, VALUE
 from batchnorm.whitening import condition_number, covariance
 
@@ -23,6 +23,7 @@ W1, W2 = linear((-VIEW, VIEW), (26, 316)), linear((-VIEW, VIEW), (316, 26))
 RATE, FACTOR = linear((0, 0.25), (400, 670)), linear((0, 1.6), (316, 36))
 LEVEL = (0.12, 0.3, 0.48, 0.66, 0.84, 1.02)  # half-widths of the level curves
 
+LABEL = "Gradient descent in a bowl, and the factor of a step at every rate"
 CONTROLS = [
     Range("unit", "unit in km", 10, 100, 1, 50, "k", group="The cars"),
     Range("rho", "correlation", -0.95, 0.95, 0.05, 0.65, group="The cars"),
@@ -192,14 +193,10 @@ def draw(ax, state, values) -> None:
         arrow(ax, path[:, -2], found["leaves"], GRADIENT, 1.6, 11)
     ax.plot(*found["start"], "o", color=GRADIENT, markersize=11)
     ax.plot(W1(0), W2(0), "+", color=REFERENCE, markersize=10, markeredgewidth=2)
-    bold = {"size": 11.5, "va": "center", "weight": "bold"}
-    ax.text(26, 12, "error of the two weights", **bold)
-    for x, text, color in (
-        (400, "factor", "black"),
-        (500, "along", VALUE),
-        (590, "across", GRADIENT),
-    ):
-        ax.text(x, 12, text, color=color, **bold)
+    ax.text(26, 12, "error of the two weights", **TITLE)
+    ax.text(400, 12, "factor", **TITLE)
+    ax.text(500, 12, "along", color=VALUE, **TITLE)
+    ax.text(590, 12, "across", color=GRADIENT, **TITLE)
     _factors(ax, state, values, found)
 
 
@@ -208,23 +205,19 @@ def _factors(ax, state, values, found) -> None:
     ax.plot((RATE(0), RATE(0.25)), (FACTOR(0),) * 2, **axis)
     ax.plot((RATE(0), RATE(0)), (FACTOR(0), FACTOR(1.6)), **axis)
     ax.plot((RATE(0), RATE(0.25)), (FACTOR(1),) * 2, "--", **axis)
-    small = {"size": 10.5, "ha": "center", "va": "center"}
     for factor in (0, 1):
-        ax.text(RATE(0) - 14, FACTOR(factor), str(factor), **small)
+        ax.text(RATE(0) - 14, FACTOR(factor), str(factor), ha="center", **SMALL)
     for rate in ("0.1", "0.2"):
-        ax.text(RATE(float(rate)), FACTOR(0) + 28, rate, **small)
-    ax.text(RATE(0), FACTOR(0) + 28, "rate", ha="left", va="center", size=10.5)
-    for name, eigenvalue, color in (
-        ("along", values["low"], VALUE),
-        ("across", values["high"], GRADIENT),
-    ):
-        ax.plot(*np.transpose(factors(eigenvalue)), color=color, linewidth=2)
+        ax.text(RATE(float(rate)), FACTOR(0) + 28, rate, ha="center", **SMALL)
+    ax.text(RATE(0), FACTOR(0) + 28, "rate", ha="left", **SMALL)
+    for name, part, color in (("along", "low", VALUE), ("across", "high", GRADIENT)):
+        ax.plot(*np.transpose(factors(values[part])), color=color, linewidth=2)
         ax.plot(*found[name], "o", color=color, markersize=8)
     ax.plot((found["rate"][0],) * 2, (FACTOR(0), FACTOR(1.6)), ":", **axis)
     for name, factor in (("best", 0), ("limit", 1)):
         x, y = found[name]
         ax.plot((x, x), (FACTOR(factor), y), color=REFERENCE, linewidth=2)
-        ax.text(x - 6, y, name, size=10.5, ha="right", va="center")
+        ax.text(x - 6, y, name, ha="right", **SMALL)
     ax.plot(*found["rate"], "o", color=REFERENCE, markersize=11)
 
 
@@ -250,17 +243,5 @@ def states():
         }
 
 
-DESCENT = Explorable(
-    name="descent",
-    label="Gradient descent in a bowl, and the factor of a step at every rate",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={"spread": [float(YEARS), float(KILOMETERS)], "levels": LEVEL},
-)
+#: What else the script needs.
+DATA = {"spread": [float(YEARS), float(KILOMETERS)], "levels": LEVEL}

@@ -11,10 +11,11 @@ import math
 
 import numpy as np
 
-from batchnorm.explorables.kinds import Explorable, Guess, Range, fixed, linear
+from batchnorm.explorables.kinds import Guess, Range, fixed, linear
 from batchnorm.figures.style import GRADIENT, REFERENCE, VALUE
 
 STEPS, NEAR = 3000, 0.05
+LABEL = "Length of the weights and angle of a step, by theory"
 CONTROLS = [
     Range("rate", "rate η", 0.02, 1, 0.02, 0.1, group="Training"),
     Range("decay", "decay λ", 0, 0.1, 0.005, 0, group="Training"),
@@ -116,12 +117,7 @@ HEIGHT, PIXELS, HANDLE, CROWDED = 452, (74, 676), 404, 60
 #: Of each panel: name, ends of the axis, ends in pixels, and ticks.
 PANELS = {
     "length": ("length ‖w‖", (0.05, 20), (186, 44), (0.1, 1, 10)),
-    "angle": (
-        "angle of a step (radians)",
-        (1e-4, 2),
-        (390, 246),
-        (0.001, 0.01, 0.1, 1),
-    ),
+    "angle": ("angle of a step (radians)", (1e-4, 2), (390, 246), (1e-3, 0.01, 0.1, 1)),
 }
 TICKS = (0, 10, 100, 500, 1000, 2000, 3000)
 
@@ -217,11 +213,9 @@ def states():
     yield from (usual | visit for visit in ({}, *VISITS.values()))
     for rate, decay in itertools.product((0.02, 0.1, 1), (0, 0.005, 0.02, 0.1)):
         for first, second in ((0.05, 1), (2, 20)):
+            lengths = {"first": first, "second": second}
             for step in (0, 100, STEPS):
-                yield {"rate": rate, "decay": decay, "step": step} | {
-                    "first": first,
-                    "second": second,
-                }
+                yield {"rate": rate, "decay": decay, "step": step} | lengths
     rng = np.random.default_rng(0)
     for _ in range(125):
         state = {}
@@ -231,25 +225,6 @@ def states():
         yield state | {"step": int(state["step"])}
 
 
-EFFECTIVE_RATE = Explorable(
-    name="effective-rate",
-    label="Length of the weights and angle of a step, by theory",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={
-        "steps": STEPS,
-        "near": NEAR,
-        "pixels": PIXELS,
-        "ticks": TICKS,
-        "crowded": CROWDED,
-        "handle": HANDLE,
-        "panels": PANELS,
-    },
-)
+#: What else the script needs.
+DATA = {"steps": STEPS, "near": NEAR, "pixels": PIXELS, "ticks": TICKS}
+DATA |= {"crowded": CROWDED, "handle": HANDLE, "panels": PANELS}

@@ -12,8 +12,9 @@ import numpy as np
 
 from batchnorm.experiments import figure1
 from batchnorm.explorables.kinds import (
+    SMALL,
+    TITLE,
     Choice,
-    Explorable,
     Guess,
     Range,
     fixed,
@@ -25,6 +26,7 @@ from batchnorm.figures.style import RANGE, REFERENCE, WITH, WITHOUT
 
 RECORDED = figure1.load()
 STEPS = tuple(RECORDED["steps"])
+LAST = len(STEPS) - 1
 ARMS = {"without": "none", "with": "batch"}
 COLORS = {"without": WITHOUT, "with": WITH}
 
@@ -38,37 +40,18 @@ SCALES = {
     "top": {"accuracy": [90, 100], "ticks": [90, 95, 100]}
     | {"lead": [-2, 6], "leads": [-2, 0, 2, 4, 6]},
 }
+ACCURACIES = {"all": "from 0 %", "top": "from 90 %"}
+SETTINGS = {
+    name: f"{name}: std {s['scale']:g}{'/√fan-in' * s['fan_in']}, rate {s['lr']:g}"
+    for name, s in RECORDED["settings"].items()
+}
 SHOWN = [0, 1000, 5000, 10_000, 20_000, 30_000, 50_000]
 
+LABEL = "Test accuracy over the steps, with and without batch normalization"
 CONTROLS = [
-    Choice(
-        "setting",
-        "Setting",
-        {
-            name: f"{name}: std {s['scale']:g}{'/√fan-in' * s['fan_in']}, "
-            f"rate {s['lr']:g}"
-            for name, s in RECORDED["settings"].items()
-        },
-        "C",
-        "The networks",
-    ),
-    Range(
-        "record",
-        "step",
-        0,
-        len(STEPS) - 1,
-        1,
-        STEPS.index(5000),
-        at=STEPS,
-        group="Look at",
-    ),
-    Choice(
-        "scale",
-        "Accuracy",
-        {"all": "from 0 %", "top": "from 90 %"},
-        "all",
-        "Look at",
-    ),
+    Choice("setting", "Setting", SETTINGS, "C", "The networks"),
+    Range("record", "step", 0, LAST, 1, STEPS.index(5000), at=STEPS, group="Look at"),
+    Choice("scale", "Accuracy", ACCURACIES, "all", "Look at"),
 ]
 GUESS = Guess(
     "The picture is of setting C: initial weights of std 0.1, learning rate 3. Setting "
@@ -90,11 +73,7 @@ GUESS = Guess(
 VISITS = {
     "A after 250 steps": {"setting": "A", "record": STEPS.index(250)},
     "B after 10000 steps": {"setting": "B", "record": STEPS.index(10_000)},
-    "B at the end, from 90 %": {
-        "setting": "B",
-        "record": len(STEPS) - 1,
-        "scale": "top",
-    },
+    "B at the end, from 90 %": {"setting": "B", "record": LAST, "scale": "top"},
     "D, a scale made for sigmoids": {"setting": "D", "record": STEPS.index(1000)},
     "C from 90 %": {"scale": "top"},
 }
@@ -193,11 +172,10 @@ def sentence(state, values) -> str:
 def draw(ax, state, values) -> None:
     """The static picture."""
     at, scale = marks(state, values), SCALES[state["scale"]]
-    ax.text(LEFT, 20, "test accuracy", size=11.5, weight="bold", va="center")
+    ax.text(LEFT, 20, "test accuracy", **TITLE)
     for arm, x in (("without", 505), ("with", RIGHT)):
         text = f"{arm} {fixed(values[arm][1], 1)} %"
-        style = {"ha": "right", "va": "center", "weight": "bold"}
-        ax.text(x, 20, text, size=11.5, color=COLORS[arm], **style)
+        ax.text(x, 20, text, color=COLORS[arm], ha="right", **TITLE)
     _axes(ax, state, scale)
     frame = framed(ax, FRAME)
     for arm, color in COLORS.items():
@@ -222,18 +200,17 @@ def draw(ax, state, values) -> None:
 
 
 def _axes(ax, state, scale) -> None:
-    small = {"size": 10.5, "va": "center"}
     ax.plot((LEFT, RIGHT), (BOTTOM, BOTTOM), color=REFERENCE, linewidth=1)
     for step in SHOWN:
-        ax.text(across(step), BOTTOM + 16, str(step), ha="center", **small)
+        ax.text(across(step), BOTTOM + 16, str(step), ha="center", **SMALL)
     for tick in scale["ticks"]:
-        ax.text(LEFT - 8, height(state, tick), str(tick), ha="right", **small)
+        ax.text(LEFT - 8, height(state, tick), str(tick), ha="right", **SMALL)
     y = ROW + 18
     ax.plot((LEFT, RIGHT), (y, y), color=REFERENCE, linewidth=1.2, zorder=1)
     for tick in scale["leads"]:
         x = lead_at(state, tick)
         ax.plot((x, x), (y, y + 6), color=REFERENCE, linewidth=1)
-        ax.text(x, y + 22, f"{tick}".replace("-", "−"), ha="center", **small)
+        ax.text(x, y + 22, fixed(tick, 0), ha="center", **SMALL)
 
 
 def lead_said(values) -> str:
@@ -243,9 +220,8 @@ def lead_said(values) -> str:
 
 
 def _leads(ax, at, values) -> None:
-    ax.text(LEFT, ROW - 34, "lead of each seed", size=11.5, weight="bold", va="center")
-    right = {"ha": "right", "va": "center", "size": 11.5}
-    ax.text(RIGHT, ROW - 34, lead_said(values), **right)
+    ax.text(LEFT, ROW - 34, "lead of each seed", **TITLE)
+    ax.text(RIGHT, ROW - 34, lead_said(values), size=11.5, ha="right", va="center")
     ends = at["lead"][0], at["lead"][0]
     ax.plot(ends, (ROW - 18, ROW + 16), color=REFERENCE, linewidth=2, zorder=2)
     for i in range(len(values["seeds"])):
@@ -256,7 +232,7 @@ def states():
     """Every setting on both scales at many steps, both ends among them."""
     usual = {control.name: control.default for control in CONTROLS}
     yield from (usual | visit for visit in ({}, GUESS.reveal, *VISITS.values()))
-    records = (*range(4), 4, 8, 12, 16, 19, 25, 30, 40, 58, len(STEPS) - 1)
+    records = (*range(4), 4, 8, 12, 16, 19, 25, 30, 40, 58, LAST)
     settings = RECORDED["settings"]
     for setting, scale, record in itertools.product(settings, SCALES, records):
         yield {"setting": setting, "record": record, "scale": scale}
@@ -267,27 +243,15 @@ def states():
         yield {"setting": setting, "record": record, "scale": scale}
 
 
-FIGURE_ONE = Explorable(
-    name="figure-one",
-    label="Test accuracy over the steps, with and without batch normalization",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={
-        "steps": STEPS,
-        "correct": {
-            setting: {arm: correct(setting, arm).tolist() for arm in ARMS}
-            for setting in RECORDED["settings"]
-        },
-        "scales": SCALES,
-        "shown": SHOWN,
-        "frame": FRAME,
-        "line": LINE,
+#: What else the script needs.
+DATA = {
+    "steps": STEPS,
+    "correct": {
+        setting: {arm: correct(setting, arm).tolist() for arm in ARMS}
+        for setting in RECORDED["settings"]
     },
-)
+    "scales": SCALES,
+    "shown": SHOWN,
+    "frame": FRAME,
+    "line": LINE,
+}

@@ -6,7 +6,7 @@ from its upper left corner, in Python and in the script alike.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,41 +18,25 @@ WIDTH = 700  # pixels, as a figure of `style.WIDTH` inches is shown
 
 @dataclass(frozen=True)
 class Range:
-    """A number that the reader sets.
+    """A number that the reader sets."""
 
-    Parameters
-    ----------
-    name, label : str
-        What the state calls it, and what the reader does.
-    low, high, step, default : float
-        The values it can have, and the one in the static picture.
-    unit : str
-        Written behind the value.
-    power : bool
-        Whether the value is an exponent of ten.
-    at : tuple
-        What each whole number from 0 on stands for, and reads as.
-    group : str
-        The heading of the controls that it stands among.
-    """
-
-    name: str
-    label: str
+    name: str  # in the state
+    label: str  # what the reader does
     low: float
     high: float
     step: float
-    default: float
-    unit: str = ""
-    power: bool = False
-    at: tuple = ()
-    group: str = ""
+    default: float  # in the static picture
+    unit: str = ""  # written behind the value
+    power: bool = False  # whether the value is an exponent of ten
+    at: tuple = ()  # what each whole number from 0 on stands for, and reads as
+    group: str = ""  # the heading of the controls that it stands among
 
     def reads(self, value) -> str:
         """The value as the page writes it."""
         if self.at:
             return f"{self.at[value]}{self.unit}"
         if self.power:
-            return "10" + str(value).translate(str.maketrans("-0123456789", RAISED))
+            return power_of_ten(value)
         digits = len(str(self.step).partition(".")[2])
         return fixed(value, digits) + self.unit
 
@@ -70,75 +54,45 @@ class Choice:
 
 @dataclass(frozen=True)
 class Guess:
-    """The question before the figure.
-
-    Parameters
-    ----------
-    question : str
-    options : list of str
-    right : int
-        The place of the right one.
-    answer : str
-        Why it is, in one or two sentences. It may follow on any of `why`.
-    reveal : dict
-        What to change of the state when the reader has committed, so that the figure
-        shows the answer.
-    why : list of str
-        For each option, what is wrong with the reasoning that leads to it: a sentence,
-        which follows a colon. Empty for the right one.
-    """
+    """The question before the figure."""
 
     question: str
     options: list[str]
-    right: int
-    answer: str
-    reveal: dict
-    why: list[str]
+    right: int  # the place of the right option
+    answer: str  # why it is right: one or two sentences, that may follow on any `why`
+    reveal: dict  # what to change of the state for the figure to show the answer
+    why: list[str]  # what is wrong with each option, after a colon; "" for the right
 
 
 @dataclass(frozen=True)
 class Explorable:
-    """An interactive figure, as Python knows it.
+    """An interactive figure, as Python knows it; `of` reads it from a module.
 
-    Parameters
-    ----------
-    name : str
-        As in ``_static/explorables/NAME.js``.
-    label : str
-        What it is, for those who hear it.
-    height : int
-        Pixels; the width is that of every figure.
-    controls : list of Range and Choice
-    guess : Guess
-    visits : dict
-        States worth a visit, by the words of the link to each.
-    values : callable
-        From a state to its numbers, computed by `batchnorm`: a dict of float, of lists
-        of float, and of None where there is none.
-    marks : callable
-        From a state and its values to the places, (x, y) in pixels, of what is drawn.
-    sentence : callable
-        From a state and its values to what the picture shows, in words.
-    draw : callable
-        From axes in pixels, a state and its values: draws the static picture.
-    states : callable
-        The states that the script is compared at, edges included.
-    data : dict
-        What else the script needs.
+    A state is turned into numbers by `values`; from a state and its values follow the
+    rest: `marks`, `sentence` and, with axes in pixels before them, `draw`.
     """
 
-    name: str
-    label: str
-    height: int
-    controls: list
+    name: str  # as in ``_static/explorables/NAME.js``
+    label: str  # what it is, for those who hear it
+    height: int  # pixels; the width is that of every figure
+    controls: list[Range | Choice]
     guess: Guess
-    visits: dict[str, dict]
-    values: Callable
-    marks: Callable
-    sentence: Callable
-    draw: Callable
-    states: Callable
-    data: dict = field(default_factory=dict)
+    visits: dict[str, dict]  # states worth a visit, by the words of the link to each
+    data: dict  # what else the script needs
+    values: Callable  # -> dict of float, lists of float, and None where there is none
+    marks: Callable  # -> dict of places, (x, y) in pixels, of what is drawn
+    sentence: Callable  # -> what the picture shows, in words
+    draw: Callable  # the static picture
+    states: Callable  # () -> the states that the script is compared at, edges included
+
+    @classmethod
+    def of(cls, module):
+        """The figure of a module: its LABEL, HEIGHT, ..., its values, marks, ..."""
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
+        constants = ("label", "height", "controls", "guess", "visits", "data")
+        functions = ("values", "marks", "sentence", "draw", "states")
+        parts = {part: getattr(module, part.upper()) for part in constants}
+        return cls(name, **parts, **{f: getattr(module, f) for f in functions})
 
     @property
     def default(self) -> dict:
@@ -146,7 +100,15 @@ class Explorable:
         return {control.name: control.default for control in self.controls}
 
 
-RAISED = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+#: How titles and smaller words are written.
+TITLE = {"size": 11.5, "va": "center", "weight": "bold"}
+SMALL = {"size": 10.5, "va": "center"}
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_ten(exponent: int) -> str:
+    """Write 10 with a raised exponent."""
+    return "10" + str(exponent).translate(RAISED)
 
 
 def fixed(value: float, digits: int = 2) -> str:

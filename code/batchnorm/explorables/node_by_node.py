@@ -11,15 +11,7 @@ import re
 import numpy as np
 
 from batchnorm import graph
-from batchnorm.explorables.kinds import (
-    Choice,
-    Explorable,
-    Guess,
-    Range,
-    arrow,
-    fixed,
-    linear,
-)
+from batchnorm.explorables.kinds import Choice, Guess, Range, arrow, fixed, linear
 from batchnorm.figures.style import GRADIENT, REFERENCE, VALUE
 
 USUAL, DY = (2.0, 6.0, 1.0, 3.0), (1.0, -1.0, 2.0, 2.0)
@@ -77,6 +69,7 @@ FIELDS = {
 }  # fmt: skip
 
 PASSES = {"right": "the chapter"} | {name: f"author {name}" for name in FAULTS}
+LABEL = "The graph of a batch of four, walked forward and back"
 CONTROLS = [
     Range("step", "step", 0, LAST, 1, LAST, group="The walk"),
     Choice("pass", "Way back by", PASSES, "P", "The walk"),
@@ -330,7 +323,7 @@ def _line(ax, state, at) -> None:
     style = {"size": 11, "ha": "center", "va": "center"}
     for tick in range(SPAN[0], SPAN[1] + 1, 2):
         ax.plot((X(tick),) * 2, (LINE, LINE - 6), color=REFERENCE, linewidth=1)
-        ax.text(X(tick), 13, f"{tick}".replace("-", "−"), **style)
+        ax.text(X(tick), 13, fixed(tick, 0), **style)
     ax.text(26, LINE, "x", weight="bold", **style)
     ax.text(26, (LANES[1] + LANES[2]) / 2, "−dx", color=GRADIENT, **style)
     for i in range(1, 5):
@@ -386,36 +379,24 @@ def states():
         yield state
 
 
-NODE_BY_NODE = Explorable(
-    name="node-by-node",
-    label="The graph of a batch of four, walked forward and back",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={
-        "given": {"dy": DY, "gamma": [GAMMA], "beta": [BETA], "eps": EPS},
-        "order": ORDER,
-        "titles": [title(step) for step in range(LAST + 1)],
-        "code": [code(step) for step in range(LAST + 1)],
-        "equations": {name: equation for name, (equation, _) in STEPS.items()},
-        "back": {node: list(back) for node, back in BACK.items()},
-        "said": {name: said(name) for name in names()},
-        "faults": FAULTS,
-        "forward": FORWARD,
-        "backward": BACKWARD,
-        "nodes": {name: [NODES[name][0], *PLACES[name]] for name in NODES},
-        "slots": [SLOTS[LEFT], SLOTS[RIGHT]],
-        "edges": EDGES,
-        "line": [LINE, *SPAN, *PIXELS],
-        "lanes": LANES,
-        "box": BOX,
-        "strip": STRIP,
-        "legend": LEGEND,
-    },
-)
+#: What else the script needs.
+DATA = {
+    "given": {"dy": DY, "gamma": [GAMMA], "beta": [BETA], "eps": EPS},
+    "order": ORDER,
+    "titles": [title(step) for step in range(LAST + 1)],
+    "code": [code(step) for step in range(LAST + 1)],
+    "equations": {name: equation for name, (equation, _) in STEPS.items()},
+    "back": {node: list(back) for node, back in BACK.items()},
+    "said": {name: said(name) for name in names()},
+    "faults": FAULTS,
+    "forward": FORWARD,
+    "backward": BACKWARD,
+    "nodes": {name: [NODES[name][0], *PLACES[name]] for name in NODES},
+    "slots": [SLOTS[LEFT], SLOTS[RIGHT]],
+    "edges": EDGES,
+    "line": [LINE, *SPAN, *PIXELS],
+    "lanes": LANES,
+    "box": BOX,
+    "strip": STRIP,
+    "legend": LEGEND,
+}

@@ -12,8 +12,9 @@ import numpy as np
 
 from batchnorm import reference
 from batchnorm.explorables.kinds import (
+    SMALL,
+    TITLE,
     Choice,
-    Explorable,
     Guess,
     Range,
     beyond,
@@ -50,26 +51,17 @@ ABOVE += [["expected ±", 436], ["w = 0.1", 598]]
 BELOW = [["example 1", 46], ["others", 204], ["mean", 320], ["± std", 430]]
 TRAIL = range(9, STEPS, 10)
 USUAL = 0.1
+STARTED = {"zero": "now, at 0", "settled": "long ago"}
+SHOWN = {"all": "from −4 to 6.5", "close": "from 0.5 to 1.5"}
 
+LABEL = "A running mean, and what leaves in training and in inference mode"
 CONTROLS = [
     Range("w", "momentum", 0.01, 1, 0.01, USUAL, group="The average"),
-    Choice(
-        "start",
-        "It started",
-        {"zero": "now, at 0", "settled": "long ago"},
-        "zero",
-        "The average",
-    ),
+    Choice("start", "It started", STARTED, "zero", "The average"),
     Range("m", "batch size", 2, MOST, 1, 8, group="The data"),
     Range("jump", "jump", -3, 3, 0.5, 2, group="The data"),
     Range("k", "step", 1, STEPS, 1, 56, group="Look at"),
-    Choice(
-        "axis",
-        "Means",
-        {"all": "from −4 to 6.5", "close": "from 0.5 to 1.5"},
-        "all",
-        "Look at",
-    ),
+    Choice("axis", "Means", SHOWN, "all", "Look at"),
 ]
 GUESS = Guess(
     "With the momentum w = 0.01 in place of 0.1, the average follows a jump ten times "
@@ -153,7 +145,7 @@ def leaving(state) -> dict:
 
 def values(state) -> dict:
     """The average, what theory says of it, and what leaves, after the step."""
-    w, k = float(state["w"]), state["k"]
+    w, k, m, start = float(state["w"]), state["k"], state["m"], state["start"]
     mean, expected, var = course(state)
     leaves = leaving(state)
     _, usual, _ = course(state | {"w": USUAL})
@@ -162,11 +154,8 @@ def values(state) -> dict:
         "var": float(var[k - 1]),
         "batch": float(leaves["in"].mean()),
         "expected": float(expected[k - 1]),
-        "noise": float(noise(w, state["m"], k, state["start"])),
-        "usual": [
-            float(usual[k - 1]),
-            float(noise(USUAL, state["m"], k, state["start"])),
-        ],
+        "noise": float(noise(w, m, k, start)),
+        "usual": [float(usual[k - 1]), float(noise(USUAL, m, k, start))],
         "past": float((1 - w) ** moved(state)),
         "trail": mean[TRAIL].tolist(),
         "leaves": {
@@ -274,15 +263,15 @@ def _above(ax, state, values) -> None:
     ax.plot(X(k), height(state, mean), color=VALUE, linewidth=1.6, **inside)
     ax.plot((X(0), X(STEPS)), (BOTTOM + 2,) * 2, color=REFERENCE, linewidth=1)
     for step in range(0, STEPS + 1, 25):
-        ax.text(X(step), BOTTOM + 15, str(step), size=10.5, ha="center", va="center")
+        ax.text(X(step), BOTTOM + 15, str(step), ha="center", **SMALL)
     for text in SCALES[state["axis"]]["ticks"]:
         y = height(state, float(text.replace("−", "-")))
-        ax.text(36, y, text, size=10.5, ha="right", va="center")
+        ax.text(36, y, text, ha="right", **SMALL)
     ax.plot((at["mean"][0],) * 2, (TOP, BOTTOM + 2), ":", color=REFERENCE, linewidth=1)
     if "batch" in at:
         ax.plot(*at["batch"], "o", color=REFERENCE, markersize=7)
     ax.plot(*at["mean"], "o", color=VALUE, markersize=10)
-    ax.text(46, 20, "running mean", size=11.5, weight="bold", va="center")
+    ax.text(46, 20, "running mean", **TITLE)
     ax.text(674, 20, legend(state, values), size=11.5, ha="right", va="center")
     _legend(ax, ABOVE if w != USUAL else ABOVE[:-1], 44)
 
@@ -311,17 +300,16 @@ def _legend(ax, entries, y) -> None:
         if "marker" in style:
             ends = (x + 9, y)
         ax.plot(*ends, **style)
-        ax.text(x + 24, y, words, size=10.5, va="center")
+        ax.text(x + 24, y, words, **SMALL)
 
 
 def _below(ax, state, values) -> None:
     at, leaves, inside = marks(state, values), leaving(state), framed(ax, LINE)
     for mode, row in ROWS.items():
         ax.plot((LEFT, RIGHT), (row, row), color=REFERENCE, linewidth=1.2, zorder=1)
-        title = f"leaves in {mode}"
-        ax.text(LEFT, row - 26, title, size=11.5, weight="bold", va="center")
-        text = moments(mode, values)
-        ax.text(RIGHT, row - 26, text, size=11.5, ha="right", va="center")
+        ax.text(LEFT, row - 26, f"leaves in {mode}", **TITLE)
+        said = moments(mode, values)
+        ax.text(RIGHT, row - 26, said, size=11.5, ha="right", va="center")
         middle, spread = (values["leaves"][mode][i] for i in (1, 2))
         style = {"color": RANGE, "alpha": 0.35, "solid_capstyle": "butt"}
         ends = LEAVES(middle - spread), at[f"band_{mode}"][0]
@@ -334,8 +322,7 @@ def _below(ax, state, values) -> None:
             ax.plot(LEAVES(v), row, "o", color=color, markersize=size, **style)
     for tick in range(-6, 7, 2):
         ax.plot((LEAVES(tick),) * 2, (row, row + 6), color=REFERENCE, linewidth=1)
-        text = f"{tick}".replace("-", "−")
-        ax.text(LEAVES(tick), row + 26, text, size=10.5, ha="center", va="center")
+        ax.text(LEAVES(tick), row + 26, fixed(tick, 0), ha="center", **SMALL)
     _legend(ax, BELOW, 464)
 
 
@@ -366,20 +353,8 @@ def states():
         yield {"w": w, "m": m, "jump": jump, "k": k, "start": start, "axis": axis}
 
 
-RUNNING_AVERAGES = Explorable(
-    name="running-averages",
-    label="A running mean, and what leaves in training and in inference mode",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={"draws": DRAWS.tolist(), "eps": EPS, "rows": ROWS}
-    | {"steps": STEPS, "jumpAt": JUMP_AT, "level": LEVEL, "first": START}
-    | {"scales": SCALES, "frame": FRAME, "line": LINE, "usual": USUAL}
-    | {"above": ABOVE, "below": BELOW},
-)
+#: What else the script needs.
+DATA = {"draws": DRAWS.tolist(), "eps": EPS, "rows": ROWS}
+DATA |= {"steps": STEPS, "jumpAt": JUMP_AT, "level": LEVEL, "first": START}
+DATA |= {"scales": SCALES, "frame": FRAME, "line": LINE, "usual": USUAL}
+DATA |= {"above": ABOVE, "below": BELOW}

@@ -12,15 +12,16 @@ import numpy as np
 from scipy.special import expit
 
 from batchnorm.explorables.kinds import (
-    RAISED,
+    SMALL,
+    TITLE,
     Choice,
-    Explorable,
     Guess,
     Range,
     fixed,
     framed,
     linear,
     or_beyond,
+    power_of_ten,
 )
 from batchnorm.figures.style import GRADIENT, RANGE, REFERENCE, VALUE
 
@@ -46,6 +47,7 @@ TICKS = {-8: "≤ −8", -4: "−4", 0: "0", 4: "4", 8: "≥ 8"}
 SIGNS = {"ceiling": "ceiling", "slope": "× slope", "factor": "= factor"}
 ROWS = {"ceiling": 44, "slope": 74, "factor": 104}
 
+LABEL = "What a layer receives, and how much of the gradient it passes on"
 CONTROLS = [
     Choice("f", "Nonlinearity", NAMES, "sigmoid", "The layers"),
     Choice("norm", "Normalization", {"off": "off", "on": "on"}, "off", "The layers"),
@@ -173,7 +175,7 @@ def amount(value: float) -> str:
     digits = fixed(value / 10.0**power, 1)
     if digits == "10.0":
         digits, power = "1.0", power + 1
-    return f"{digits}·10" + str(power).translate(str.maketrans("-0123456789", RAISED))
+    return f"{digits}·{power_of_ten(power)}"
 
 
 def sentence(state, values) -> str:
@@ -226,19 +228,13 @@ def _layer(ax, state, values, at) -> None:
     axis = {"color": REFERENCE, "linewidth": 1.2}
     ax.plot((Z(-REACH), Z(REACH)), (BASE, BASE), **axis)
     ax.plot((WALL, WALL), UP, **axis)
-    middle = {"size": 10.5, "ha": "center", "va": "center"}
     for tick, words in TICKS.items():
-        ax.text(Z(tick), 374, words, **middle)
+        ax.text(Z(tick), 374, words, ha="center", **SMALL)
     for end, y in zip(SHOWN[name], UP, strict=True):
-        words = f"{end}".replace("-", "−")
-        ax.text(WALL - 6, y, words, size=10.5, ha="right", va="center")
-    bold = {"size": 11.5, "va": "center", "weight": "bold"}
-    for x, y, text in (
-        (Z(-REACH), 194, "receives"),
-        (Z(-REACH), 14, NAMES[name]),
-        (WALL, 14, "leaves"),
-    ):
-        ax.text(x, y, text, **bold)
+        ax.text(WALL - 6, y, fixed(end, 0), ha="right", **SMALL)
+    ax.text(Z(-REACH), 194, "receives", **TITLE)
+    ax.text(Z(-REACH), 14, NAMES[name], **TITLE)
+    ax.text(WALL, 14, "leaves", **TITLE)
 
 
 def _gradient(ax, values, at) -> None:
@@ -253,10 +249,9 @@ def _gradient(ax, values, at) -> None:
     ax.plot(*at["ceiling"], "o", color=VALUE, markersize=11)
     axis = {"color": REFERENCE, "linewidth": 1.2}
     ax.plot((LOG(0), LOG(0)), (28, 120), **axis)
-    middle = {"size": 10.5, "ha": "center", "va": "center"}
     for power, text in ((-2, "0.01"), (0, "1"), (1, "10")):
         ax.plot((LOG(power),) * 2, (116, 120), **axis)
-        ax.text(LOG(power), 134, text, **middle)
+        ax.text(LOG(power), 134, text, ha="center", **SMALL)
     ax.plot((LAYER(1), LAYER(20)), (POWER(0), POWER(0)), **axis)
     style = {"color": GRADIENT, "linewidth": 2, "clip_path": framed(ax, FRAME)}
     ax.plot(*np.transpose(line(values)), **style)
@@ -264,10 +259,9 @@ def _gradient(ax, values, at) -> None:
     for power, text in ((0, "1"), (-6, "10⁻⁶"), (-12, "10⁻¹²")):
         ax.text(480, POWER(power), text, **right)
     for layer in (1, 10, 20):
-        ax.text(LAYER(layer), 344, str(layer), **middle)
-    bold = {"size": 11.5, "va": "center", "weight": "bold"}
-    ax.text(440, 14, "ceiling × slope", **bold)
-    ax.text(440, 174, "gradient, by layer", **bold)
+        ax.text(LAYER(layer), 344, str(layer), ha="center", **SMALL)
+    ax.text(440, 14, "ceiling × slope", **TITLE)
+    ax.text(440, 174, "gradient, by layer", **TITLE)
 
 
 def states():
@@ -275,9 +269,8 @@ def states():
     usual = {control.name: control.default for control in CONTROLS}
     yield from (usual | visit for visit in ({}, GUESS.reveal, *VISITS.values()))
     yield usual | {"f": "relu", "s": 0.1, "b": -6}  # dead
-    for f, norm, s, b in itertools.product(
-        NAMES, ("off", "on"), (0.1, 1, 3, 10), (-6, 0, 2.5, 6)
-    ):
+    grid = NAMES, ("off", "on"), (0.1, 1, 3, 10), (-6, 0, 2.5, 6)
+    for f, norm, s, b in itertools.product(*grid):
         yield usual | {"f": f, "norm": norm, "s": s, "b": b}
     for f, layers in itertools.product(NAMES, (2, 3, 20)):
         yield usual | {"f": f, "layers": layers}
@@ -292,27 +285,6 @@ def states():
         }
 
 
-SATURATION = Explorable(
-    name="saturation",
-    label="What a layer receives, and how much of the gradient it passes on",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={
-        "names": NAMES,
-        "peak": PEAK,
-        "flat": FLAT,
-        "shown": SHOWN,
-        "where": WHERE,
-        "signs": SIGNS,
-        "rows": ROWS,
-        "bars": BARS,
-        "frame": FRAME,
-    },
-)
+#: What else the script needs.
+DATA = {"names": NAMES, "peak": PEAK, "flat": FLAT, "shown": SHOWN, "where": WHERE}
+DATA |= {"signs": SIGNS, "rows": ROWS, "bars": BARS, "frame": FRAME}

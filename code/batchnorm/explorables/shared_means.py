@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from batchnorm import reference, relatives
-from batchnorm.explorables.kinds import Choice, Explorable, Guess, Range, fixed
+from batchnorm.explorables.kinds import SMALL, TITLE, Choice, Guess, Range, fixed
 from batchnorm.figures.style import FAULT, REFERENCE, VALUE
 
 SHAPE = N, C, H, W = 3, 4, 3, 3
@@ -33,6 +33,7 @@ EPS = 1e-5
 HEIGHT, PITCH, TILE = 410, 22, 78
 SHEETS, TOPS = {"tensor": 24, "layer": 376}, (52, 146, 240, 334)
 RESULTS = ("shift, then layer", "layer, then shift", "difference")
+SQUARE = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
 #: What is drawn in full color: the size of a value, and how far γ is from 1.
 FULL, FULL_GAMMA = 2.5, 0.6
 #: Where the colors are explained, by the share of the full one.
@@ -47,15 +48,11 @@ NAMES = {
     "group": "group, two groups",
     "rms": "RMS",
 }
+AFFINE = {"own": "the layer's own", "none": "1 and 0"}
+LABEL = "Which elements share a mean, and an example shifted before and after"
 CONTROLS = [
     Choice("norm", "Normalization", NAMES, "batch", "The layer"),
-    Choice(
-        "affine",
-        "γ and β",
-        {"own": "the layer's own", "none": "1 and 0"},
-        "own",
-        "The layer",
-    ),
+    Choice("affine", "γ and β", AFFINE, "own", "The layer"),
     Range("n", "example", 1, N, 1, 2, group="The element"),
     Range("c", "channel", 1, C, 1, 2, group="The element"),
     Range("h", "row", 1, H, 1, 2, group="The element"),
@@ -219,20 +216,17 @@ def sentence(state, values) -> str:
 def draw(ax, state, values) -> None:
     """The static picture."""
     at = marks(state, values)
-    bold = {"size": 11.5, "va": "center", "weight": "bold"}
     count = f"{len(values['members'])} share one {shared(state)}"
-    ax.text(SHEETS["tensor"], 14, count, **bold)
-    ax.text(SHEETS["layer"], 14, f"example {state['n']} leaves", **bold)
-    small = {"size": 10.5, "va": "center"}
-    ax.text(SHEETS["layer"], TOPS[3] - 12, gamma_said(state), **small)
+    ax.text(SHEETS["tensor"], 14, count, **TITLE)
+    ax.text(SHEETS["layer"], 14, f"example {state['n']} leaves", **TITLE)
+    ax.text(SHEETS["layer"], TOPS[3] - 12, gamma_said(state), **SMALL)
     for row, top in enumerate(TOPS[:3]):
-        ax.text(SHEETS["tensor"], top - 12, f"example {N - row}", **small)
-        ax.text(SHEETS["layer"], top - 12, RESULTS[row], **small)
-    square = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
+        ax.text(SHEETS["tensor"], top - 12, f"example {N - row}", **SMALL)
+        ax.text(SHEETS["layer"], top - 12, RESULTS[row], **SMALL)
     for place in np.ndindex(SHAPE):
-        ax.plot(*in_tensor(place), color=REFERENCE, alpha=0.13, **square)
+        ax.plot(*in_tensor(place), color=REFERENCE, alpha=0.13, **SQUARE)
     for i in values["members"]:
-        ax.plot(*at[f"cell_{i}"], color=REFERENCE, **square)
+        ax.plot(*at[f"cell_{i}"], color=REFERENCE, **SQUARE)
     ax.plot(*at["chosen"], "o", color="white", markersize=7)
     where = chosen(state)[0], state["shift"]
     first, last = results(state["norm"], state["affine"], *where)
@@ -254,23 +248,21 @@ def gamma_said(state) -> str:
 
 def _colored(ax, spot, share) -> None:
     """A tile: blue above zero, orange below, by the share of the full color."""
-    square = {"marker": "s", "markersize": 14.4, "markeredgewidth": 0}
-    ax.plot(*spot, color=REFERENCE, alpha=0.13, **square)
+    ax.plot(*spot, color=REFERENCE, alpha=0.13, **SQUARE)
     color, alpha = (VALUE if share > 0 else FAULT), min(abs(share), 1)
-    ax.plot(*spot, color=color, alpha=alpha, **square)
+    ax.plot(*spot, color=color, alpha=alpha, **SQUARE)
 
 
 def _swatches(ax) -> None:
     """The colors on the right, and the values that they stand for."""
-    small = {"size": 10.5, "va": "center"}
-    ax.text(SHEETS["tensor"], TOPS[3] - 12, "colors on the right", **small)
+    ax.text(SHEETS["tensor"], TOPS[3] - 12, "colors on the right", **SMALL)
     for y, words in ((372, "values"), (396, "γ")):
-        ax.text(SHEETS["tensor"], y, words, **small)
+        ax.text(SHEETS["tensor"], y, words, **SMALL)
     for i, (share, said) in enumerate(SWATCHES.items()):
         x = SHEETS["tensor"] + 100 + 44 * i
         _colored(ax, (x, TOPS[3] + PITCH / 2), share)
         for y, words in zip((372, 396), said, strict=True):
-            ax.text(x, y, words, ha="center", **small)
+            ax.text(x, y, words, ha="center", **SMALL)
 
 
 def states():
@@ -290,21 +282,9 @@ def states():
         yield state
 
 
-SHARED_MEANS = Explorable(
-    name="shared-means",
-    label="Which elements share a mean, and an example shifted before and after",
-    height=HEIGHT,
-    controls=CONTROLS,
-    guess=GUESS,
-    visits=VISITS,
-    values=values,
-    marks=marks,
-    sentence=sentence,
-    draw=draw,
-    states=states,
-    data={"shape": SHAPE, "groups": GROUPS, "eps": EPS, "full": FULL}
-    | {"x": X.tolist(), "gamma": GAMMA.tolist(), "beta": BETA.tolist()}
-    | {"sheets": SHEETS, "tops": TOPS, "pitch": PITCH, "tile": TILE}
-    | {"fullGamma": FULL_GAMMA, "swatches": list(SWATCHES.values())}
-    | {"results": RESULTS, "shared": SHARED, "stays": STAYS},
-)
+#: What else the script needs.
+DATA = {"shape": SHAPE, "groups": GROUPS, "eps": EPS, "full": FULL}
+DATA |= {"x": X.tolist(), "gamma": GAMMA.tolist(), "beta": BETA.tolist()}
+DATA |= {"sheets": SHEETS, "tops": TOPS, "pitch": PITCH, "tile": TILE}
+DATA |= {"fullGamma": FULL_GAMMA, "swatches": list(SWATCHES.values())}
+DATA |= {"results": RESULTS, "shared": SHARED, "stays": STAYS}

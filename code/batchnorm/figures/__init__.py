@@ -34,27 +34,9 @@ from batchnorm.figures.strips import strips
 from batchnorm.figures.style import use_style
 
 __all__ = [
-    "arms",
-    "computational_graph",
-    "cubes",
-    "curve_panels",
-    "curves",
-    "descent",
-    "dots",
-    "fits",
-    "heat_maps",
-    "histograms",
-    "image_rows",
-    "matrices",
-    "percentiles",
-    "roofline",
-    "scatter",
-    "seeds_against",
-    "share_maps",
-    "shared_means",
-    "spread",
-    "strips",
-    "tangent_to_circle",
-    "use_style",
+    "arms", "computational_graph", "cubes", "curve_panels", "curves", "descent",
+    "dots", "fits", "heat_maps", "histograms", "image_rows", "matrices",
+    "percentiles", "roofline", "scatter", "seeds_against", "share_maps",
+    "shared_means", "spread", "strips", "tangent_to_circle", "use_style",
     "weight_paths",
-]
+]  # fmt: skip

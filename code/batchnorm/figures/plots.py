@@ -159,10 +159,8 @@ def seeds_against(
         The arms.
     xlabel, ylabel : str
         What the axes are.
-    log : {"", "x", "y", "xy"}
-        The axes that are logarithmic.
-    ticks : mapping of {"x", "y"} to sequence of float, optional
-        Where the ticks of a logarithmic axis stand, labeled as plain numbers.
+    log, ticks
+        As in `curves`.
     baseline : str, optional
         The arm that the others are held against, in the color of `WITHOUT`. By default
         "without", or else the first of several, unless it is "batch".
