@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from batchnorm.claims.networks import ACCURACY, POINTS, training_part
+from batchnorm.claims.networks import ACCURACY, points_ahead, training_part
 from batchnorm.claims.noise_arms import (
     CLEAN,
     MORE,
@@ -110,16 +110,14 @@ def against(first, second, task):
         "negative": {"first": second._replace(draw=1)},
         "positive": {"second": second._replace(rate=second.rate / 1000)},
         "oracle": {"second": RIGHT},
-        **ACCURACY,
     }
 
 
 LEAD = "accuracy with ghosts of {}, less that with all 64"
 
 
-@experiment(
+@points_ahead(
     LEAD.format(SMALL.ghost) + ", at a rate of 0.1",
-    above(POINTS),
     id="ghosts-noisy-at-one-rate",
     statement="With 30 % of 192 labels drawn at random, three ReLU layers whose mini-"
     f"batches of 64 are normalized in ghosts of {SMALL.ghost} read more of the test "
@@ -128,9 +126,8 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     seeds=29,
     **against(LIKE_SMALL, ALL, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(SMALL.ghost) + ", each at its rate",
-    above(POINTS),
     id="ghosts-read-noisy-labels",
     question="How much of such a lead is left with the rate tuned for both?",
     statement="A lead is left: with 30 % of 192 labels random and the rate tuned for "
@@ -140,9 +137,8 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     seeds=29,
     **against(SMALL, WHOLE, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(FEWER.ghost) + ", both stopped",
-    above(POINTS),
     id="ghosts-against-stopping",
     question="Does the lead of the small ghosts last where training may stop early?",
     statement="It does: with rate and number of steps tuned for both, networks with "
@@ -152,9 +148,8 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     seeds=29,
     **against(FEWER, STOPPED, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(EIGHT.ghost) + ", at a rate of 0.1",
-    above(POINTS),
     id="ghosts-at-one-rate",
     statement="With right labels and a rate of 0.1 for both, networks with ghosts of "
     f"{EIGHT.ghost} that learn from 192 images read more of the test images after 240 "
@@ -163,9 +158,8 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     seeds=29,
     **against(EIGHT, ALL, CLEAN),
 )
-@experiment(
+@points_ahead(
     LEAD.format(CLEANEST.ghost) + ", each at its rate",
-    above(POINTS),
     id="ghosts-read-clean-labels",
     question="Is the lead with right labels more than one of the rate?",
     statement="It is: with the rate tuned for both, networks with ghosts of "
@@ -180,9 +174,8 @@ def ahead(seeds, *, first, second, task):
     return final(seeds, first, task) - final(seeds, second, task)
 
 
-@experiment(
+@points_ahead(
     f"accuracy with ghosts of {SMALL.ghost}, less the higher of those with 2 and 64",
-    above(POINTS),
     id="ghosts-inverted-u",
     statement="There can be too much noise: with 30 % of 192 labels random, ghosts of "
     f"{SMALL.ghost} read more of the test images than ghosts of 2 do, and more than "
@@ -196,7 +189,6 @@ def ahead(seeds, *, first, second, task):
     },
     oracle={"most": RIGHT},
     seeds=29,
-    **ACCURACY,
 )
 def ghosts_inverted_u(seeds, *, between, least, most, task):
     """Accuracy between two sizes of ghosts, less the higher of those at the ends."""
@@ -250,6 +242,7 @@ def dropout(task, name):
             source="srivastava2014dropout, section 6",
             seeds=29,
             **against(DROPPED[task], PLAIN[task], task),
+            **ACCURACY,
         )(measure)
         experiment(
             "accuracy with dropout, less that without, both normalized",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batchnorm.claims.networks import ACCURACY, DRAWS, POINTS
+from batchnorm.claims.networks import ACCURACY, DRAWS, POINTS, points_ahead
 from batchnorm.claims.noise_arms import (
     MORE,
     NET,
@@ -118,7 +118,6 @@ def versus(first, second):
         "setting": {"first": first, "second": second, "task": WRONG},
         "source": "hoffer2017train, algorithm 1; luo2019towards, abstract",
         "seeds": 29,
-        **ACCURACY,
     }
 
 
@@ -129,9 +128,8 @@ AHEAD = {
 }
 
 
-@experiment(
+@points_ahead(
     "accuracy with the ghosts' own errors put in, less that without",
-    above(POINTS),
     id="noise-alone-reads-noisy-labels",
     question="Is it the noise of the ghosts, or the gradient through them?",
     statement="The noise does it: 30 % of 192 labels being random, three ReLU layers "
@@ -141,9 +139,8 @@ AHEAD = {
     **versus("own errors", "whole"),
     **AHEAD,
 )
-@experiment(
+@points_ahead(
     "accuracy with the errors of other ghosts put in, less that without",
-    above(POINTS),
     id="lent-noise-reads-noisy-labels",
     question="Does any noise of that size and distribution do it?",
     statement="Errors of other examples do it, too: where each ghost is given those of "
@@ -161,6 +158,7 @@ AHEAD = {
     negative={"second": "whole"},
     positive={"first": "whole, one step"},
     oracle={"first": "right"},
+    **ACCURACY,
 )
 def noise_ahead(seeds, *, first, second, task):
     """Test accuracy of the first arm, less that of the second."""

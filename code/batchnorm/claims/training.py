@@ -9,6 +9,7 @@ from batchnorm.claims.networks import (
     POINTS,
     Arm,
     final_accuracy,
+    points_ahead,
     steps_to,
 )
 from batchnorm.claims.registry import experiment
@@ -235,16 +236,14 @@ def number(seeds, arm, *, rates, factors, least, net, **options):
 USUAL = ARMS["normalized"]
 
 
-@experiment(
+@points_ahead(
     "accuracy at the usual scale, less that at 30 times it",
-    above(POINTS),
     question="Does the initial scale of normalized weights matter to training?",
     source="ioffe2015batch, section 3.3; vanlaarhoven2017l2, abstract",
     setting={"first": (USUAL, 1.0), "second": (USUAL, 30.0), **RELUS},
     negative={"second": (USUAL._replace(draw=1), 1.0)},
     positive={"second": (USUAL._replace(rate=USUAL.rate / 1000), 1.0)},
     oracle={"second": (PERFECT, 1.0)},
-    **ACCURACY,
 )
 def scale_still_matters(seeds, *, first, second, **setting):
     """It does, though not to the function: five ReLU layers whose hidden weights are

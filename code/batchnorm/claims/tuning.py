@@ -172,6 +172,21 @@ def tuned(name, norm):
     raise ValueError(f"norm is {norm!r}; {name!r} has no such arm")
 
 
+def versus(sweep, first, second, **setting):
+    """Fields of a claim that one tuned arm of a `Sweep` is more accurate than another.
+
+    Controls are the same arm twice, but for the draw of weights, and a rival that is
+    slowed down a hundredfold.
+    """
+    compared = {"first": first, "second": second, "net": sweep.net}
+    given = {"steps": sweep.steps, **dict(sweep.options), **setting}
+    return {
+        "setting": compared | given,
+        "negative": {"second": first._replace(draw=1)},
+        "positive": {"second": second._replace(rate=second.rate / 100)},
+    }
+
+
 def stored(name):
     """A sweep as it is kept: its grid, seeds and budget, and what each arm scored."""
     return _stored()[name]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from batchnorm.claims.descents import steps_of_descent
-from batchnorm.claims.networks import PERFECT, POINTS, SHARED, final_accuracy
+from batchnorm.claims.networks import PERFECT, final_accuracy, points_ahead
 from batchnorm.claims.noisy import early, early_exact, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
@@ -52,17 +52,13 @@ def noise_moves_more(seeds, *, first, second, net, steps):
 
 
 AHEAD = {
-    "estimator": "mean",
-    "shared": SHARED,
     "negative": {"first": PLAIN._replace(draw=1)},
     "positive": {"second": SLOW},
-    "oracle": {"second": PERFECT},
 }
 
 
-@experiment(
+@points_ahead(
     "accuracy, mean over the first 60 steps, with noise four times as strong less none",
-    above(POINTS),
     id="strong-noise-still-faster",
     statement="With the authors' noise times four a normalized network of six ReLU "
     "layers still learns faster than one without normalization, both tuned.",
@@ -71,9 +67,8 @@ AHEAD = {
     setting={"first": NOISIER, "second": PLAIN, **NOISE},
     **AHEAD,
 )
-@experiment(
+@points_ahead(
     "accuracy, mean over the first 60 steps, with noise less without normalization",
-    above(POINTS),
     id="noisy-still-faster",
     statement="And it learns faster all the same: a network of six ReLU layers is more "
     "accurate over its first 60 steps with noisy batch normalization than without "
@@ -385,16 +380,13 @@ def versus(first, second):
         "negative": {"second": (arm._replace(draw=1), optimizer)},
         "positive": {"second": (slow, second[1])},
         "oracle": {"second": (PERFECT, None)},
-        "estimator": "mean",
-        "shared": SHARED,
         "source": FRANKLE,
     }
 
 
-@experiment(
+@points_ahead(
     "accuracy after 100 steps of Adam, only γ and β learning less only the output "
     "layer learning",
-    above(POINTS),
     id="norms-learn-more-than-the-output",
     statement="With all weights frozen as they were drawn, the γ and β of three layers "
     "of 64 ReLUs learn to read more digits than the output layer alone does, both "
@@ -402,9 +394,8 @@ def versus(first, second):
     question="Do γ and β do more with random features than reading them out does?",
     **versus(NORMS, OUTPUT),
 )
-@experiment(
+@points_ahead(
     "accuracy after 100 steps of Adam, all learning less only γ and β learning",
-    above(POINTS),
     id="all-learn-more-than-the-norms",
     statement="With all parameters learning, it reads more digits than with γ and β "
     "alone.",

@@ -7,10 +7,9 @@ import numpy as np
 from batchnorm.claims.descents import arrivals
 from batchnorm.claims.networks import (
     PERFECT,
-    POINTS,
-    SHARED,
     accuracies,
     mini_batches,
+    points_ahead,
     trained,
 )
 from batchnorm.claims.noisy import seeded
@@ -27,18 +26,14 @@ NET = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
 # Shift: the noise left on where the accuracy is read
 
 
-@experiment(
+@points_ahead(
     "accuracy with the noise on, mean over the first 60 steps, less without "
     "normalization",
-    above(POINTS),
     question="Is the noisy network ahead only because its noise is off in the test?",
     source="santurkar2018how, figure 2; santurkar2018how, algorithm 1",
     setting={"first": tuned("noise", ("noisy", 1.0)), "second": PLAIN, **NET},
     negative={"first": PLAIN._replace(draw=1)},
     positive={"second": PLAIN._replace(rate=PLAIN.rate / 100)},
-    oracle={"second": PERFECT},
-    estimator="mean",
-    shared=SHARED,
     seeds=29,
 )
 def noisy_still_faster_with_its_noise_on(seeds, *, first, second, net, steps):
