@@ -169,6 +169,17 @@ def clients(seeds, *, first, second, **given):
     return federated(seeds, first, **given) - federated(seeds, second, **given)
 
 
+def reading_apart(first, second, **setting):
+    """Fields of a claim on clients that learned together and read in two ways."""
+    return {
+        "setting": {**CLIENTS, "first": first, "second": second, **setting},
+        "negative": {"kinds": SAME},
+        "positive": {"second": (AVERAGED._replace(rate=1e-6), second[1])},
+        "oracle": {"second": (PERFECT, "own")},
+        "seeds": 20,
+    }
+
+
 @points_ahead(
     "accuracy with the exact statistics of all clients' images, less averaged ones",
     id="merged-at-the-server",
@@ -177,11 +188,7 @@ def clients(seeds, *, first, second, **given):
     "their variances are averaged.",
     source="li2021fedbn, section 3",
     question="Does merging the statistics at the server repair the averaged network?",
-    setting={**CLIENTS, "first": BY_UNION, "second": BY_AVERAGE},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
+    **reading_apart(BY_UNION, BY_AVERAGE),
 )
 @points_ahead(
     "accuracy, normalizations kept at each client less all averaged, statistics merged",
@@ -190,11 +197,7 @@ def clients(seeds, *, first, second, **given):
     "γ, β and the statistics stay with each client than if all is averaged and the "
     "statistics merged exactly, layer by layer.",
     source="li2021fedbn, abstract",
-    setting={**CLIENTS, "first": BY_OWN, "second": BY_UNION},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "layer by layer")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
+    **reading_apart(BY_OWN, BY_UNION),
 )
 @points_ahead(
     "accuracy, normalizations kept at each client less all averaged, writers apart",
@@ -203,11 +206,7 @@ def clients(seeds, *, first, second, **given):
     "the same, the networks read more if γ, β and the statistics stay with each client "
     "than if they are averaged like all else.",
     source="li2021fedbn, abstract",
-    setting={**CLIENTS, "apart": True, "first": BY_OWN, "second": BY_AVERAGE},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
+    **reading_apart(BY_OWN, BY_AVERAGE, apart=True),
 )
 def clients_statistics(seeds, *, first, second, **given):
     """Difference of the accuracies of two ways to learn together and then to read."""
@@ -221,6 +220,8 @@ def clients_statistics(seeds, *, first, second, **given):
 # ---------------------------------------------------------------------------
 # Fine-tuning
 
+AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
+
 
 @points_ahead(
     "accuracy with frozen statistics, less that with moving ones",
@@ -230,13 +231,7 @@ def clients_statistics(seeds, *, first, second, **given):
     "for both.",
     source="wu2021rethinking, on which batch to normalize by",
     question="Should the statistics be frozen where batches are small?",
-    setting={
-        **TUNE,
-        "kind": "as they are",
-        "batch": 2,
-        "first": FROZEN,
-        "second": MOVING,
-    },
+    setting={**AT_TWO, "first": FROZEN, "second": MOVING},
     negative={"batch": 32},
     positive={"kind": "as they are", "second": "lost"},
 )
@@ -273,7 +268,6 @@ def after_fine_tuning(seeds, *, first, second, kind, batch, **given):
 
 
 SMALL = CELLS["as they are", 2, MOVING]  # the rate that is best for moving statistics
-AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
 
 
 @points_ahead(
@@ -343,6 +337,20 @@ def at_rates(seeds, *, first, second, **given):
 # Images made to be misread
 
 
+GALLOWAY = "galloway2019batch, abstract"
+
+
+def fooled_by_itself(arm):
+    """Fields of a claim that an arm is easier to fool than the plain one."""
+    return {
+        "setting": {**ATTACK, "first": (arm, arm), "second": (PLAIN, PLAIN)},
+        "negative": {"second": (arm._replace(draw=1),) * 2},
+        "positive": {"second": (PERFECT, PLAIN)},
+        "oracle": {"first": (PERFECT, arm)},
+        "source": GALLOWAY,
+    }
+
+
 @points_ahead(
     "share misread after ten steps against each network, with less without it",
     id="easier-to-fool",
@@ -351,12 +359,8 @@ def at_rates(seeds, *, first, second, **given):
     "twentieth of the range against it, both tuned.",
     claimed="it also reduces robustness to small adversarial input perturbations and "
     "noise by double-digit percentages, as we show on five standard datasets",
-    claimed_by="galloway2019batch, abstract",
-    source="galloway2019batch, abstract",
-    setting={**ATTACK, "first": (NORMALIZED, NORMALIZED), "second": (PLAIN, PLAIN)},
-    negative={"second": (NORMALIZED._replace(draw=1),) * 2},
-    positive={"second": (PERFECT, PLAIN)},
-    oracle={"first": (PERFECT, NORMALIZED)},
+    claimed_by=GALLOWAY,
+    **fooled_by_itself(NORMALIZED),
 )
 @points_ahead(
     "share misread after ten steps against each, with less without, at one rate",
@@ -365,11 +369,7 @@ def at_rates(seeds, *, first, second, **given):
     "misreads more than one without it once every pixel may move by a twentieth of the "
     "range against it, both trained at the rate that is best without it.",
     question="Is a normalized network easier to fool at the plain one's rate?",
-    source="galloway2019batch, abstract",
-    setting={**ATTACK, "first": (SLOW, SLOW), "second": (PLAIN, PLAIN)},
-    negative={"second": (SLOW._replace(draw=1),) * 2},
-    positive={"second": (PERFECT, PLAIN)},
-    oracle={"first": (PERFECT, SLOW)},
+    **fooled_by_itself(SLOW),
 )
 @points_ahead(
     "share misread after random signs, with batch normalization less without it",
@@ -378,7 +378,7 @@ def at_rates(seeds, *, first, second, **given):
     "misreads more once every pixel has moved by a twentieth of the range, up or down "
     "at random.",
     question="Is a network with batch normalization easier to fool by noise, too?",
-    source="galloway2019batch, abstract",
+    source=GALLOWAY,
     setting={**ATTACK, "first": (NORMALIZED, RANDOM), "second": (PLAIN, RANDOM)},
     negative={"second": (NORMALIZED._replace(draw=1), RANDOM)},
     positive={"first": (NORMALIZED, NORMALIZED)},
@@ -391,7 +391,7 @@ def at_rates(seeds, *, first, second, **given):
     "against itself than of those made against one without it: its gradient hides no "
     "better way to change them that the other's would show.",
     question="Does the gradient of the normalized network mislead the attack?",
-    source="galloway2019batch, abstract",
+    source=GALLOWAY,
     setting={
         **ATTACK,
         "first": (NORMALIZED, NORMALIZED),

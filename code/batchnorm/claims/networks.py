@@ -27,6 +27,7 @@ from batchnorm.ensemble import (
 SHARED = 250 / 768
 ACCURACY = {"estimator": "mean", "shared": SHARED}
 POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
+FACTOR = 1.25  # the smallest ratio of interest
 DRAWS = 2**32  # between the seeds of one draw of weights and the next
 
 

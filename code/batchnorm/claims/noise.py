@@ -110,6 +110,7 @@ def against(first, second, task):
         "negative": {"first": second._replace(draw=1)},
         "positive": {"second": second._replace(rate=second.rate / 1000)},
         "oracle": {"second": RIGHT},
+        "seeds": 29,
     }
 
 
@@ -123,7 +124,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"batches of 64 are normalized in ghosts of {SMALL.ghost} read more of the test "
     "images after 240 steps than with one mean for all 64, at a rate of 0.1 for both.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(LIKE_SMALL, ALL, WRONG),
 )
 @points_ahead(
@@ -134,7 +134,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"both, networks with ghosts of {SMALL.ghost} read more of the test images after "
     "240 steps.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(SMALL, WHOLE, WRONG),
 )
 @points_ahead(
@@ -145,7 +144,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"ghosts of {FEWER.ghost} read more of the test images, 30 % of 192 labels being "
     "random.",
     source="luo2019towards, abstract",
-    seeds=29,
     **against(FEWER, STOPPED, WRONG),
 )
 @points_ahead(
@@ -155,7 +153,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"{EIGHT.ghost} that learn from 192 images read more of the test images after 240 "
     "steps than with one mean for all 64.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(EIGHT, ALL, CLEAN),
 )
 @points_ahead(
@@ -166,7 +163,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"{CLEANEST.ghost} that learn from 192 rightly labeled images read more of the "
     "test images after 240 steps.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(CLEANEST, tuned(CLEAN, 64), CLEAN),
 )
 def ahead(seeds, *, first, second, task):
@@ -240,7 +236,6 @@ def dropout(task, name):
             statement=f"It does: without normalization {images} read more of the test "
             f"images with dropout, {rest}.",
             source="srivastava2014dropout, section 6",
-            seeds=29,
             **against(DROPPED[task], PLAIN[task], task),
             **ACCURACY,
         )(measure)

@@ -6,16 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from batchnorm.claims.networks import ACCURACY, DRAWS, POINTS, points_ahead
-from batchnorm.claims.noise_arms import (
-    MORE,
-    NET,
-    RIGHT,
-    SCALE,
-    WRONG,
-    Noisy,
-    noisy_run,
-    tuned,
-)
+from batchnorm.claims.noise import SHIFTED, repair
+from batchnorm.claims.noise_arms import NET, RIGHT, SCALE, WRONG, Noisy, noisy_run
 from batchnorm.claims.protocol import TUNING_SEEDS
 from batchnorm.claims.registry import experiment
 from batchnorm.claims.types import above, below
@@ -192,21 +184,13 @@ def ghosts_lead_with_rescaled_logits(seeds, *, first, second, task):
     return ours.rescaled / theirs.rescaled
 
 
-SHIFTED = tuned(MORE, 64, 0.5)
-
-
 def with_rescaled_logits(arm):
     """Fields of an experiment on re-estimated statistics with rescaled logits."""
-    return {
-        "effect": "test loss by running averages, over that by statistics without "
-        "dropout, logits rescaled",
-        "region": above(1.1),
-        "scale": "log",
-        "source": "li2019understanding, section 3; guo2017calibration, abstract",
-        "setting": {"arm": arm, "task": MORE},
-        "negative": {"arm": tuned(MORE, 64)},
+    fields = repair(arm)
+    return fields | {
+        "effect": f"{fields['effect']}, logits rescaled",
+        "source": f"{fields['source']}; guo2017calibration, abstract",
         "positive": {"arm": arm._replace(p=0.8, rate=0.32)},
-        "seeds": 29,
     }
 
 

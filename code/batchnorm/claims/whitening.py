@@ -284,7 +284,14 @@ def conditioning(features, version):
 
 # κ counts steps, and a quarter more of them is what the book asks for elsewhere.
 OF_INTEREST = 1.25
-SHIFTED = {"shift": 10.0}
+LOWER = {
+    "region": above(OF_INTEREST),
+    "source": "lecun1998efficient, section 4.3",
+    "negative": {"second": "raw"},
+    "positive": {"shift": 10.0},
+    "oracle": {"first": "whitened"},
+    "scale": "log",
+}
 
 
 # The last of a stack is registered first.
@@ -303,31 +310,21 @@ SHIFTED = {"shift": 10.0}
 )
 @experiment(
     "condition number of the raw features over that of the centered ones",
-    above(OF_INTEREST),
     id="centering-conditions-hidden-features",
     statement="On the same outputs, subtracting the means alone lowers the condition "
     "number.",
     question="How much of that is due to the means?",
-    source="lecun1998efficient, section 4.3",
     setting={"width": 100, "first": "raw", "second": "centered"},
-    negative={"second": "raw"},
-    positive=SHIFTED,
-    oracle={"first": "whitened"},
-    scale="log",
+    **LOWER,
 )
 @experiment(
     "condition number of the raw features over that of the standardized ones",
-    above(OF_INTEREST),
     id="standardizing-conditions-hidden-features",
     statement="For a linear model with an intercept on the outputs of an untrained "
     "ReLU layer, standardizing them lowers the condition number.",
     question="Does standardizing condition the inputs of a hidden layer, too?",
-    source="lecun1998efficient, section 4.3",
     setting={"width": 100, "first": "raw", "second": "standardized"},
-    negative={"second": "raw"},
-    positive=SHIFTED,
-    oracle={"first": "whitened"},
-    scale="log",
+    **LOWER,
 )
 def conditioning_ratio(seeds, *, width, first, second, spread=0.0, shift=0.0):
     def kappas(seed):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from batchnorm.claims.descents import steps_of_descent
-from batchnorm.claims.networks import PERFECT, final_accuracy, points_ahead
+from batchnorm.claims.networks import FACTOR, PERFECT, final_accuracy, points_ahead
 from batchnorm.claims.noisy import early, early_exact, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
@@ -16,8 +16,6 @@ from batchnorm.claims.smooth import sharpness, smoothness
 from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.claims.types import above, below
 from batchnorm.ensemble import Recorder
-
-FACTOR = 1.25  # the smallest ratio of interest in this book
 
 # ---------------------------------------------------------------------------
 # Shift: noise behind the normalization, of another distribution at each step
@@ -163,24 +161,18 @@ def short_weights_win_the_lead_back(
 
 
 @experiment(
-    "change of the gradient over a distance along it, in relative changes of the "
-    "weights, without over with",
-    above(FACTOR),
+    **smoothness("sigmoid"),
     id="smoother-with-sigmoids",
     statement="In three layers of sigmoids the gradient changes more slowly along its "
     "own direction with batch normalization, in units that the scale of the weights "
     "does not move, over the first 40 steps of tuned networks.",
-    **smoothness("sigmoid"),
 )
 @experiment(
-    "change of the gradient over a distance along it, in relative changes of the "
-    "weights, without over with",
-    above(FACTOR),
+    **smoothness("relu"),
     id="smoother-with-relus",
     statement="In six layers of ReLUs the gradient changes more slowly along its own "
     "direction with batch normalization, in units that the scale of the weights does "
     "not move, over the first 40 steps of tuned networks.",
-    **smoothness("relu"),
 )
 def smoother(seeds, *, without, normalized, net):
     """Effective smoothness of one arm over that of another."""
