@@ -54,8 +54,7 @@ SIZES = {"m": (4, 8, 16, 32, 64), "draws": 200}
 )
 def noise_of_the_mean(seeds, *, m, draws):
     """The mean of a mini-batch of m random images has a variance of 1/m times that of
-    the values, in the first layer of an untrained network.
-    """
+    the values, in the first layer of an untrained network."""
     rngs = [np.random.default_rng([seed, 5]) for seed in seeds]
     measured = []
     for z, rng in zip(inputs_of_normalization(seeds), rngs, strict=True):
@@ -75,8 +74,7 @@ def noise_of_the_mean(seeds, *, m, draws):
 def noise_of_the_deviation(seeds, *, m, draws):
     """The standard deviation of a mini-batch of m random images, eight or more, has a
     variance of (κ − 1)/4m times that of the values, with the kurtosis κ of each unit
-    in the first layer of an untrained network.
-    """
+    in the first layer of an untrained network."""
     rngs = [np.random.default_rng([seed, 6]) for seed in seeds]
     measured = []
     for z, rng in zip(inputs_of_normalization(seeds), rngs, strict=True):
@@ -103,12 +101,17 @@ def final(seeds, arm, task):
     return scores(seeds, arm, task).accuracy[:, -1]
 
 
+def slowed(arm):
+    """The same at a thousandth of the rate, which hardly learns."""
+    return arm._replace(rate=arm.rate / 1000)
+
+
 def against(first, second, task):
     """Setting and controls of a comparison of two arms' accuracies."""
     return {
         "setting": {"first": first, "second": second, "task": task},
         "negative": {"first": second._replace(draw=1)},
-        "positive": {"second": second._replace(rate=second.rate / 1000)},
+        "positive": {"second": slowed(second)},
         "oracle": {"second": RIGHT},
         "seeds": 29,
     }
@@ -179,10 +182,7 @@ def ahead(seeds, *, first, second, task):
     source="luo2019towards, abstract",
     setting={"between": SMALL, "least": PAIRS, "most": WHOLE, "task": WRONG},
     negative={"between": WHOLE._replace(draw=1)},
-    positive={
-        "least": PAIRS._replace(rate=PAIRS.rate / 1000),
-        "most": WHOLE._replace(rate=WHOLE.rate / 1000),
-    },
+    positive={"least": slowed(PAIRS), "most": slowed(WHOLE)},
     oracle={"most": RIGHT},
     seeds=29,
 )
@@ -203,7 +203,7 @@ def ghosts_inverted_u(seeds, *, between, least, most, task):
     source="luo2019towards, abstract",
     setting={"small": SMALL, "whole": WHOLE, "task": WRONG},
     negative={"small": WHOLE._replace(draw=1)},
-    positive={"small": SMALL._replace(rate=SMALL.rate / 1000)},
+    positive={"small": slowed(SMALL)},
     oracle={"small": RIGHT},
     seeds=29,
 )
@@ -252,8 +252,8 @@ def dropout(task, name):
             seeds=29,
             setting={"first": BESIDE[task], "second": ALONE[task], "task": task},
             # A network that needs something; one that dropout spoils; a perfect one.
-            negative={"second": ALONE[task]._replace(rate=ALONE[task].rate / 1000)},
-            positive={"first": BESIDE[task]._replace(rate=BESIDE[task].rate / 1000)},
+            negative={"second": slowed(ALONE[task])},
+            positive={"first": slowed(BESIDE[task])},
             oracle={"first": RIGHT},
             **ACCURACY,
         )(measure)
@@ -270,8 +270,8 @@ def dropout(task, name):
             source="ioffe2015batch, section 3.4",
             seeds=29,
             setting={"first": ALONE[task], "second": DROPPED[task], "task": task},
-            negative={"first": ALONE[task]._replace(rate=ALONE[task].rate / 1000)},
-            positive={"second": DROPPED[task]._replace(rate=DROPPED[task].rate / 1000)},
+            negative={"first": slowed(ALONE[task])},
+            positive={"second": slowed(DROPPED[task])},
             oracle={"second": RIGHT},
             **ACCURACY,
         )(measure)
@@ -296,8 +296,7 @@ dropout(MORE, "more")(ahead)
 )
 def dropout_shifts_the_variance(seeds, *, p, width):
     """ReLU features have a smaller variance at inference than in training, if dropout
-    stands before what measures it: var h/(var h + p/(1 − p) E h²), for any p.
-    """
+    stands before what measures it: var h/(var h + p/(1 − p) E h²), for any p."""
     parts, measured = [], []
     for seed in seeds:
         h, rng = hidden_features(seed, width), np.random.default_rng([seed, 7])
@@ -360,7 +359,6 @@ def loss_repaired(seeds, *, arm, task):
 )
 def variance_shift_accuracy(seeds, *, arm, task):
     """It does: statistics that are re-estimated with dropout off read more of the test
-    images.
-    """
+    images."""
     found = scores(seeds, arm, task)
     return found.accuracy[:, -1] - found.running_accuracy[:, -1]

@@ -178,8 +178,7 @@ def noise_ahead(seeds, *, first, second, task):
 def ghosts_lead_with_rescaled_logits(seeds, *, first, second, task):
     """No: with the logits of each network times one number, fitted on other images,
     those with one mean for all 64 still have the higher test loss, 30 % of the labels
-    being random and the rate 0.1.
-    """
+    being random and the rate 0.1."""
     ours, theirs = (reading(seeds, ARMS[name], task) for name in (first, second))
     return ours.rescaled / theirs.rescaled
 

@@ -95,8 +95,7 @@ def lead(seeds, *, without, normalized, **setting):
 )
 def figure_1a_tuned(seeds, *, careless, tuned, **setting):
     """Most of it, but not all, after 100 steps: so much smaller is the lead of three
-    layers of sigmoids once rate and scale are tuned for each arm.
-    """
+    layers of sigmoids once rate and scale are tuned for each arm."""
     left = lead(seeds, without=tuned[0], normalized=tuned[1], **setting)
     return 1 - left / lead(
         seeds, without=careless[0], normalized=careless[1], **setting
@@ -248,8 +247,7 @@ USUAL = ARMS["normalized"]
 def scale_still_matters(seeds, *, first, second, **setting):
     """It does, though not to the function: five ReLU layers whose hidden weights are
     30 times too large are behind after 150 steps, for those weights learn as at a rate
-    900 times too small.
-    """
+    900 times too small."""
     return enlarged(seeds, *first, **setting) - enlarged(seeds, *second, **setting)
 
 
