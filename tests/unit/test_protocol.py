@@ -16,13 +16,13 @@ from batchnorm.claims.types import OPPOSED, SUPPORTED, above, below
 
 @pytest.fixture
 def empty(monkeypatch):
-    """A registry without a claim."""
+    """A registry without claims."""
     monkeypatch.setattr(registry, "_claims", {})
 
 
 @pytest.fixture
-def registered(monkeypatch, empty):
-    """An empty registry, and a function that registers a claim in it."""
+def registered(empty, monkeypatch):
+    """A function that registers a claim, in an empty registry."""
     monkeypatch.setattr("batchnorm.claims.types.reached", lambda m, n, words: {n: n})
 
     def register(id="toy", *, offset=1.0, calls=None, **fields):
@@ -50,62 +50,65 @@ def confirmed(calls):
     return [id for id, control in calls if not control]
 
 
-def run(*arguments):
-    """The command in one process -> exit status."""
-    return command.main([*map(str, arguments), "--jobs", "1"])
-
-
 def lines(file):
     return file.read_text().splitlines()
 
 
 @pytest.fixture
-def book(tmp_path, registered):
+def run(tmp_path):
+    """The command, on a ledger in a folder of its own."""
+    options = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
+    return lambda *arguments: command.main([*options, *arguments])
+
+
+@pytest.fixture
+def book(tmp_path, registered, run):
     """A ledger of three lines."""
-    file = tmp_path / "ledger.jsonl"
     for id in ("first", "second", "third"):
         registered(id)
-    assert run("--ledger", file) == 0
-    return file
+    assert run() == 0
+    return tmp_path / "ledger.jsonl"
 
 
 def test_every_line_carries_its_own_circumstances(book):
     records = ledger.read(book)
     assert [r["id"] for r in records] == ["first", "second", "third"]
     for kept in records:
-        seeds = protocol.confirmation_seeds(registry.get(kept["id"]))
-        assert kept["seeds"] == list(seeds)
+        assert kept["seeds"] == list(
+            protocol.confirmation_seeds(registry.get(kept["id"]))
+        )
         assert kept["versions"]["numpy"] == np.__version__
         assert kept["date"]
         assert kept["verdict"] == SUPPORTED
 
 
-DAMAGES = {
-    "first gone": lambda text: text[1:],
-    "last gone": lambda text: text[:-1],
-    "middle gone": lambda text: [text[0], text[2]],
-    "order": lambda text: [text[1], text[0], text[2]],
-    "last": lambda text: [*text[:2], text[2].replace("supported", "opposed")],
-    "first": lambda text: [text[0].replace('"date": "2', '"date": "1'), *text[1:]],
-    "torn": lambda text: [*text[:2], text[2][:-5]],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[1:],
+        lambda text: text[:-1],
+        lambda text: [text[0], text[2]],
+        lambda text: [text[1], text[0], text[2]],
+        lambda text: [*text[:2], text[2].replace("supported", "opposed")],
+        lambda text: [text[0].replace('"date": "2', '"date": "1'), *text[1:]],
+        lambda text: [*text[:2], text[2][:-5]],
+    ],
+    ids=["first gone", "last gone", "middle gone", "order", "last", "first", "torn"],
+)
 def test_a_damaged_ledger_is_found(book, damage):
-    book.write_text("\n".join(DAMAGES[damage](lines(book))) + "\n")
+    book.write_text("\n".join(damage(lines(book))) + "\n")
     with pytest.raises(ValueError, match=r"ledger"):
         ledger.read(book)
 
 
-def test_a_bar_that_moves_makes_the_record_old_and_keeps_it(book, registered):
+def test_a_bar_that_moves_makes_the_record_old_and_keeps_it(book, registered, run):
     old = ledger.confirmation(registry.get("second"), ledger.read(book))
     registry._claims.pop("second")
     moved = registered("second", seeds=30)
     records = ledger.read(book)
     assert ledger.confirmation(moved, records) is None
     assert ledger.earlier(moved, records) == [old]
-    assert run("--ledger", book) == 0
+    assert run() == 0
     records = ledger.read(book)
     assert len(records) == 4
     assert ledger.earlier(moved, records) == [old]
@@ -122,11 +125,10 @@ def test_a_record_on_chosen_seeds_confirms_nothing(registered):
 # ---------------------------------------------------------------------------- command
 
 
-def test_interrupted_the_command_loses_nothing(tmp_path, registered, monkeypatch):
+def test_interrupted_the_command_loses_nothing(tmp_path, registered, monkeypatch, run):
     calls = []
     registered("first", calls=calls)
     registered("second", calls=calls)
-    file = tmp_path / "ledger.jsonl"
     run_one = command.run_one
 
     def interrupted(id, seeds):
@@ -135,26 +137,24 @@ def test_interrupted_the_command_loses_nothing(tmp_path, registered, monkeypatch
         return run_one(id, seeds)
 
     monkeypatch.setattr(command, "run_one", interrupted)
-    assert run("--ledger", file) == 130
-    assert not file.exists()
+    assert run() == 130
+    assert not (tmp_path / "ledger.jsonl").exists()
     monkeypatch.setattr(command, "run_one", run_one)
-    assert run("--ledger", file) == 0
+    assert run() == 0
     assert confirmed(calls) == ["first", "second"]
-    assert {p.name for p in tmp_path.iterdir()} == {"ledger.head", "ledger.jsonl"}
+    assert {path.name for path in tmp_path.iterdir()} == {"ledger.head", "ledger.jsonl"}
 
 
-def test_what_is_confirmed_is_not_run_again_unless_it_is_verified(
-    tmp_path, registered, capsys
-):
+def test_what_is_confirmed_is_not_run_again_unless_verified(registered, run, capsys):
     calls = []
     registered(calls=calls)
     for more in ([], [], ["--verify"]):
-        assert run("--ledger", tmp_path / "ledger.jsonl", *more) == 0
+        assert run(*more) == 0
     assert confirmed(calls) == ["toy", "toy"]
     assert "nothing to run: all claims" in capsys.readouterr().out
 
 
-def test_verify_finds_what_does_not_repeat(book, capsys):
+def test_verify_finds_what_does_not_repeat(book, run, capsys):
     text = lines(book)
     kept = json.loads(text[-1])
     kept["verdict"] = "opposed"
@@ -162,7 +162,7 @@ def test_verify_finds_what_does_not_repeat(book, capsys):
     book.write_text("\n".join(text[:-1]) + "\n")
     ledger._head(book).write_text(ledger._hash(text[-2]))
     ledger.append([kept], book)
-    assert run("--ledger", book, "--verify") == 1
+    assert run("--verify") == 1
     assert "third does not repeat" in capsys.readouterr().out
 
 
@@ -179,31 +179,27 @@ def test_verify_finds_what_does_not_repeat(book, capsys):
     ],
 )
 def test_verify_finds_a_control_that_no_longer_does_as_asked(
-    tmp_path, registered, capsys, control, offset, said
+    registered, run, capsys, control, offset, said
 ):
     """A negative control may be opposed or undecided; 0.5 is the bar."""
-    command_line = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
     for id in ("first", "second"):
         registered(id, oracle={"offset": 0.0})
-    assert command.main(command_line) == 0
+    assert run() == 0
     registry._claims.pop("second")
     registered("second", **{"oracle": {"offset": 0.0}, control: {"offset": offset}})
     capsys.readouterr()
-    assert command.main([*command_line, "--verify"]) == (1 if said else 0)
+    assert run("--verify") == (1 if said else 0)
     fault = f"the {control} control of second is {said}\n" if said else ""
     exact = "2 of 2 repeat to the last digit that is kept\n"
     assert capsys.readouterr().out.startswith(fault + exact)
 
 
-def test_verify_tells_of_a_control_that_is_not_in_the_record(
-    tmp_path, registered, capsys
-):
-    command_line = ["--ledger", str(tmp_path / "ledger.jsonl"), "--jobs", "1"]
+def test_verify_tells_of_a_control_that_is_not_recorded(registered, run, capsys):
     registered()
-    assert command.main(command_line) == 0
+    assert run() == 0
     registry._claims.clear()
     registered(oracle={"offset": 3.0})
-    assert command.main([*command_line, "--verify"]) == 1
+    assert run("--verify") == 1
     said = "the oracle control of toy is supported, and was not recorded"
     assert said in capsys.readouterr().out
 
@@ -219,22 +215,21 @@ def test_verify_tells_of_a_control_that_is_not_in_the_record(
     ids=["id", "tuning seeds", "range", "output"],
 )
 def test_command_refuses_before_the_first_run(
-    tmp_path, registered, capsys, arguments, message
+    registered, run, capsys, arguments, message
 ):
     calls = []
     registered(calls=calls)
-    book = ["--ledger", str(tmp_path / "ledger.jsonl")]
-    assert command.main([*book, *arguments]) == 2
+    assert run(*arguments) == 2
     assert message in capsys.readouterr().err
     assert calls == []
 
 
-def test_seeds_of_ones_own_leave_the_ledger_alone(tmp_path, registered):
+def test_seeds_of_ones_own_leave_the_ledger_alone(tmp_path, registered, run):
     registered()
-    file, output = tmp_path / "ledger.jsonl", tmp_path / "mine.jsonl"
-    assert run("--ledger", file, "--output", output, "--seeds", "0:20") == 0
+    output = tmp_path / "mine.jsonl"
+    assert run("--output", str(output), "--seeds", "0:20") == 0
     assert json.loads(output.read_text())["seeds"] == list(range(20))
-    assert not file.exists()
+    assert not (tmp_path / "ledger.jsonl").exists()
 
 
 def test_processes_and_their_number_change_nothing(tmp_path):
@@ -327,12 +322,17 @@ def test_a_prediction_is_judged_at_every_point():
 
 
 def test_a_claim_that_passes_its_own_negative_control_is_refused(registered):
-    assert protocol.faults_of_controls(registered("good"), range(10)) == []
-    for word, controls in {
-        "negative": {"negative": {"offset": 3.0}},
-        "positive": {"positive": {"offset": 0.0}},
-        "oracle": {"oracle": {"offset": 3.0}},
-        "no negative": {"negative": None},
-    }.items():
-        claim = registered(f"toy {word}", **controls)
-        assert word in protocol.faults_of_controls(claim, range(10))[0]
+    good = registered("good")
+    bad = registered("bad", negative={"offset": 3.0})
+    blind = registered("blind", positive={"offset": 0.0})
+    unbeaten = registered("unbeaten", oracle={"offset": 3.0})
+    alone = registered("alone", negative=None)
+    seeds = range(10)
+    assert protocol.faults_of_controls(good, seeds) == []
+    for claim, word in (
+        (bad, "negative"),
+        (blind, "positive"),
+        (unbeaten, "oracle"),
+        (alone, "no negative"),
+    ):
+        assert word in protocol.faults_of_controls(claim, seeds)[0]

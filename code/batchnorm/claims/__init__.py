@@ -10,23 +10,26 @@ from batchnorm.claims.registry import claims, get, identities
 from batchnorm.claims.show import short, show
 from batchnorm.claims.types import OPPOSED, SUPPORTED, UNDECIDED
 
+# isort: split
 # In the order of the book; importing a module registers its claims.
-from batchnorm.claims import whitening  # isort: skip
-from batchnorm.claims import covariate_shift  # isort: skip
-from batchnorm.claims import saturation  # isort: skip
-from batchnorm.claims import transform  # isort: skip
-from batchnorm.claims import invariance  # isort: skip
-from batchnorm.claims import training  # isort: skip
-from batchnorm.claims import feature_maps  # isort: skip
-from batchnorm.claims import inference  # isort: skip
-from batchnorm.claims import noise  # isort: skip
-from batchnorm.claims import noise_controls  # isort: skip
-from batchnorm.claims import why  # isort: skip
-from batchnorm.claims import why_controls  # isort: skip
-from batchnorm.claims import failures  # isort: skip
-from batchnorm.claims import relatives  # isort: skip
-from batchnorm.claims import workers  # isort: skip
-from batchnorm.claims import machine  # isort: skip
+from batchnorm.claims import (  # noqa: F401, I001
+    whitening,
+    covariate_shift,
+    saturation,
+    transform,
+    invariance,
+    training,
+    feature_maps,
+    inference,
+    noise,
+    noise_controls,
+    why,
+    why_controls,
+    failures,
+    relatives,
+    workers,
+    machine,
+)
 
 __all__ = [
     "CHAPTER_SEEDS",
@@ -36,24 +39,8 @@ __all__ = [
     "UNDECIDED",
     "claims",
     "confirmation_seeds",
-    "covariate_shift",
-    "failures",
-    "feature_maps",
     "get",
     "identities",
-    "inference",
-    "invariance",
-    "machine",
-    "noise",
-    "noise_controls",
-    "relatives",
-    "saturation",
     "short",
     "show",
-    "training",
-    "transform",
-    "whitening",
-    "why",
-    "why_controls",
-    "workers",
 ]

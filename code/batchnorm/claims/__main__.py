@@ -145,10 +145,8 @@ def _finish(options, records):
     elif options.seeds is None:
         ledger.append(records, options.ledger)
     if options.output:
-        lines = [json.dumps(kept, ensure_ascii=False) for kept in records]
-        temporary = options.output.with_name(f".{options.output.name}.new")
-        temporary.write_text("\n".join(lines) + "\n", "utf-8")
-        os.replace(temporary, options.output)
+        lines = [json.dumps(kept, ensure_ascii=False) + "\n" for kept in records]
+        ledger.write(options.output, "".join(lines))
     _partial(options).remove()
     print(table(records))
     return status

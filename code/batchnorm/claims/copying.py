@@ -17,7 +17,6 @@ The networks differ in where the norm stands, ``place``:
 """
 
 import json
-import os
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
+from batchnorm.claims.ledger import write
 from batchnorm.claims.networks import DRAWS
 from batchnorm.claims.protocol import TUNING_SEEDS
 from batchnorm.ensemble import Adam, grid
@@ -214,6 +214,4 @@ def tune():
 
 
 if __name__ == "__main__":
-    temporary = FILE.with_name(f".{FILE.name}.new")
-    temporary.write_text(json.dumps(tune(), indent=1) + "\n", "utf-8")
-    os.replace(temporary, FILE)
+    write(FILE, json.dumps(tune(), indent=1) + "\n")

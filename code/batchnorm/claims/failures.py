@@ -24,10 +24,16 @@ from batchnorm.claims.fine_tuning import (
     tuned_on,
 )
 from batchnorm.claims.fooled import ATTACK, NORMALIZED, PLAIN, RANDOM, SLOW, misread
-from batchnorm.claims.networks import ACCURACY, PERFECT, POINTS, training_part
+from batchnorm.claims.networks import (
+    ACCURACY,
+    PERFECT,
+    POINTS,
+    points_ahead,
+    training_part,
+)
 from batchnorm.claims.registry import experiment, prediction
 from batchnorm.claims.streams import READER, read, read_halves
-from batchnorm.claims.types import above, within
+from batchnorm.claims.types import within
 from batchnorm.ensemble import init_parameters, unpack
 
 # ---------------------------------------------------------------------------
@@ -66,9 +72,8 @@ PAIRS = {**READER, "kind": "as they are", "classes": 2}
 STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statistics
 
 
-@experiment(
+@points_ahead(
     "accuracy with the blurred images' own statistics, less that with the stored ones",
-    above(POINTS),
     id="adapted-to-blur",
     statement="On blurred test images of all classes, their own statistics read more "
     "than the stored ones.",
@@ -76,12 +81,9 @@ STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statist
     setting={**READER, "kind": "blur", "classes": 10, "first": OWN, "second": STORED},
     negative={"kind": "as they are"},
     positive={"kind": "faint"},  # which their own statistics undo, by algebra
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy with the stored statistics, less that with the stream's own",
-    above(POINTS),
     id="two-class-stream",
     statement="On streams of test images of two classes each, unchanged, the stored "
     "statistics read more than a stream's own.",
@@ -90,12 +92,9 @@ STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statist
     setting={**PAIRS, "first": STORED, "second": OWN},
     negative={"classes": 10},
     positive={"classes": 1},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy with a quarter of the stream's own statistics, less that with none",
-    above(POINTS),
     id="two-class-stream-repaired",
     statement="On streams of blurred test images of two classes each, a quarter of the "
     "stream's own statistics reads more than the stored ones alone.",
@@ -110,17 +109,14 @@ STORED, OWN, QUARTER = 0.0, 1.0, 0.25  # how much is of the stream's own statist
     },
     negative={"kind": "as they are"},
     positive={"classes": 10},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
 def on_a_stream(seeds, *, first, second, **given):
     """Difference of the accuracies on a stream with two shares of its statistics."""
     return read(seeds, first, **given) - read(seeds, second, **given)
 
 
-@experiment(
+@points_ahead(
     "accuracy with the statistics of other blurred images, less with the stored ones",
-    above(POINTS),
     id="adapted-by-other-images",
     statement="On one half of the blurred test images the statistics of the other half "
     "read more than the stored ones.",
@@ -135,12 +131,9 @@ def on_a_stream(seeds, *, first, second, **given):
     },
     negative={"kind": "as they are"},
     positive={"kind": "faint"},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy with the stored statistics, less with those of the stream's other images",
-    above(POINTS),
     id="two-class-stream-other-images",
     statement="On one half of a stream of two classes, unchanged, the stored "
     "statistics read more than those of the stream's other half.",
@@ -149,8 +142,6 @@ def on_a_stream(seeds, *, first, second, **given):
     setting={**PAIRS, "first": "stored", "second": "other"},
     negative={"classes": 10},
     positive={"classes": 1},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
 def on_half_a_stream(seeds, *, first, second, **given):
     """Difference of the accuracies on half of each stream, by two statistics."""
@@ -161,9 +152,8 @@ def on_half_a_stream(seeds, *, first, second, **given):
 # Clients
 
 
-@experiment(
+@points_ahead(
     "accuracy, normalizations kept at each client less all averaged",
-    above(POINTS),
     id="local-batch-norm",
     statement="Of four clients whose images differ in light, the networks read more if "
     "γ, β and the statistics stay with each client than if they are averaged like all "
@@ -172,60 +162,51 @@ def on_half_a_stream(seeds, *, first, second, **given):
     setting={**CLIENTS, "first": LOCAL, "second": AVERAGED},
     negative={"kinds": SAME},
     positive={"second": AVERAGED._replace(rate=1e-6)},
-    oracle={"second": PERFECT},
     seeds=20,
-    **ACCURACY,
 )
 def clients(seeds, *, first, second, **given):
     """Difference of the accuracies of two ways to learn together."""
     return federated(seeds, first, **given) - federated(seeds, second, **given)
 
 
-@experiment(
+def reading_apart(first, second, **setting):
+    """Fields of a claim on clients that learned together and read in two ways."""
+    return {
+        "setting": {**CLIENTS, "first": first, "second": second, **setting},
+        "negative": {"kinds": SAME},
+        "positive": {"second": (AVERAGED._replace(rate=1e-6), second[1])},
+        "oracle": {"second": (PERFECT, "own")},
+        "seeds": 20,
+    }
+
+
+@points_ahead(
     "accuracy with the exact statistics of all clients' images, less averaged ones",
-    above(POINTS),
     id="merged-at-the-server",
     statement="With all averaged, the networks of four clients whose images differ in "
     "light read more if their statistics are merged exactly, layer by layer, than if "
     "their variances are averaged.",
     source="li2021fedbn, section 3",
     question="Does merging the statistics at the server repair the averaged network?",
-    setting={**CLIENTS, "first": BY_UNION, "second": BY_AVERAGE},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
-    **ACCURACY,
+    **reading_apart(BY_UNION, BY_AVERAGE),
 )
-@experiment(
+@points_ahead(
     "accuracy, normalizations kept at each client less all averaged, statistics merged",
-    above(POINTS),
     id="local-against-merged",
     statement="Of four clients whose images differ in light, the networks read more if "
     "γ, β and the statistics stay with each client than if all is averaged and the "
     "statistics merged exactly, layer by layer.",
     source="li2021fedbn, abstract",
-    setting={**CLIENTS, "first": BY_OWN, "second": BY_UNION},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "layer by layer")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
-    **ACCURACY,
+    **reading_apart(BY_OWN, BY_UNION),
 )
-@experiment(
+@points_ahead(
     "accuracy, normalizations kept at each client less all averaged, writers apart",
-    above(POINTS),
     id="local-with-writers-apart",
     statement="Of four clients whose images differ in light, and whose writers are not "
     "the same, the networks read more if γ, β and the statistics stay with each client "
     "than if they are averaged like all else.",
     source="li2021fedbn, abstract",
-    setting={**CLIENTS, "apart": True, "first": BY_OWN, "second": BY_AVERAGE},
-    negative={"kinds": SAME},
-    positive={"second": (AVERAGED._replace(rate=1e-6), "averaged")},
-    oracle={"second": (PERFECT, "own")},
-    seeds=20,
-    **ACCURACY,
+    **reading_apart(BY_OWN, BY_AVERAGE, apart=True),
 )
 def clients_statistics(seeds, *, first, second, **given):
     """Difference of the accuracies of two ways to learn together and then to read."""
@@ -239,31 +220,23 @@ def clients_statistics(seeds, *, first, second, **given):
 # ---------------------------------------------------------------------------
 # Fine-tuning
 
+AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
 
-@experiment(
+
+@points_ahead(
     "accuracy with frozen statistics, less that with moving ones",
-    above(POINTS),
     id="frozen-at-batches-of-2",
     statement="Trained on for 100 steps with two images a batch, on images like those "
     "before, a network reads more if its statistics were frozen, learning rate tuned "
     "for both.",
     source="wu2021rethinking, on which batch to normalize by",
     question="Should the statistics be frozen where batches are small?",
-    setting={
-        **TUNE,
-        "kind": "as they are",
-        "batch": 2,
-        "first": FROZEN,
-        "second": MOVING,
-    },
+    setting={**AT_TWO, "first": FROZEN, "second": MOVING},
     negative={"batch": 32},
     positive={"kind": "as they are", "second": "lost"},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy with moving statistics, less that with frozen ones",
-    above(POINTS),
     id="moving-under-a-shift",
     statement="Trained on for 100 steps with 32 inverted images a batch, a network "
     "reads more inverted ones if its statistics moved than if they were frozen, "
@@ -279,8 +252,6 @@ def clients_statistics(seeds, *, first, second, **given):
     },
     negative={"kind": "as they are"},
     positive={"second": "lost"},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
 def after_fine_tuning(seeds, *, first, second, kind, batch, **given):
     """Difference of the accuracies on images of a kind, after learning from such."""
@@ -297,12 +268,10 @@ def after_fine_tuning(seeds, *, first, second, kind, batch, **given):
 
 
 SMALL = CELLS["as they are", 2, MOVING]  # the rate that is best for moving statistics
-AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
 
 
-@experiment(
+@points_ahead(
     "accuracy with frozen statistics, less that with moving ones, at the small rate",
-    above(POINTS),
     id="frozen-at-the-small-rate",
     statement="Trained on for 100 steps with two images a batch, on images like those "
     "before, a network reads more if its statistics were frozen, both at the rate that "
@@ -313,7 +282,6 @@ AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
     negative={"batch": 32},
     positive={"second": (FROZEN, 100.0)},  # so fast that nothing is left
     oracle={"second": (PERFECT, 0.0)},
-    **ACCURACY,
 )
 @experiment(
     "accuracy with frozen statistics at their own rate, less that at the small one",
@@ -334,9 +302,8 @@ AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
     oracle={"first": (PERFECT, 0.0)},
     **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy with renewed and then frozen statistics, less that with the old ones",
-    above(POINTS),
     id="renewed-then-frozen",
     statement="Trained on for 100 steps with two inverted images a batch, a network "
     "reads more inverted ones if its statistics were first taken anew from many such "
@@ -352,7 +319,6 @@ AT_TWO = {**TUNE, "kind": "as they are", "batch": 2}
     negative={"kind": "as they are"},
     positive={"second": (FROZEN, 100.0)},
     oracle={"second": (PERFECT, 0.0)},
-    **ACCURACY,
 )
 def at_rates(seeds, *, first, second, **given):
     """Difference of the accuracies after fine-tuning, each way at a given rate."""
@@ -371,62 +337,61 @@ def at_rates(seeds, *, first, second, **given):
 # Images made to be misread
 
 
-@experiment(
+GALLOWAY = "galloway2019batch, abstract"
+
+
+def fooled_by_itself(arm):
+    """Fields of a claim that an arm is easier to fool than the plain one."""
+    return {
+        "setting": {**ATTACK, "first": (arm, arm), "second": (PLAIN, PLAIN)},
+        "negative": {"second": (arm._replace(draw=1),) * 2},
+        "positive": {"second": (PERFECT, PLAIN)},
+        "oracle": {"first": (PERFECT, arm)},
+        "source": GALLOWAY,
+    }
+
+
+@points_ahead(
     "share misread after ten steps against each network, with less without it",
-    above(POINTS),
     id="easier-to-fool",
     statement="Of the test images that a network with batch normalization and one "
     "without it both read, the first misreads more once every pixel may move by a "
     "twentieth of the range against it, both tuned.",
     claimed="it also reduces robustness to small adversarial input perturbations and "
     "noise by double-digit percentages, as we show on five standard datasets",
-    claimed_by="galloway2019batch, abstract",
-    source="galloway2019batch, abstract",
-    setting={**ATTACK, "first": (NORMALIZED, NORMALIZED), "second": (PLAIN, PLAIN)},
-    negative={"second": (NORMALIZED._replace(draw=1),) * 2},
-    positive={"second": (PERFECT, PLAIN)},
-    oracle={"first": (PERFECT, NORMALIZED)},
-    **ACCURACY,
+    claimed_by=GALLOWAY,
+    **fooled_by_itself(NORMALIZED),
 )
-@experiment(
+@points_ahead(
     "share misread after ten steps against each, with less without, at one rate",
-    above(POINTS),
     id="easier-to-fool-at-one-rate",
     statement="Of the test images that both read, a network with batch normalization "
     "misreads more than one without it once every pixel may move by a twentieth of the "
     "range against it, both trained at the rate that is best without it.",
     question="Is a normalized network easier to fool at the plain one's rate?",
-    source="galloway2019batch, abstract",
-    setting={**ATTACK, "first": (SLOW, SLOW), "second": (PLAIN, PLAIN)},
-    negative={"second": (SLOW._replace(draw=1),) * 2},
-    positive={"second": (PERFECT, PLAIN)},
-    oracle={"first": (PERFECT, SLOW)},
-    **ACCURACY,
+    **fooled_by_itself(SLOW),
 )
-@experiment(
+@points_ahead(
     "share misread after random signs, with batch normalization less without it",
-    above(POINTS),
     id="noise-of-that-size",
     statement="Of the test images that both read, the network with batch normalization "
     "misreads more once every pixel has moved by a twentieth of the range, up or down "
     "at random.",
     question="Is a network with batch normalization easier to fool by noise, too?",
-    source="galloway2019batch, abstract",
+    source=GALLOWAY,
     setting={**ATTACK, "first": (NORMALIZED, RANDOM), "second": (PLAIN, RANDOM)},
     negative={"second": (NORMALIZED._replace(draw=1), RANDOM)},
     positive={"first": (NORMALIZED, NORMALIZED)},
     oracle={"first": (PERFECT, RANDOM)},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "share misread, made against the network itself less made against the plain one",
-    above(POINTS),
     id="gradients-not-masked",
     statement="A network with batch normalization misreads more of the images made "
     "against itself than of those made against one without it: its gradient hides no "
     "better way to change them that the other's would show.",
     question="Does the gradient of the normalized network mislead the attack?",
-    source="galloway2019batch, abstract",
+    source=GALLOWAY,
     setting={
         **ATTACK,
         "first": (NORMALIZED, NORMALIZED),
@@ -435,7 +400,6 @@ def at_rates(seeds, *, first, second, **given):
     negative={"second": (NORMALIZED, NORMALIZED)},
     positive={"second": (NORMALIZED, RANDOM)},
     oracle={"second": (NORMALIZED, PERFECT)},
-    **ACCURACY,
 )
 def misread_more(seeds, *, first, second, **given):
     """Difference of the shares misread by two readers, each of its images."""

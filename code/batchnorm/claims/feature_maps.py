@@ -4,15 +4,13 @@ import numpy as np
 
 from batchnorm.claims.networks import (
     PERFECT,
-    POINTS,
-    SHARED,
     accuracies,
+    points_ahead,
     testing_part,
     trained,
 )
-from batchnorm.claims.registry import experiment, identity
-from batchnorm.claims.tuning import SWEEPS, best
-from batchnorm.claims.types import above
+from batchnorm.claims.registry import identity
+from batchnorm.claims.tuning import SWEEPS, best, versus
 from batchnorm.ensemble import Recorder, evaluate
 
 # ---------------------------------------------------------------------------
@@ -52,32 +50,10 @@ PLAIN, PER_MAP = best("cnn", None), best("cnn", "batch")
 PER_ACTIVATION, AFTER = best("cnn", "per-activation"), best("cnn", "batch", "after")
 
 
-def versus(first, second, **setting):
-    """Fields of a claim that one tuned arm is more accurate than another."""
-    return {
-        "setting": {
-            "first": first,
-            "second": second,
-            "net": SWEEP.net,
-            "steps": SWEEP.steps,
-            **dict(SWEEP.options),
-            **setting,
-        },
-        # The same arm twice, but for the draw of weights; a rival that is slowed down
-        # a hundredfold; and one that is always right.
-        "negative": {"second": first._replace(draw=1)},
-        "positive": {"second": second._replace(rate=second.rate / 100)},
-        "oracle": {"second": PERFECT},
-        "estimator": "mean",
-        "shared": SHARED,
-    }
-
-
-@experiment(
+@points_ahead(
     "mean accuracy of steps 10 to 60, with less without",
-    above(POINTS),
     source="ioffe2015batch, section 4.2",
-    **versus(PER_MAP, PLAIN),
+    **versus(SWEEP, PER_MAP, PLAIN),
 )
 def cnn_early_accuracy(seeds, *, first, second, **setting):
     """Over its first 60 steps, a small convolutional network is on average more
@@ -87,24 +63,22 @@ def cnn_early_accuracy(seeds, *, first, second, **setting):
     return with_it.mean(axis=1) - without.mean(axis=1)
 
 
-@experiment(
+@points_ahead(
     "accuracy after 60 steps, one mean per map less one per activation",
-    above(POINTS),
     id="per-map-accuracy",
     statement="On digits that all stand in the same place, the network is more "
     "accurate after 60 steps with one mean per feature map than with one per "
     "activation, learning rate and initial scale tuned for both.",
     source="ioffe2015batch, sections 3.2 and 4.2.3",
-    **versus(PER_MAP, PER_ACTIVATION),
+    **versus(SWEEP, PER_MAP, PER_ACTIVATION),
 )
-@experiment(
+@points_ahead(
     "accuracy after 60 steps, normalized before the ReLU less after it",
-    above(POINTS),
     id="order-with-nonlinearity",
     statement="The network is more accurate after 60 steps with batch normalization "
     "before the ReLU than after it, learning rate and initial scale tuned for both.",
     source="ioffe2015batch, section 3.2",
-    **versus(PER_MAP, AFTER),
+    **versus(SWEEP, PER_MAP, AFTER),
 )
 def final_difference(seeds, *, first, second, **setting):
     """How much more accurate one arm is than another after the last step."""
@@ -119,12 +93,11 @@ def read(seeds, arm, *, steps, **setting):
     return accuracy[:, -(steps // 10) :]  # one column only if the arm is `PERFECT`
 
 
-@experiment(
+@points_ahead(
     "accuracy on digits moved by a pixel, one mean per map less one per activation",
-    above(POINTS),
     source="ioffe2015batch, section 3.2",
     # Planted is a loss by moving, in place of a rival that has learned less.
-    **versus(PER_MAP, PER_ACTIVATION, first_by=1, second_by=1)
+    **versus(SWEEP, PER_MAP, PER_ACTIVATION, first_by=1, second_by=1)
     | {"positive": {"second_by": 3}},
 )
 def per_map_accuracy_moved(seeds, *, first, second, first_by, second_by, **setting):

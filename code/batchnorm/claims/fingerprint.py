@@ -14,6 +14,7 @@ import hashlib
 import io
 import tokenize
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,13 +147,8 @@ def _origin(module, node, name):
     The second name is None if it brings a module.
     """
     if isinstance(node, ast.ImportFrom):
-        source = node.module or ""
-        if node.level:
-            base = module.split(".")
-            if not _is_package(module):
-                base = base[:-1]
-            base = base[: len(base) - node.level + 1]
-            source = ".".join([*base, *([node.module] if node.module else [])])
+        package = module if _is_package(module) else module.rpartition(".")[0]
+        source = resolve_name("." * node.level + (node.module or ""), package)
         for alias in node.names:
             if (alias.asname or alias.name) == name:
                 if _in_package(inner := f"{source}.{alias.name}") and _source(inner):
@@ -175,13 +171,9 @@ def _in_package(module):
 
 def _inside(node, decorators):
     """The nodes of a statement, without its docstrings, or its own decorators."""
-    left_out = set() if decorators else set(_decorators(node))
-    left_out |= {
-        n.body[0]
-        for n in ast.walk(node)
-        if isinstance(n, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(n)
-    }
-    todo = [node]
+    left_out, todo = _docstrings(node), [node]
+    if not decorators:
+        left_out += _decorators(node)
     while todo:
         yield (n := todo.pop(0))
         todo += [inner for inner in ast.iter_child_nodes(n) if inner not in left_out]
@@ -260,29 +252,23 @@ def _decorators(node):
     return getattr(node, "decorator_list", [])
 
 
+def _docstrings(node):
+    """The statements in it that are docstrings of functions and classes."""
+    return [
+        n.body[0]
+        for n in ast.walk(node)
+        if isinstance(n, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(n)
+    ]
+
+
 def _bare(module, node, decorators):
     """The text of a statement without comments, docstrings and white space."""
-    text = _source(module)[0]
-    first = (
-        _decorators(node)[0].lineno if _decorators(node) and decorators else node.lineno
-    )
-    skipped = set()
-    for n in ast.walk(node):
-        body = getattr(n, "body", None)
-        if (
-            isinstance(n, ast.FunctionDef | ast.ClassDef)
-            and ast.get_docstring(n) is not None
-        ):
-            skipped |= set(range(body[0].lineno, body[0].end_lineno + 1))
-    lines = text.splitlines(keepends=True)
-    kept = [
-        line if number not in skipped else "\n"
-        for number, line in enumerate(lines[first - 1 : node.end_lineno], first)
-    ]
-    comments = _comments(module)
-    for number in range(first, node.end_lineno + 1):
-        if number in comments and number not in skipped:
-            kept[number - first] = kept[number - first][: comments[number]]
+    lines, comments = _source(module)[0].splitlines(), _comments(module)
+    first = (_decorators(node) if decorators else [])[:1] or [node]
+    numbers = set(range(first[0].lineno, node.end_lineno + 1))
+    for said in _docstrings(node):
+        numbers -= set(range(said.lineno, said.end_lineno + 1))
+    kept = [lines[number - 1][: comments.get(number)] for number in sorted(numbers)]
     return "".join("".join(kept).split())
 
 

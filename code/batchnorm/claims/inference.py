@@ -12,10 +12,10 @@ from batchnorm.claims.frozen import go_on, go_on_frozen
 from batchnorm.claims.networks import (
     ACCURACY,
     PERFECT,
-    POINTS,
     Arm,
     Cnn,
     Mlp,
+    points_ahead,
     testing_part,
     training_part,
 )
@@ -93,9 +93,8 @@ def in_errors(seeds, *, first, second, **reader):
     return difference / errors
 
 
-@experiment(
+@points_ahead(
     "accuracy with exact statistics, less that with running ones",
-    above(POINTS),
     id="running-average-lags",
     statement="With momentum 0.01, running averages have not arrived after 50 steps: "
     "the same networks read more test images with the exact statistics.",
@@ -103,12 +102,9 @@ def in_errors(seeds, *, first, second, **reader):
     setting={**READER, "steps": 50, "first": EXACT, "second": SLOW},
     negative={"second": RUNNING},
     positive={"second": SLOWER},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy in inference mode, less that in training mode",
-    above(POINTS),
     id="forgotten-eval",
     statement="Evaluated in training mode, in shuffled mini-batches of 8, a network "
     "reads fewer test images than in inference mode.",
@@ -116,12 +112,9 @@ def in_errors(seeds, *, first, second, **reader):
     setting={**READER, "first": RUNNING, "second": EIGHTS},
     negative={"second": EIGHTS._replace(batch=250)},
     positive={"second": EIGHTS._replace(batch=2)},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy in training mode, test set shuffled, less that with it sorted by class",
-    above(POINTS),
     id="forgotten-eval-sorted",
     statement="In training mode, in mini-batches of 8, a network reads fewer test "
     "images if they are sorted by class: the mean that is subtracted is the answer.",
@@ -129,8 +122,6 @@ def in_errors(seeds, *, first, second, **reader):
     setting={**READER, "first": EIGHTS, "second": EIGHTS._replace(order="sorted")},
     negative={"second": EIGHTS},
     positive={"first": RUNNING},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
 def one_way_less_another(seeds, *, first, second, **reader):
     """Difference of the accuracies of the same networks, normalized in two ways."""
@@ -244,15 +235,13 @@ identity(
 )
 
 
-@experiment(
+@points_ahead(
     "accuracy with the new images' statistics, less that with the stored ones",
-    above(POINTS),
     source="ioffe2015batch, section 5; li2016revisiting, section 3",
     setting={**READER, "left": 0.3, "right": 1.0, "stored": RUNNING},
     negative={"left": 1.0},
     positive={"right": 0.3},
     oracle={"stored": PERFECT},
-    **ACCURACY,
 )
 def adapted_statistics(seeds, *, left, right, stored, **reader):
     """On test images with a shadow over their left half, which no normalization undoes,
@@ -281,15 +270,13 @@ SINGLE = Training("one class", arm=Arm("batch", 0.03))
 CONV = Training("one class", net=Cnn(), dtype=np.float32)  # which is faster
 
 
-@experiment(
+@points_ahead(
     "accuracy in training mode, one domain a mini-batch, less that in inference mode",
-    above(POINTS),
     source="wu2021rethinking, section 5",
     setting={"training": ONE, "stored": ONE},
     negative={"training": MIXED, "stored": MIXED},
     positive={"stored": ONE._replace(momentum=0.001)},
     oracle={"stored": PERFECT},
-    **ACCURACY,
 )
 def one_domain_batches(seeds, *, training, stored):
     """Trained on mini-batches that each hold one domain of four, a network reads more
@@ -298,9 +285,8 @@ def one_domain_batches(seeds, *, training, stored):
     return domain_by_domain(seeds, run, training.batch) - in_inference(seeds, stored)
 
 
-@experiment(
+@points_ahead(
     "accuracy in inference mode, mixed mini-batches less those of one domain",
-    above(POINTS),
     id="mixed-domain-batches",
     statement="In inference mode a network reads more test images if each mini-batch "
     "of its training mixed the four domains than if it held one.",
@@ -308,12 +294,9 @@ def one_domain_batches(seeds, *, training, stored):
     setting={"first": MIXED, "second": ONE},
     negative={"first": ONE.redrawn()},
     positive={"second": ONE.untrained()},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy in inference mode, convolutional network less fully connected one",
-    above(POINTS),
     id="single-class-batches-conv",
     statement="A small convolutional network does learn from mini-batches of a single "
     "class: in inference mode it reads more test images than the fully connected one.",
@@ -321,12 +304,9 @@ def one_domain_batches(seeds, *, training, stored):
     setting={"first": CONV, "second": SINGLE},
     negative={"first": SINGLE.redrawn()},
     positive={"first": CONV._replace(kind="shuffled")},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
-@experiment(
+@points_ahead(
     "accuracy in inference mode, shuffled mini-batches less those of a single class",
-    above(POINTS),
     id="single-class-batches-cost",
     question="Does a convolutional network mind mini-batches of a single class?",
     statement="It reads fewer test images if it learned from them than if it learned "
@@ -335,8 +315,6 @@ def one_domain_batches(seeds, *, training, stored):
     setting={"first": CONV._replace(kind="shuffled"), "second": CONV},
     negative={"first": CONV.redrawn()},
     positive={"second": CONV.untrained()},
-    oracle={"second": PERFECT},
-    **ACCURACY,
 )
 def one_training_less_another(seeds, *, first, second):
     """Difference of the accuracies in inference mode after two kinds of training."""

@@ -64,8 +64,8 @@ def append(records, file=FILE):
         line = json.dumps({"before": before, **record}, ensure_ascii=False)
         text += line + "\n"
         before = _hash(line)
-    _write(file, text)
-    _write(_head(file), before + "\n")
+    write(file, text)
+    write(_head(file), before + "\n")
 
 
 def record(result, seconds):
@@ -137,7 +137,8 @@ def _head(file):
     return file.with_suffix(".head")
 
 
-def _write(file, text):
+def write(file, text):
+    """Write a file whole, or leave it as it is."""
     temporary = file.with_name(f".{file.name}.new")
     temporary.write_text(text, "utf-8")
     os.replace(temporary, file)

@@ -11,6 +11,8 @@ import numpy as np
 
 from batchnorm import datasets
 from batchnorm.claims.estimates import at_least
+from batchnorm.claims.registry import experiment
+from batchnorm.claims.types import above
 from batchnorm.ensemble import (
     Conv,
     Network,
@@ -25,6 +27,7 @@ from batchnorm.ensemble import (
 SHARED = 250 / 768
 ACCURACY = {"estimator": "mean", "shared": SHARED}
 POINTS = 0.02  # of accuracy: the smallest difference of interest in this book
+FACTOR = 1.25  # the smallest ratio of interest
 DRAWS = 2**32  # between the seeds of one draw of weights and the next
 
 
@@ -49,6 +52,16 @@ class Arm(NamedTuple):
 #: Stands for a network that is right from the first step: a competitor that no claim
 #: in favor of another can be made against.
 PERFECT = Arm("perfect", 0.0)
+
+
+def points_ahead(effect, *, oracle=None, **fields):
+    """Register an experiment on a share of the test images, of which one arm has more.
+
+    It asks for a lead of `POINTS` in the mean of the seeds; a perfect second arm, or
+    another oracle, has to turn it.
+    """
+    oracle = oracle or {"second": PERFECT}
+    return experiment(effect, above(POINTS), oracle=oracle, **ACCURACY, **fields)
 
 
 class Mlp(NamedTuple):

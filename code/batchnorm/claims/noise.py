@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from batchnorm.claims.networks import ACCURACY, POINTS, training_part
+from batchnorm.claims.networks import ACCURACY, points_ahead, training_part
 from batchnorm.claims.noise_arms import (
     CLEAN,
     MORE,
@@ -54,8 +54,7 @@ SIZES = {"m": (4, 8, 16, 32, 64), "draws": 200}
 )
 def noise_of_the_mean(seeds, *, m, draws):
     """The mean of a mini-batch of m random images has a variance of 1/m times that of
-    the values, in the first layer of an untrained network.
-    """
+    the values, in the first layer of an untrained network."""
     rngs = [np.random.default_rng([seed, 5]) for seed in seeds]
     measured = []
     for z, rng in zip(inputs_of_normalization(seeds), rngs, strict=True):
@@ -75,8 +74,7 @@ def noise_of_the_mean(seeds, *, m, draws):
 def noise_of_the_deviation(seeds, *, m, draws):
     """The standard deviation of a mini-batch of m random images, eight or more, has a
     variance of (κ − 1)/4m times that of the values, with the kurtosis κ of each unit
-    in the first layer of an untrained network.
-    """
+    in the first layer of an untrained network."""
     rngs = [np.random.default_rng([seed, 6]) for seed in seeds]
     measured = []
     for z, rng in zip(inputs_of_normalization(seeds), rngs, strict=True):
@@ -103,77 +101,72 @@ def final(seeds, arm, task):
     return scores(seeds, arm, task).accuracy[:, -1]
 
 
+def slowed(arm):
+    """The same at a thousandth of the rate, which hardly learns."""
+    return arm._replace(rate=arm.rate / 1000)
+
+
 def against(first, second, task):
     """Setting and controls of a comparison of two arms' accuracies."""
     return {
         "setting": {"first": first, "second": second, "task": task},
         "negative": {"first": second._replace(draw=1)},
-        "positive": {"second": second._replace(rate=second.rate / 1000)},
+        "positive": {"second": slowed(second)},
         "oracle": {"second": RIGHT},
-        **ACCURACY,
+        "seeds": 29,
     }
 
 
 LEAD = "accuracy with ghosts of {}, less that with all 64"
 
 
-@experiment(
+@points_ahead(
     LEAD.format(SMALL.ghost) + ", at a rate of 0.1",
-    above(POINTS),
     id="ghosts-noisy-at-one-rate",
     statement="With 30 % of 192 labels drawn at random, three ReLU layers whose mini-"
     f"batches of 64 are normalized in ghosts of {SMALL.ghost} read more of the test "
     "images after 240 steps than with one mean for all 64, at a rate of 0.1 for both.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     chaotic=True,
     **against(LIKE_SMALL, ALL, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(SMALL.ghost) + ", each at its rate",
-    above(POINTS),
     id="ghosts-read-noisy-labels",
     question="How much of such a lead is left with the rate tuned for both?",
     statement="A lead is left: with 30 % of 192 labels random and the rate tuned for "
     f"both, networks with ghosts of {SMALL.ghost} read more of the test images after "
     "240 steps.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(SMALL, WHOLE, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(FEWER.ghost) + ", both stopped",
-    above(POINTS),
     id="ghosts-against-stopping",
     question="Does the lead of the small ghosts last where training may stop early?",
     statement="It does: with rate and number of steps tuned for both, networks with "
     f"ghosts of {FEWER.ghost} read more of the test images, 30 % of 192 labels being "
     "random.",
     source="luo2019towards, abstract",
-    seeds=29,
     **against(FEWER, STOPPED, WRONG),
 )
-@experiment(
+@points_ahead(
     LEAD.format(EIGHT.ghost) + ", at a rate of 0.1",
-    above(POINTS),
     id="ghosts-at-one-rate",
     statement="With right labels and a rate of 0.1 for both, networks with ghosts of "
     f"{EIGHT.ghost} that learn from 192 images read more of the test images after 240 "
     "steps than with one mean for all 64.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(EIGHT, ALL, CLEAN),
 )
-@experiment(
+@points_ahead(
     LEAD.format(CLEANEST.ghost) + ", each at its rate",
-    above(POINTS),
     id="ghosts-read-clean-labels",
     question="Is the lead with right labels more than one of the rate?",
     statement="It is: with the rate tuned for both, networks with ghosts of "
     f"{CLEANEST.ghost} that learn from 192 rightly labeled images read more of the "
     "test images after 240 steps.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    seeds=29,
     **against(CLEANEST, tuned(CLEAN, 64), CLEAN),
 )
 def ahead(seeds, *, first, second, task):
@@ -181,9 +174,8 @@ def ahead(seeds, *, first, second, task):
     return final(seeds, first, task) - final(seeds, second, task)
 
 
-@experiment(
+@points_ahead(
     f"accuracy with ghosts of {SMALL.ghost}, less the higher of those with 2 and 64",
-    above(POINTS),
     id="ghosts-inverted-u",
     statement="There can be too much noise: with 30 % of 192 labels random, ghosts of "
     f"{SMALL.ghost} read more of the test images than ghosts of 2 do, and more than "
@@ -191,13 +183,9 @@ def ahead(seeds, *, first, second, task):
     source="luo2019towards, abstract",
     setting={"between": SMALL, "least": PAIRS, "most": WHOLE, "task": WRONG},
     negative={"between": WHOLE._replace(draw=1)},
-    positive={
-        "least": PAIRS._replace(rate=PAIRS.rate / 1000),
-        "most": WHOLE._replace(rate=WHOLE.rate / 1000),
-    },
+    positive={"least": slowed(PAIRS), "most": slowed(WHOLE)},
     oracle={"most": RIGHT},
     seeds=29,
-    **ACCURACY,
 )
 def ghosts_inverted_u(seeds, *, between, least, most, task):
     """Accuracy between two sizes of ghosts, less the higher of those at the ends."""
@@ -216,7 +204,7 @@ def ghosts_inverted_u(seeds, *, between, least, most, task):
     source="luo2019towards, abstract",
     setting={"small": SMALL, "whole": WHOLE, "task": WRONG},
     negative={"small": WHOLE._replace(draw=1)},
-    positive={"small": SMALL._replace(rate=SMALL.rate / 1000)},
+    positive={"small": slowed(SMALL)},
     oracle={"small": RIGHT},
     seeds=29,
 )
@@ -249,8 +237,8 @@ def dropout(task, name):
             statement=f"It does: without normalization {images} read more of the test "
             f"images with dropout, {rest}.",
             source="srivastava2014dropout, section 6",
-            seeds=29,
             **against(DROPPED[task], PLAIN[task], task),
+            **ACCURACY,
         )(measure)
         experiment(
             "accuracy with dropout, less that without, both normalized",
@@ -265,8 +253,8 @@ def dropout(task, name):
             seeds=29,
             setting={"first": BESIDE[task], "second": ALONE[task], "task": task},
             # A network that needs something; one that dropout spoils; a perfect one.
-            negative={"second": ALONE[task]._replace(rate=ALONE[task].rate / 1000)},
-            positive={"first": BESIDE[task]._replace(rate=BESIDE[task].rate / 1000)},
+            negative={"second": slowed(ALONE[task])},
+            positive={"first": slowed(BESIDE[task])},
             oracle={"first": RIGHT},
             **ACCURACY,
         )(measure)
@@ -283,8 +271,8 @@ def dropout(task, name):
             source="ioffe2015batch, section 3.4",
             seeds=29,
             setting={"first": ALONE[task], "second": DROPPED[task], "task": task},
-            negative={"first": ALONE[task]._replace(rate=ALONE[task].rate / 1000)},
-            positive={"second": DROPPED[task]._replace(rate=DROPPED[task].rate / 1000)},
+            negative={"first": slowed(ALONE[task])},
+            positive={"second": slowed(DROPPED[task])},
             oracle={"second": RIGHT},
             **ACCURACY,
         )(measure)
@@ -309,8 +297,7 @@ dropout(MORE, "more")(ahead)
 )
 def dropout_shifts_the_variance(seeds, *, p, width):
     """ReLU features have a smaller variance at inference than in training, if dropout
-    stands before what measures it: var h/(var h + p/(1 − p) E h²), for any p.
-    """
+    stands before what measures it: var h/(var h + p/(1 − p) E h²), for any p."""
     parts, measured = [], []
     for seed in seeds:
         h, rng = hidden_features(seed, width), np.random.default_rng([seed, 7])
@@ -373,7 +360,6 @@ def loss_repaired(seeds, *, arm, task):
 )
 def variance_shift_accuracy(seeds, *, arm, task):
     """It does: statistics that are re-estimated with dropout off read more of the test
-    images.
-    """
+    images."""
     found = scores(seeds, arm, task)
     return found.accuracy[:, -1] - found.running_accuracy[:, -1]

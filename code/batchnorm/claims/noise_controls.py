@@ -5,17 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from batchnorm.claims.networks import ACCURACY, DRAWS, POINTS
-from batchnorm.claims.noise_arms import (
-    MORE,
-    NET,
-    RIGHT,
-    SCALE,
-    WRONG,
-    Noisy,
-    noisy_run,
-    tuned,
-)
+from batchnorm.claims.networks import ACCURACY, DRAWS, POINTS, points_ahead
+from batchnorm.claims.noise import SHIFTED, repair
+from batchnorm.claims.noise_arms import NET, RIGHT, SCALE, WRONG, Noisy, noisy_run
 from batchnorm.claims.protocol import TUNING_SEEDS
 from batchnorm.claims.registry import experiment
 from batchnorm.claims.types import above, below
@@ -118,7 +110,6 @@ def versus(first, second):
         "setting": {"first": first, "second": second, "task": WRONG},
         "source": "hoffer2017train, algorithm 1; luo2019towards, abstract",
         "seeds": 29,
-        **ACCURACY,
     }
 
 
@@ -129,9 +120,8 @@ AHEAD = {
 }
 
 
-@experiment(
+@points_ahead(
     "accuracy with the ghosts' own errors put in, less that without",
-    above(POINTS),
     id="noise-alone-reads-noisy-labels",
     question="Is it the noise of the ghosts, or the gradient through them?",
     statement="The noise does it: 30 % of 192 labels being random, three ReLU layers "
@@ -141,9 +131,8 @@ AHEAD = {
     **versus("own errors", "whole"),
     **AHEAD,
 )
-@experiment(
+@points_ahead(
     "accuracy with the errors of other ghosts put in, less that without",
-    above(POINTS),
     id="lent-noise-reads-noisy-labels",
     question="Does any noise of that size and distribution do it?",
     statement="Errors of other examples do it, too: where each ghost is given those of "
@@ -161,6 +150,7 @@ AHEAD = {
     negative={"second": "whole"},
     positive={"first": "whole, one step"},
     oracle={"first": "right"},
+    **ACCURACY,
 )
 def noise_ahead(seeds, *, first, second, task):
     """Test accuracy of the first arm, less that of the second."""
@@ -188,27 +178,18 @@ def noise_ahead(seeds, *, first, second, task):
 def ghosts_lead_with_rescaled_logits(seeds, *, first, second, task):
     """No: with the logits of each network times one number, fitted on other images,
     those with one mean for all 64 still have the higher test loss, 30 % of the labels
-    being random and the rate 0.1.
-    """
+    being random and the rate 0.1."""
     ours, theirs = (reading(seeds, ARMS[name], task) for name in (first, second))
     return ours.rescaled / theirs.rescaled
 
 
-SHIFTED = tuned(MORE, 64, 0.5)
-
-
 def with_rescaled_logits(arm):
     """Fields of an experiment on re-estimated statistics with rescaled logits."""
-    return {
-        "effect": "test loss by running averages, over that by statistics without "
-        "dropout, logits rescaled",
-        "region": above(1.1),
-        "scale": "log",
-        "source": "li2019understanding, section 3; guo2017calibration, abstract",
-        "setting": {"arm": arm, "task": MORE},
-        "negative": {"arm": tuned(MORE, 64)},
+    fields = repair(arm)
+    return fields | {
+        "effect": f"{fields['effect']}, logits rescaled",
+        "source": f"{fields['source']}; guo2017calibration, abstract",
         "positive": {"arm": arm._replace(p=0.8, rate=0.32)},
-        "seeds": 29,
     }
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, layer_norm
 
-from batchnorm.claims import copying
+from batchnorm.claims import copying, tuning
 from batchnorm.claims.copying import RIGHT, WARM, accuracies
-from batchnorm.claims.networks import DRAWS, PERFECT, POINTS, SHARED, final_accuracy
+from batchnorm.claims.networks import DRAWS, POINTS, final_accuracy, points_ahead
 from batchnorm.claims.registry import experiment, identity
 from batchnorm.claims.tuning import SWEEPS, tuned
 from batchnorm.claims.types import above, within
@@ -45,30 +45,13 @@ identity(
 
 
 def versus(sweep, first, second):
-    """Fields of a claim that one tuned arm of a sweep is more accurate than another."""
-    first, second = tuned(sweep, first), tuned(sweep, second)
-    chosen = SWEEPS[sweep]
-    return {
-        "setting": {
-            "first": first,
-            "second": second,
-            "net": chosen.net,
-            "steps": chosen.steps,
-            **dict(chosen.options),
-        },
-        # The same arm twice, but for the draw of weights; a rival that is slowed down
-        # a hundredfold; and one that is always right.
-        "negative": {"second": first._replace(draw=1)},
-        "positive": {"second": second._replace(rate=second.rate / 100)},
-        "oracle": {"second": PERFECT},
-        "estimator": "mean",
-        "shared": SHARED,
-    }
+    """Fields of a claim that one norm is more accurate than another in a sweep."""
+    arms = tuned(sweep, first), tuned(sweep, second)
+    return tuning.versus(SWEEPS[sweep], *arms)
 
 
-@experiment(
+@points_ahead(
     "accuracy after 3200 images with batches of 32, batch less group normalization",
-    above(POINTS),
     id="batch-norm-before-group-at-32",
     statement="With mini-batches of 32, a network is more accurate after 3200 images "
     "with batch normalization than with group normalization, four groups of eight "
@@ -77,9 +60,8 @@ def versus(sweep, first, second):
     question="Does batch normalization lead group normalization at large batches?",
     **versus("crossover at 32", "batch", ("group", 4)),
 )
-@experiment(
+@points_ahead(
     "accuracy after 3200 images with batches of 2, group less batch normalization",
-    above(POINTS),
     id="group-norm-at-batches-of-2",
     statement="With mini-batches of two, a network is more accurate after 3200 images "
     "with group normalization, four groups of eight units, than with batch "
@@ -88,9 +70,8 @@ def versus(sweep, first, second):
     question="Does group normalization win where a mini-batch has two examples?",
     **versus("crossover at 2", ("group", 4), "batch"),
 )
-@experiment(
+@points_ahead(
     "accuracy after 100 steps with batches of 32, batch less layer normalization",
-    above(POINTS),
     id="batch-norm-at-batches-of-32",
     statement="With mini-batches of 32, a network is more accurate after 100 steps "
     "with batch normalization than with layer normalization, learning rate and initial "
@@ -99,9 +80,8 @@ def versus(sweep, first, second):
     question="Does batch normalization keep a lead where its batches are large?",
     **versus("batches of 32", "batch", "layer"),
 )
-@experiment(
+@points_ahead(
     "accuracy after 300 steps with batches of 2, layer less batch normalization",
-    above(POINTS),
     id="layer-norm-at-batches-of-2",
     statement="With mini-batches of two, a network is more accurate after 300 steps "
     "with layer normalization than with batch normalization, learning rate and initial "

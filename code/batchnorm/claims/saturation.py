@@ -37,8 +37,7 @@ TESTS = "tests/unit/test_identities_saturation.py"
 def sigmoid_gradients_vanish(seeds, *, scale, **net):
     """At initialization, with scales from 0.1 to 3, a sigmoid layer multiplies the
     gradient by s · rms σ′, in the geometric mean over the layers: by 0.24 at the usual
-    scale 1.
-    """
+    scale 1."""
 
     def measured(s):
         norms, _ = weight_gradients(seeds, "sigmoid", s, norm=None, **net)
@@ -58,8 +57,7 @@ def sigmoid_gradients_vanish(seeds, *, scale, **net):
 def saturation_at_large_scale(seeds, *, scale, limit, **net):
     """At initialization, the share of saturated units follows from the initial scale:
     a fifth of the inputs of deep sigmoid layers lies beyond ±4 at scale 5, and more
-    than half at scale 10.
-    """
+    than half at scale 10."""
 
     def measured(s):
         _, inputs = weight_gradients(seeds, "sigmoid", s, norm=None, **net)
@@ -88,8 +86,7 @@ def saturation_at_large_scale(seeds, *, scale, limit, **net):
 )
 def vanishing_without_saturation(seeds, *, scale, **net):
     """They vanish without saturation: ten sigmoid layers at the usual initial scale
-    pass on less than a thousandth of the gradient, and hardly a unit is saturated.
-    """
+    pass on less than a thousandth of the gradient, and hardly a unit is saturated."""
     norms, inputs = weight_gradients(seeds, "sigmoid", scale, norm=None, **net)
     vanished = norms[:, 0] / norms[:, -1] < 1e-3
     return vanished & (share_beyond(inputs, 4) < 0.01)
@@ -106,8 +103,7 @@ def vanishing_without_saturation(seeds, *, scale, **net):
 )
 def saturated_gradient_arrives(seeds, *, scales, **net):
     """No: of two untrained networks of ten sigmoid layers, the one at ten times the
-    usual scale, with half of its units saturated, passes on more of the gradient.
-    """
+    usual scale, with half of its units saturated, passes on more of the gradient."""
     usual, large = (
         weight_gradients(seeds, "sigmoid", scale, norm=None, **net)[0]
         for scale in scales
@@ -147,8 +143,7 @@ EVEN = 10**0.5  # the step in which rates are tuned: less makes no difference
 )
 def normalized_sigmoid_gradients_even(seeds, *, networks, **net):
     """With batch normalization, the gradients of the first and the last of ten sigmoid
-    layers differ by less than √10, for initial scales from 0.1 to 10.
-    """
+    layers differ by less than √10, for initial scales from 0.1 to 10."""
     ratios = []
     for nonlinearity, scale, norm in networks:
         norms, _ = weight_gradients(seeds, nonlinearity, scale, norm=norm, **net)
@@ -170,8 +165,7 @@ def normalized_sigmoid_gradients_even(seeds, *, networks, **net):
 def gradients_survive(seeds, *, networks, depth, width):
     """Not with the initialization made for the nonlinearity: in ten tanh layers at
     Xavier's scale, and in ten ReLU layers at He's, the gradients at the first and the
-    last differ by less than √10, the step in which learning rates are tuned.
-    """
+    last differ by less than √10, the step in which learning rates are tuned."""
     x, labels = one_batch(seeds, 1)
     ratios = []
     for nonlinearity, scale, norm in networks:
@@ -232,8 +226,7 @@ TWIN = Arm(None, 0.3, 1.0)  # sigmoids that start as the function of tanh layers
 def saturating_nonlinearities_train(seeds, *, tanh, sigmoid, **net):
     """They can, and learn slowly: ten tanh layers at Xavier's scale, and ten sigmoid
     layers that start as the same function, read more than twice as many digits as
-    chance after 100 steps of plain gradient descent.
-    """
+    chance after 100 steps of plain gradient descent."""
     return np.minimum(
         accuracy(seeds, "tanh", tanh, **net), accuracy(seeds, "sigmoid", sigmoid, **net)
     )
@@ -252,8 +245,7 @@ def saturating_nonlinearities_train(seeds, *, tanh, sigmoid, **net):
 )
 def deep_sigmoids_are_slow(seeds, *, without, normalized, **net):
     """At the same learning rate, ten sigmoid layers that start as a tanh network at
-    Xavier's scale read fewer digits after 100 steps than with batch normalization.
-    """
+    Xavier's scale read fewer digits after 100 steps than with batch normalization."""
     return accuracy(seeds, "sigmoid", normalized, **net) - accuracy(
         seeds, "sigmoid", without, **net
     )
@@ -404,8 +396,7 @@ def singular_values(seeds, arm, *, depth, width, batch):
 def normalized_relu_gradients_grow(seeds, *, m, depth, width):
     """Not at initialization, in ReLU networks without skip connections: on its way
     back the gradient grows per layer, in the geometric mean, by 1.42 at a batch of 6,
-    by less the larger the batch is, and by √(π/(π − 1)) = 1.21 at a large one.
-    """
+    by less the larger the batch is, and by √(π/(π − 1)) = 1.21 at a large one."""
     network = Network((width,), (width,) * depth, norm="batch")
 
     def growth(seed):

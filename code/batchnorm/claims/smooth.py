@@ -4,8 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from batchnorm.claims.networks import PERFECT, mini_batches, trained
+from batchnorm.claims.networks import FACTOR, PERFECT, mini_batches, trained
 from batchnorm.claims.tuning import best
+from batchnorm.claims.types import above
 from batchnorm.ensemble import Recorder, gradient, unpack
 
 FRACTIONS = 0.5, 1.0, 2.0, 4.0  # of a step, from Santurkar et al., appendix A.2.2
@@ -65,6 +66,9 @@ def smoothness(sweep):
     """Fields of a claim that the tuned arms of a sweep differ in smoothness."""
     without, normalized = best(sweep, None), best(sweep, "batch")
     return {
+        "effect": "change of the gradient over a distance along it, in relative "
+        "changes of the weights, without over with",
+        "region": above(FACTOR),
         "claimed": "There is a clear improvement in all of these measures in networks "
         "with BatchNorm, indicating a more well-behaved loss landscape.",
         "claimed_by": "santurkar2018how, figure 4",

@@ -9,6 +9,7 @@ from batchnorm.claims.networks import (
     POINTS,
     Arm,
     final_accuracy,
+    points_ahead,
     steps_to,
 )
 from batchnorm.claims.registry import experiment
@@ -94,8 +95,7 @@ def lead(seeds, *, without, normalized, **setting):
 )
 def figure_1a_tuned(seeds, *, careless, tuned, **setting):
     """Most of it, but not all, after 100 steps: so much smaller is the lead of three
-    layers of sigmoids once rate and scale are tuned for each arm.
-    """
+    layers of sigmoids once rate and scale are tuned for each arm."""
     left = lead(seeds, without=tuned[0], normalized=tuned[1], **setting)
     return 1 - left / lead(
         seeds, without=careless[0], normalized=careless[1], **setting
@@ -235,22 +235,19 @@ def number(seeds, arm, *, rates, factors, least, net, **options):
 USUAL = ARMS["normalized"]
 
 
-@experiment(
+@points_ahead(
     "accuracy at the usual scale, less that at 30 times it",
-    above(POINTS),
     question="Does the initial scale of normalized weights matter to training?",
     source="ioffe2015batch, section 3.3; vanlaarhoven2017l2, abstract",
     setting={"first": (USUAL, 1.0), "second": (USUAL, 30.0), **RELUS},
     negative={"second": (USUAL._replace(draw=1), 1.0)},
     positive={"second": (USUAL._replace(rate=USUAL.rate / 1000), 1.0)},
     oracle={"second": (PERFECT, 1.0)},
-    **ACCURACY,
 )
 def scale_still_matters(seeds, *, first, second, **setting):
     """It does, though not to the function: five ReLU layers whose hidden weights are
     30 times too large are behind after 150 steps, for those weights learn as at a rate
-    900 times too small.
-    """
+    900 times too small."""
     return enlarged(seeds, *first, **setting) - enlarged(seeds, *second, **setting)
 
 

@@ -8,7 +8,6 @@ stored beside this file; `best` reads it.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from batchnorm import datasets
+from batchnorm.claims.ledger import write
 from batchnorm.claims.networks import Arm, Cnn, Mlp
 from batchnorm.claims.protocol import TUNING_SEEDS
 from batchnorm.ensemble import Adam, Only, Recorder, grid, init_parameters, train
@@ -172,6 +172,21 @@ def tuned(name, norm):
     raise ValueError(f"norm is {norm!r}; {name!r} has no such arm")
 
 
+def versus(sweep, first, second, **setting):
+    """Fields of a claim that one tuned arm of a `Sweep` is more accurate than another.
+
+    Controls are the same arm twice, but for the draw of weights, and a rival that is
+    slowed down a hundredfold.
+    """
+    compared = {"first": first, "second": second, "net": sweep.net}
+    given = {"steps": sweep.steps, **dict(sweep.options), **setting}
+    return {
+        "setting": compared | given,
+        "negative": {"second": first._replace(draw=1)},
+        "positive": {"second": second._replace(rate=second.rate / 100)},
+    }
+
+
 def stored(name):
     """A sweep as it is kept: its grid, seeds and budget, and what each arm scored."""
     return _stored()[name]
@@ -235,9 +250,7 @@ def main(names, jobs):
     for (name, *_), kept in zip(todo, tqdm(runs, total=len(todo)), strict=True):
         stored[name]["arms"].append(kept)
         print(name, {k: kept[k] for k in ("norm", "order", "rate", "scale", "edge")})
-    temporary = FILE.with_name(f".{FILE.name}.new")
-    temporary.write_text(json.dumps(stored, indent=1) + "\n", "utf-8")
-    os.replace(temporary, FILE)
+    write(FILE, json.dumps(stored, indent=1) + "\n")
     _stored.cache_clear()
     return 0
 

@@ -98,8 +98,7 @@ def steps_of_descent(hessian, error, tolerance):
 def steps_follow_condition_number(seeds, *, unit, cars, tolerance):
     """Gradient descent at its best fixed rate takes ln τ / (2 ln q) steps to a fraction
     τ of its excess loss, q = (κ − 1)/(κ + 1), with the condition number κ of the
-    distribution that the cars are drawn from, in any unit of the kilometers.
-    """
+    distribution that the cars are drawn from, in any unit of the kilometers."""
     values = np.linalg.eigvalsh([cars_covariance(one) for one in unit])
     kappa = values[:, 1] / values[:, 0]
     predicted = np.log(tolerance) / (2 * np.log((kappa - 1) / (kappa + 1)))
@@ -156,8 +155,7 @@ def normalized(known, unseen, how, epsilon):
 )
 def fresh_mean_square(seeds, *, d, batch, fresh, draws):
     """Whitened with the statistics of a batch of m, fresh examples of d normal features
-    have the mean square (m + 1)/(m − d − 2) in place of 1.
-    """
+    have the mean square (m + 1)/(m − d − 2) in place of 1."""
     predicted = (batch + 1) / (batch - np.array(d) - 2)
 
     def measured(rng, features):
@@ -215,8 +213,7 @@ BATCH = {"width": 100, "batch": 60, "fresh": 250}
 )
 def joint_whitening_explodes(seeds, *, width, first, second, epsilons, **sizes):
     """Whitening the 100 outputs of a ReLU layer with the statistics of a batch of 60
-    inflates fresh examples, at an ε of 1e-5 and at one of 1e-3.
-    """
+    inflates fresh examples, at an ε of 1e-5 and at one of 1e-3."""
 
     def least(seed):
         rows = hidden_features(seed, width)
@@ -242,8 +239,7 @@ def joint_whitening_explodes(seeds, *, width, first, second, epsilons, **sizes):
 )
 def each_feature_alone_generalizes(seeds, *, width, how, **sizes):
     """Standardized with the statistics of a batch of 60, nearly all of the 100 outputs
-    of a ReLU layer have a mean square near 1 on fresh examples.
-    """
+    of a ReLU layer have a mean square near 1 on fresh examples."""
     squares = np.array(
         [fresh_squares(hidden_features(seed, width), how, **sizes) for seed in seeds]
     )
@@ -284,7 +280,14 @@ def conditioning(features, version):
 
 # κ counts steps, and a quarter more of them is what the book asks for elsewhere.
 OF_INTEREST = 1.25
-SHIFTED = {"shift": 10.0}
+LOWER = {
+    "region": above(OF_INTEREST),
+    "source": "lecun1998efficient, section 4.3",
+    "negative": {"second": "raw"},
+    "positive": {"shift": 10.0},
+    "oracle": {"first": "whitened"},
+    "scale": "log",
+}
 
 
 # The last of a stack is registered first.
@@ -303,31 +306,21 @@ SHIFTED = {"shift": 10.0}
 )
 @experiment(
     "condition number of the raw features over that of the centered ones",
-    above(OF_INTEREST),
     id="centering-conditions-hidden-features",
     statement="On the same outputs, subtracting the means alone lowers the condition "
     "number.",
     question="How much of that is due to the means?",
-    source="lecun1998efficient, section 4.3",
     setting={"width": 100, "first": "raw", "second": "centered"},
-    negative={"second": "raw"},
-    positive=SHIFTED,
-    oracle={"first": "whitened"},
-    scale="log",
+    **LOWER,
 )
 @experiment(
     "condition number of the raw features over that of the standardized ones",
-    above(OF_INTEREST),
     id="standardizing-conditions-hidden-features",
     statement="For a linear model with an intercept on the outputs of an untrained "
     "ReLU layer, standardizing them lowers the condition number.",
     question="Does standardizing condition the inputs of a hidden layer, too?",
-    source="lecun1998efficient, section 4.3",
     setting={"width": 100, "first": "raw", "second": "standardized"},
-    negative={"second": "raw"},
-    positive=SHIFTED,
-    oracle={"first": "whitened"},
-    scale="log",
+    **LOWER,
 )
 def conditioning_ratio(seeds, *, width, first, second, spread=0.0, shift=0.0):
     def kappas(seed):

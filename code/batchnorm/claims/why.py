@@ -3,7 +3,7 @@
 import numpy as np
 
 from batchnorm.claims.descents import steps_of_descent
-from batchnorm.claims.networks import PERFECT, POINTS, SHARED, final_accuracy
+from batchnorm.claims.networks import FACTOR, PERFECT, final_accuracy, points_ahead
 from batchnorm.claims.noisy import early, early_exact, shift
 from batchnorm.claims.random_layers import (
     backward_squares,
@@ -16,8 +16,6 @@ from batchnorm.claims.smooth import sharpness, smoothness
 from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.claims.types import above, below
 from batchnorm.ensemble import Recorder
-
-FACTOR = 1.25  # the smallest ratio of interest in this book
 
 # ---------------------------------------------------------------------------
 # Shift: noise behind the normalization, of another distribution at each step
@@ -52,17 +50,13 @@ def noise_moves_more(seeds, *, first, second, net, steps):
 
 
 AHEAD = {
-    "estimator": "mean",
-    "shared": SHARED,
     "negative": {"first": PLAIN._replace(draw=1)},
     "positive": {"second": SLOW},
-    "oracle": {"second": PERFECT},
 }
 
 
-@experiment(
+@points_ahead(
     "accuracy, mean over the first 60 steps, with noise four times as strong less none",
-    above(POINTS),
     id="strong-noise-still-faster",
     statement="With the authors' noise times four a normalized network of six ReLU "
     "layers still learns faster than one without normalization, both tuned.",
@@ -71,9 +65,8 @@ AHEAD = {
     setting={"first": NOISIER, "second": PLAIN, **NOISE},
     **AHEAD,
 )
-@experiment(
+@points_ahead(
     "accuracy, mean over the first 60 steps, with noise less without normalization",
-    above(POINTS),
     id="noisy-still-faster",
     statement="And it learns faster all the same: a network of six ReLU layers is more "
     "accurate over its first 60 steps with noisy batch normalization than without "
@@ -168,24 +161,18 @@ def short_weights_win_the_lead_back(
 
 
 @experiment(
-    "change of the gradient over a distance along it, in relative changes of the "
-    "weights, without over with",
-    above(FACTOR),
+    **smoothness("sigmoid"),
     id="smoother-with-sigmoids",
     statement="In three layers of sigmoids the gradient changes more slowly along its "
     "own direction with batch normalization, in units that the scale of the weights "
     "does not move, over the first 40 steps of tuned networks.",
-    **smoothness("sigmoid"),
 )
 @experiment(
-    "change of the gradient over a distance along it, in relative changes of the "
-    "weights, without over with",
-    above(FACTOR),
+    **smoothness("relu"),
     id="smoother-with-relus",
     statement="In six layers of ReLUs the gradient changes more slowly along its own "
     "direction with batch normalization, in units that the scale of the weights does "
     "not move, over the first 40 steps of tuned networks.",
-    **smoothness("relu"),
 )
 def smoother(seeds, *, without, normalized, net):
     """Effective smoothness of one arm over that of another."""
@@ -385,16 +372,13 @@ def versus(first, second):
         "negative": {"second": (arm._replace(draw=1), optimizer)},
         "positive": {"second": (slow, second[1])},
         "oracle": {"second": (PERFECT, None)},
-        "estimator": "mean",
-        "shared": SHARED,
         "source": FRANKLE,
     }
 
 
-@experiment(
+@points_ahead(
     "accuracy after 100 steps of Adam, only γ and β learning less only the output "
     "layer learning",
-    above(POINTS),
     id="norms-learn-more-than-the-output",
     statement="With all weights frozen as they were drawn, the γ and β of three layers "
     "of 64 ReLUs learn to read more digits than the output layer alone does, both "
@@ -402,9 +386,8 @@ def versus(first, second):
     question="Do γ and β do more with random features than reading them out does?",
     **versus(NORMS, OUTPUT),
 )
-@experiment(
+@points_ahead(
     "accuracy after 100 steps of Adam, all learning less only γ and β learning",
-    above(POINTS),
     id="all-learn-more-than-the-norms",
     statement="With all parameters learning, it reads more digits than with γ and β "
     "alone.",

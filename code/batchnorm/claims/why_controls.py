@@ -6,39 +6,32 @@ import numpy as np
 
 from batchnorm.claims.descents import arrivals
 from batchnorm.claims.networks import (
+    FACTOR,
     PERFECT,
-    POINTS,
-    SHARED,
     accuracies,
     mini_batches,
+    points_ahead,
     trained,
 )
 from batchnorm.claims.noisy import seeded
 from batchnorm.claims.registry import experiment
 from batchnorm.claims.tuning import SWEEPS, best, tuned
 from batchnorm.claims.types import above
+from batchnorm.claims.why import KOHLER, NOISE, NORMALIZED, PLAIN, SLOW, SQUARES
 from batchnorm.ensemble import Recorder, gradient, unpack
-
-FACTOR = 1.25  # the smallest ratio of interest in this book
-PLAIN, NORMALIZED = best("noise", None), best("noise", "batch")
-NET = {"net": SWEEPS["noise"].net, "steps": SWEEPS["noise"].steps}
 
 # ---------------------------------------------------------------------------
 # Shift: the noise left on where the accuracy is read
 
 
-@experiment(
+@points_ahead(
     "accuracy with the noise on, mean over the first 60 steps, less without "
     "normalization",
-    above(POINTS),
     question="Is the noisy network ahead only because its noise is off in the test?",
     source="santurkar2018how, figure 2; santurkar2018how, algorithm 1",
-    setting={"first": tuned("noise", ("noisy", 1.0)), "second": PLAIN, **NET},
+    setting={"first": tuned("noise", ("noisy", 1.0)), "second": PLAIN, **NOISE},
     negative={"first": PLAIN._replace(draw=1)},
-    positive={"second": PLAIN._replace(rate=PLAIN.rate / 100)},
-    oracle={"second": PERFECT},
-    estimator="mean",
-    shared=SHARED,
+    positive={"second": SLOW},
     seeds=29,
 )
 def noisy_still_faster_with_its_noise_on(seeds, *, first, second, net, steps):
@@ -67,7 +60,7 @@ def early_noise_on(seeds, arm, net, steps):
     question="Does a normalized network only need its turn, or is it larger than "
     "without?",
     source="vanlaarhoven2017l2, abstract; bjorck2018understanding, abstract",
-    setting={"first": NORMALIZED, "second": PLAIN, **NET},
+    setting={"first": NORMALIZED, "second": PLAIN, **NOISE},
     negative={"first": PLAIN._replace(draw=1)},
     positive={"second": PLAIN._replace(rate=PLAIN.rate / 10)},
     oracle={"second": PERFECT},
@@ -217,9 +210,7 @@ def change_at(network, theta, distance, batch):
 # ---------------------------------------------------------------------------
 # Length and direction: the starting length tuned, and a line search beside it
 
-SQUARES = {"kappa": 100.0, "inputs": 10, "steps": 1000}
 LENGTHS = tuple(float(f"{10 ** (k / 4):.2g}") for k in range(-8, 3))
-KOHLER = "kohler2019exponential, section 3"
 
 
 @experiment(

@@ -109,38 +109,38 @@ def _length(first, second):
     return np.sqrt(sum(squares))
 
 
+APART = {
+    "effect": "distance of the weights from those of one process, over the way these "
+    "went",
+    "region": above(TENTH),
+    "negative": SHARED,
+    "positive": {"workers": 16},
+}
+
+
 @experiment(
-    "distance of the weights from those of one process, over the way these went",
-    above(TENTH),
+    **APART,
     id="local-statistics-one-step",
     statement="Two workers that normalize their 32 examples each by themselves take "
     "another step than one process with all 64.",
     source="ioffe2015batch, section 3.1",
     setting={**SPLIT, "steps": 1},
-    negative=SHARED,
-    positive={"workers": 16},
 )
 @experiment(
-    "distance of the weights from those of one process, over the way these went",
-    above(TENTH),
+    **APART,
     id="local-statistics-twenty-steps",
     statement="After twenty steps the weights of two such workers are still apart from "
     "those of one process by more than a tenth of the way.",
     source="ioffe2015batch, section 3.1",
     setting={**SPLIT, "steps": 20},
-    negative=SHARED,
-    positive={"workers": 16},
 )
 @experiment(
-    "distance of the weights from those of one process, over the way these went",
-    above(TENTH),
+    **APART,
     id="forward-only",
     statement="If two workers exchange the statistics and not the two sums of the "
     "backward pass, their step is another than that of one process.",
     source="ioffe2015batch, section 3",
     setting={**SPLIT, "forward": "all", "steps": 1},
-    negative=SHARED,
-    positive={"workers": 16},
 )
 def distance(seeds, *, steps, workers, forward, backward):
     """How far the weights are from those of one process, in units of its way."""
