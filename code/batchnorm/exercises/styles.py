@@ -134,16 +134,5 @@ _STYLES = {
 
 
 def of(task):
-    """Right programs of a task.
-
-    Parameters
-    ----------
-    task : str
-        Its name.
-
-    Returns
-    -------
-    dict
-        From names to what a reader would hand in.
-    """
+    """Right programs of a task: from names to what a reader would hand in."""
     return _modules() if task == "module" else _STYLES[task]
