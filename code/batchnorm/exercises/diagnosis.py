@@ -103,13 +103,13 @@ def _usable(task, results):
         if result is ...:
             return Failure("Unusable", messages.still_dots(name))
         if result is None:
-            return Failure("Unusable", messages.one_is_none(task, name))
+            return Failure("Unusable", messages.one_is_none(name))
         try:
             array = np.asarray(result)
         except Exception as error:  # a tensor that asks for a gradient, a ragged list
-            return Failure("Unusable", messages.no_array(task, name, result, error))
+            return Failure("Unusable", messages.no_array(name, result, error))
         if array.dtype.kind not in "fiu":
-            return Failure("Unusable", messages.wrong_dtype(task, name, result, array))
+            return Failure("Unusable", messages.wrong_dtype(name, array))
         arrays.append(array.astype(np.float64))
     return tuple(arrays)
 
@@ -224,9 +224,11 @@ def _failed(task, probe, failure):
 def _unnamed(task, program, trials):
     """The first that is wrong: a shape, what is not finite, a property, an entry."""
     if where := _first(task, trials):
-        return Diagnosis(False, None, messages.shape(task, where))
+        said = messages.spoiled(task, where, "has another shape")
+        return Diagnosis(False, None, said)
     if where := _first(task, trials, lambda a, b: np.isfinite(b) & ~np.isfinite(a)):
-        return Diagnosis(False, None, messages.not_finite(task, where))
+        said = messages.spoiled(task, where, "is not finite everywhere")
+        return Diagnosis(False, None, said)
     broken = _broken_property(task, program)
     where = _first_difference(task, trials, compare.SINGLE)
     where = where or _first_difference(task, trials, compare.DOUBLE)
