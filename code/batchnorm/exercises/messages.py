@@ -31,6 +31,7 @@ SECTIONS = {
     "ch9-averaging": "chapter 10, SWA and EMA",
     "ch9-no-grad": "chapter 10, “I only did a forward pass, and the model changed”",
     "ch9-frozen": "chapter 10, “I froze it, and it still moves”",
+    "ch-why-shift": "chapter 12, The shift",
     "ch-relatives": "chapter 14, Relatives, and why transformers use another",
 }
 

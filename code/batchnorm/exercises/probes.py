@@ -230,6 +230,12 @@ def workers():
     return probes
 
 
+def draws():
+    """Cases for noise: the seed of a generator, examples, and many units."""
+    sizes = [(1, 3, 4000), (2, 2, 5000)]
+    return [Probe({"seed": s, "examples": m, "units": d}) for s, m, d in sizes]
+
+
 def clouds():
     """Cases for whitening: x (m, d) that varies in all directions, correlated."""
     small = np.array([[1.0, 0.0], [2.0, 1.0], [6.0, 2.0]])

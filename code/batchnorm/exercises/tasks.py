@@ -23,6 +23,7 @@ from batchnorm.exercises.mistakes import (
     graph,
     inference,
     module,
+    noise,
     normalize,
     parallel,
 )
@@ -42,6 +43,7 @@ class Task:
     probes: list[probes.Probe]  # from the smallest on
     properties: list[properties.Property]  # asked in this order where no mistake fits
     wanted: tuple = ()  # the lines that are its results, where their names are others
+    observed: tuple = ()  # what `adapt` makes of its results, where it does, by name
     asks: str = ""  # what the reader hands in, where that is not the function
     build: Callable | None = None  # turns lines into what a reader hands in
     # Turns what a reader hands in into a program of the arguments.
@@ -63,8 +65,8 @@ class Task:
 
     @property
     def gives(self):
-        """Names of the results."""
-        return re.findall(r"\w+", self.signature.split("->")[1])
+        """Names of the results, as they are compared."""
+        return self.observed or re.findall(r"\w+", self.signature.split("->")[1])
 
     @property
     def answer(self):
@@ -274,6 +276,17 @@ _ALL = [
         probes.workers(),
         [],
         adapt=parallel.joined,
+    ),
+    Task(
+        "redrawn_noise(rng, examples, units) -> (factor, shift)",
+        noise.right,
+        noise.NOISE,
+        noise.MISTAKES,
+        probes.draws(),
+        noise.PROPERTIES,
+        observed=tuple(noise.OBSERVED),
+        build=noise.build,
+        adapt=noise.observe,
     ),
 ]
 
