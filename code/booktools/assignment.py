@@ -41,6 +41,9 @@ ASKED = {
     "sync_backward": "**The backward pass of many workers** (Exercise 15.4). `dy` and "
     "`x` are lists with a shard (m_k, d) for each worker. Return `dx` as such a list, "
     "and `dgamma` and `dbeta` over all rows.",
+    "redrawn_noise": "**The noise that is redrawn** (Exercise 12.4). For the generator "
+    "`rng`, a factor from U(1, 5/4) and a shift from U(−1/2, 1/2) for each unit, drawn "
+    "anew in each call and shared by all examples: two tensors of shape (1, units).",
     "graph": "**The whole graph** (Exercise 5.4). The gradient at each node of chapter "
     "5 for the batch below, each of the shape of its value.",
 }
@@ -112,6 +115,7 @@ def assignment(names):
         "Each task is worth one point."
     )
     imports = "import numpy as np\n"
+    imports += "import torch\n" * ("redrawn_noise" in names)
     imports += "from torch import nn\n" * ("module" in names)
     imports += "\nfrom batchnorm.exercises import check"
     cells = [markdown(text, id="title"), code(imports, id="imports")]

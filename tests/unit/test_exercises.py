@@ -164,6 +164,10 @@ def test_bad_answers_get_a_sentence():
     assert "None: is there a return?" in said(lambda *_: print(end=""))
     assert "2 results" in said(lambda x, *_: (x, x), "backward")
     assert "returns 2 results; asked for is y." in said(lambda x, *_: (x, "cache"))
+    assert "1 result; asked for is (factor, shift)" in said(
+        lambda *_: 1.0, "redrawn_noise"
+    )
+    assert "not filled in yet, not" in said(lambda *_: (..., 1), "redrawn_noise")
     assert "dgamma is None" in said(lambda dy, *_: (dy, None, dy), "backward")
     assert "dtype <U2" in said(lambda *_: "no")
     assert "cannot be read" in said(lambda *_: [[1.0], [1.0, 2.0]])
@@ -291,6 +295,27 @@ def test_an_endless_loop_is_cut(monkeypatch):
             "inference",
             lambda x, g, b, m, v, e: (x - x.mean(0)) * g + b,
             "do not move",
+        ),
+        (
+            "redrawn_noise",
+            lambda r, m, d: r.normal(1, 0.1, (2, m, d)),
+            "of a unit have",
+        ),
+        ("redrawn_noise", lambda r, m, d: r.normal(1, 0.1, 2), "Each unit draws"),
+        (
+            "redrawn_noise",
+            lambda r, m, d: r.uniform(1, 1.3, (2, d)),
+            "between 1 and 1.25",
+        ),
+        (
+            "redrawn_noise",
+            lambda r, m, d: (r.random(d) / 4 + 1, r.random(d)),
+            "−0.5",
+        ),
+        (
+            "redrawn_noise",
+            lambda r, m, d: (1 + r.random(d) / 4, r.triangular(-0.5, 0, 0.5, d)),
+            "spread evenly",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from right_inference import (
     running_with,
     torch_running,
 )
+from right_noise import NOISE
 from right_transforms import (
     BACKWARD,
     FEATURE_MAPS,
@@ -42,6 +43,7 @@ RIGHT = {
     "whiten": WHITEN,
     "module": MODULES,
     "sync_backward": SYNC,
+    "redrawn_noise": NOISE,
 }
 
 

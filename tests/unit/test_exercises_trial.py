@@ -3,6 +3,7 @@
 import collections
 import json
 
+import numpy as np
 import pytest
 
 from batchnorm.exercises import trial
@@ -57,6 +58,20 @@ def test_a_reader_sees_the_program_and_what_its_arm_is_told(program):
     assert not any(address in named + wrong for address in program.sources)
 
 
+@each
+def test_an_input_that_is_told_by_its_shape_is_written_out(program):
+    for arm in trial.ARMS:
+        text = trial.prompt(program, arm, "answers")
+        written = (
+            all(f"\n{name} = {np.asarray(value).tolist()}\n" in text
+                for name, value in probe.arguments.items())
+            for probe in trial.TASKS[program.task].probes
+        )  # fmt: skip
+        # Of a module's inputs, a message tells less than half.
+        told = "of shape" in text or program.task == "module"
+        assert any(written) == ("That input is:" in text) == told
+
+
 def test_an_answer_is_judged_and_a_missing_one_is_no_repair(tmp_path, monkeypatch):
     trial.write(tmp_path)
     assert len(list(tmp_path.glob("*.txt"))) == 20
@@ -104,7 +119,7 @@ def test_the_record_is_what_its_answers_come_to():
     assert [row["id"] for row in record["rows"]] == list(PROGRAMS)
     for row in record["rows"]:
         program = PROGRAMS[row["id"]]
-        found = trial.judge_code(program.task, program.defines, row["answer"])
+        found = program.judge(row["answer"])
         assert (row["arm"], row["repaired"]) == (drawn[row["id"]], found.right)
     again = trial.outcome(record["rows"])
     assert {name: record[name] for name in again} == json.loads(json.dumps(again))

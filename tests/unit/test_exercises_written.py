@@ -168,6 +168,54 @@ class UpdatesAlways(nn.BatchNorm1d):
         return y
 
 
+def noise_of_the_chapter(rng, examples, units):
+    mu = rng.uniform(-0.5, 0.5, units)  # of each unit, at each step
+    sigma = rng.uniform(1, 1.25, units)
+    shift = rng.uniform(mu - 0.1, mu + 0.1, (examples, units))
+    factor = rng.normal(sigma, 0.1, (examples, units))
+    return torch.tensor(factor), torch.tensor(shift)
+
+
+def noise_with_the_factor_first(rng, examples, units):
+    sigma, mu = 1 + rng.random(units) / 4, rng.random(units) - 0.5
+    factor = torch.from_numpy(sigma + rng.normal(0, 0.1, (examples, units)))
+    return factor, torch.from_numpy(mu + rng.uniform(-0.1, 0.1, (examples, units)))
+
+
+def noise_without_its_first_lines(rng, examples, units):
+    shift = rng.uniform(-0.1, 0.1, (examples, units))
+    factor = rng.normal(1, 0.1, (examples, units))
+    return torch.tensor(factor), torch.tensor(shift)
+
+
+def noise_of_each_value(rng, examples, units):
+    shift = torch.from_numpy(rng.random((examples, units)) - 0.5)
+    return torch.from_numpy(1 + rng.random((examples, units)) / 4), shift
+
+
+def noise_by_single_numbers(rng, examples, units):
+    return torch.tensor(1 + rng.random() / 4), torch.tensor(rng.random() - 0.5)
+
+
+def noise_by_numpys_own(rng, examples, units):
+    shift = np.random.uniform(-0.5, 0.5, (1, units))  # noqa: NPY002
+    return 1 + torch.rand(1, units) / 4, torch.tensor(shift)
+
+
+def noise_of_one_seed(rng, examples, units):
+    rng = np.random.default_rng(units)
+    shift = torch.tensor(rng.uniform(-0.5, 0.5, (1, units)))
+    return torch.tensor(rng.uniform(1, 1.25, (1, units))), shift
+
+
+def noise_in_numpy(rng, examples, units):
+    return rng.uniform(1, 1.25, (1, units)), rng.uniform(-0.5, 0.5, (1, units))
+
+
+def noise_turned(rng, examples, units):
+    return noise_in_numpy(rng, examples, units)[::-1]
+
+
 @pytest.mark.parametrize(
     ("task", "program", "mistake"),
     [
@@ -192,6 +240,15 @@ class UpdatesAlways(nn.BatchNorm1d):
         ("whiten", covariance_by_numpy, "covariance-unbiased"),
         ("module", Arena, "graph-kept+variance-biased"),
         ("module", UpdatesAlways, "updates-in-eval"),
+        ("redrawn_noise", noise_of_the_chapter, "both-parts"),
+        ("redrawn_noise", noise_with_the_factor_first, "both-parts"),
+        ("redrawn_noise", noise_without_its_first_lines, "value-part-alone"),
+        ("redrawn_noise", noise_of_each_value, "each-value"),
+        ("redrawn_noise", noise_by_single_numbers, "one-for-all-units"),
+        ("redrawn_noise", noise_by_numpys_own, "generator-not-used"),
+        ("redrawn_noise", noise_of_one_seed, "same-at-each-step"),
+        ("redrawn_noise", noise_in_numpy, "arrays"),
+        ("redrawn_noise", noise_turned, "swapped+arrays"),
     ],
 )
 def test_a_mistake_that_someone_wrote_is_named(task, program, mistake):

@@ -8,22 +8,10 @@ from batchnorm.exercises.graded import KNOWN
 
 
 def borrowed(task, program):
-    """What a program calls of the package, if it does.
+    """The module, as ``batchnorm.reference``, that a program calls, or nothing.
 
-    The program runs on the task's smallest input, and every call is looked at, however
-    it came about.
-
-    Parameters
-    ----------
-    task : str
-        A task's name.
-    program : function or class
-        The reader's; of anything else there is nothing to call.
-
-    Returns
-    -------
-    str
-        The module, as ``batchnorm.reference``, or nothing.
+    The program, a function or a class, runs on the smallest input of the task of that
+    name, and every call is looked at, however it came about.
     """
     task = KNOWN.get(task)
     if task is None or not callable(program):

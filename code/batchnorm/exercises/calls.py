@@ -26,37 +26,15 @@ class TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Failure:
-    """A call without a result.
+    """A call without a result."""
 
-    Parameters
-    ----------
-    kind : str
-        Name of the exception, or ``"TooLong"``.
-    text : str
-        What it says.
-    line : str
-        The reader's own line at which it happened, if it is known.
-    """
-
-    kind: str
-    text: str = ""
-    line: str = ""
+    kind: str  # name of the exception, or "TooLong"
+    text: str = ""  # what it says
+    line: str = ""  # the reader's own line at which it happened, if it is known
 
 
 def call(program, arguments):
-    """What a program returns, or a `Failure`.
-
-    Parameters
-    ----------
-    program : function
-        The reader's.
-    arguments : list
-        Passed by position, as they are.
-
-    Returns
-    -------
-    object
-    """
+    """What the reader's program returns for a list of arguments, or a `Failure`."""
     outcome = []
 
     def run():

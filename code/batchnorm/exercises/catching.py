@@ -8,46 +8,25 @@ from batchnorm.exercises.calls import Failure
 
 @dataclass(frozen=True)
 class Caught:
-    """What a test finds.
+    """What a test finds."""
 
-    Parameters
-    ----------
-    found, missed : tuple of str
-        Ids of planted mistakes that it refuses, and that it lets pass.
-    accused : tuple of str
-        Names of right programs that it refuses.
-    message : str
-        At most eight lines for the reader.
-    """
-
-    found: tuple
-    missed: tuple
-    accused: tuple
-    message: str
+    found: tuple  # ids of planted mistakes that it refuses
+    missed: tuple  # and of those that it lets pass
+    accused: tuple  # names of right programs that it refuses
+    message: str  # at most eight lines for the reader
 
 
 def judge(task, test):
-    """Let a test judge all planted mistakes of a task, and right programs.
+    """Let a reader's test judge all planted mistakes of a task, and right programs.
 
-    Parameters
-    ----------
-    task : Task
-        What the programs are to do.
-    test : function
-        The reader's: takes a program; raises, or returns False, if it finds it wrong.
-
-    Returns
-    -------
-    Caught
+    It takes a program, and raises, or returns False, if it finds it wrong -> `Caught`.
     """
     if stubs.is_empty(test):
         return Caught((), (), (), messages.no_test(task))
     if not callable(test):
         kind = type(test).__name__
-        text = (
-            f"{task.name}: what came is of type {kind}; asked for is a test(program)."
-        )
-        return Caught((), (), (), text)
+        said = f"what came is of type {kind}; asked for is a test(program)."
+        return Caught((), (), (), f"{task.name}: {said}")
     accused = {}
     for name, program in _right(task):
         refused = _refuses(test, program)
@@ -72,6 +51,4 @@ def _refuses(test, program):
     verdict = calls.call(test, [program])
     if isinstance(verdict, Failure):
         return verdict
-    if verdict is None or isinstance(verdict, bool):
-        return None if verdict is not False else Failure("False")
-    return None if verdict else Failure("False")
+    return None if verdict is None or verdict else Failure("False")

@@ -44,19 +44,7 @@ class Trial:
 
 
 def examine(task, program):
-    """Diagnose a program.
-
-    Parameters
-    ----------
-    task : Task
-        What it is to do.
-    program : function, or array
-        The reader's; an array where the task asks for one.
-
-    Returns
-    -------
-    Diagnosis
-    """
+    """Diagnose a reader's program, or an array where the task asks for one."""
     if stubs.is_empty(program):
         return Diagnosis(False, None, messages.not_filled_in(task))
     if not (callable(program) or task.answer):
@@ -115,13 +103,13 @@ def _usable(task, results):
         if result is ...:
             return Failure("Unusable", messages.still_dots(name))
         if result is None:
-            return Failure("Unusable", messages.one_is_none(task, name))
+            return Failure("Unusable", messages.one_is_none(name))
         try:
             array = np.asarray(result)
         except Exception as error:  # a tensor that asks for a gradient, a ragged list
-            return Failure("Unusable", messages.no_array(task, name, result, error))
+            return Failure("Unusable", messages.no_array(name, result, error))
         if array.dtype.kind not in "fiu":
-            return Failure("Unusable", messages.wrong_dtype(task, name, result, array))
+            return Failure("Unusable", messages.wrong_dtype(name, array))
         arrays.append(array.astype(np.float64))
     return tuple(arrays)
 
@@ -187,8 +175,7 @@ def _candidate(task, trials, tolerance):
 
 def _named(task, trials):
     for tolerance in (compare.DOUBLE, compare.SINGLE):
-        candidate = _candidate(task, trials, tolerance)
-        if candidate:
+        if candidate := _candidate(task, trials, tolerance):
             where = _first_difference(task, trials, tolerance)
             mistakes = [*candidate.mistakes, *([WRITES] if _wrote(trials) else [])]
             message = messages.named(task, mistakes, where)
@@ -196,19 +183,31 @@ def _named(task, trials):
     return None
 
 
-def _first_difference(task, trials, tolerance):
-    """The smallest input, result and entry at which the reader's results are wrong."""
+def _first(task, trials, wrong=lambda mine, right: np.False_):
+    """The smallest input, result and entry of another shape, or else that is wrong.
+
+    `wrong` takes an array of the reader and the right one -> where the first is wrong.
+    """
     for k, (trial, asked) in enumerate(zip(trials, task.truths, strict=True)):
         if isinstance(trial.results, Failure):
             continue
         for name, mine, right in zip(task.gives, trial.results, asked, strict=True):
             if mine.shape != right.shape:
                 return messages.Where(k, name, None, mine.shape, right.shape)
-            wrong = compare.differs(mine, right, tolerance)
-            if wrong.any():
-                entry = tuple(map(int, np.argwhere(wrong)[0]))
-                return messages.Where(k, name, entry, mine[entry], right[entry])
+            if (found := wrong(mine, right)).any():
+                return _at(k, name, found, mine, right)
     return None
+
+
+def _at(k, name, wrong, mine, right):
+    """The first entry at which it is wrong, of what is measured at probe k."""
+    entry = tuple(map(int, np.argwhere(wrong)[0]))
+    return messages.Where(k, name, entry, mine[entry], right[entry])
+
+
+def _first_difference(task, trials, tolerance):
+    """The smallest input, result and entry at which the reader's results are wrong."""
+    return _first(task, trials, lambda a, b: compare.differs(a, b, tolerance))
 
 
 def _raised(task, trials):
@@ -224,18 +223,12 @@ def _failed(task, probe, failure):
 
 def _unnamed(task, program, trials):
     """The first that is wrong: a shape, what is not finite, a property, an entry."""
-    for k, (trial, asked) in enumerate(zip(trials, task.truths, strict=True)):
-        for name, mine, right in zip(task.gives, trial.results, asked, strict=True):
-            if mine.shape != right.shape:
-                where = messages.Where(k, name, None, mine.shape, right.shape)
-                return Diagnosis(False, None, messages.shape(task, where))
-    for k, (trial, asked) in enumerate(zip(trials, task.truths, strict=True)):
-        for name, mine, right in zip(task.gives, trial.results, asked, strict=True):
-            bad = np.isfinite(right) & ~np.isfinite(mine)
-            if bad.any():
-                entry = tuple(map(int, np.argwhere(bad)[0]))
-                where = messages.Where(k, name, entry, mine[entry], right[entry])
-                return Diagnosis(False, None, messages.not_finite(task, where))
+    if where := _first(task, trials):
+        said = messages.spoiled(task, where, "has another shape")
+        return Diagnosis(False, None, said)
+    if where := _first(task, trials, lambda a, b: np.isfinite(b) & ~np.isfinite(a)):
+        said = messages.spoiled(task, where, "is not finite everywhere")
+        return Diagnosis(False, None, said)
     broken = _broken_property(task, program)
     where = _first_difference(task, trials, compare.SINGLE)
     where = where or _first_difference(task, trials, compare.DOUBLE)
@@ -269,14 +262,8 @@ def _broken_property(task, program):
             size = max(np.abs(np.asarray(r)).max() for r in truth())
             wrong = ~(np.abs(got - asked) <= compare.SINGLE * max(size, 1e-3))
             if wrong.any():
-                entry = tuple(map(int, np.argwhere(wrong)[0]))
-                return held, messages.Where(
-                    k,
-                    held.name,
-                    entry,
-                    np.asarray(got)[entry],
-                    np.asarray(asked)[entry],
-                )
+                got, asked = np.asarray(got), np.asarray(asked)
+                return held, _at(k, held.name, wrong, got, asked)
     return None
 
 

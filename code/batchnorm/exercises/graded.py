@@ -39,7 +39,6 @@ _ALL = [
         "group_backward(dy, x, gamma, groups, eps) -> (dx, dgamma, dbeta)",
         groups.right,
         groups.GROUPED,
-        ("dx", "dgamma", "dbeta"),
         groups.MISTAKES,
         [*_probes()],
         [],

@@ -15,39 +15,21 @@ PROGRAMS = tuple(name for name in TASKS if not TASKS[name].answer)
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of what there is.
+    """How many of what there is."""
 
-    Parameters
-    ----------
-    singles, caught, named : int
-        Planted mistakes; those called wrong; those named exactly.
-    pairs, pairs_caught, half : int
-        Two mistakes in one program; those called wrong; those of which at least one
-        is named.
-    right, accused : int
-        Right programs in other styles; those called wrong.
-    sourced : int
-        Planted mistakes with a public thread.
-    """
-
-    singles: int
-    caught: int
-    named: int
-    pairs: int
-    pairs_caught: int
-    half: int
-    right: int
-    accused: int
-    sourced: int
+    singles: int  # planted mistakes
+    caught: int  # of them called wrong
+    named: int  # of them named exactly
+    pairs: int  # two mistakes in one program
+    pairs_caught: int  # of them called wrong
+    half: int  # of them, those of which at least one mistake is named
+    right: int  # right programs in other styles
+    accused: int  # of them called wrong
+    sourced: int  # planted mistakes with a public thread
 
 
 def verdicts():
-    """Every planted mistake with its verdict.
-
-    Returns
-    -------
-    list of (Task, Mistake, Diagnosis)
-    """
+    """Every planted mistake with its verdict: a list of (Task, Mistake, Diagnosis)."""
     return [
         (task, mistake, diagnose(name, task.planted(mistake)))
         for name, task in TASKS.items()
@@ -58,32 +40,18 @@ def verdicts():
 def pairs():
     """Every pair of mistakes that one program can make, with its verdict.
 
-    Returns
-    -------
-    list of (Task, Mistake, Mistake, Diagnosis)
+    -> a list of (Task, Mistake, Mistake, Diagnosis).
     """
-    found = []
-    for name in PROGRAMS:
-        task = TASKS[name]
-        for first, second in itertools.combinations(task.mistakes, 2):
-            if combinable(first, second):
-                verdict = diagnose(name, task.planted(first, second))
-                found.append((task, first, second, verdict))
-    return found
+    return [
+        (TASKS[name], *pair, diagnose(name, TASKS[name].planted(*pair)))
+        for name in PROGRAMS
+        for pair in itertools.combinations(TASKS[name].mistakes, 2)
+        if combinable(*pair)
+    ]
 
 
 def count(verdicts, pairs):
-    """The counts of the page.
-
-    Parameters
-    ----------
-    verdicts, pairs : list
-        As the functions of that name return them.
-
-    Returns
-    -------
-    Counts
-    """
+    """The counts of the page, of what the functions of these names return."""
     right = [
         diagnose(name, program)
         for name in PROGRAMS

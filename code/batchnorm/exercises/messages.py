@@ -29,19 +29,19 @@ SECTIONS = {
     "ch-inference-folding": "chapter 10, Folding",
     "ch-inference-eval": "chapter 10, “It is much worse in eval() than in train()”",
     "ch-inference-averaging": "chapter 10, SWA and EMA",
-    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, "
-    "and the model changed”",
+    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, and the model changed”",
     "ch-inference-frozen": "chapter 10, “I froze it, and it still moves”",
+    "ch-why-shift": "chapter 12, The shift",
     "ch-relatives": "chapter 14, Relatives, and why transformers use another",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Where:
-    """An entry that is wrong: which probe, which result, got and asked."""
+    """An entry that is wrong, or, without one, a whole result: got and asked."""
 
     probe: int
-    name: str
+    name: str  # of the result
     entry: tuple | None
     got: Any
     asked: Any
@@ -79,35 +79,24 @@ def wrote(task, mistake, name):
     )
 
 
-def shape(task, where):
-    """A result has another shape."""
+def spoiled(task, where, how):
+    """A result has another shape, or is NaN or infinite where it should not be."""
     return _lines(
-        f"{task.name}: not right yet. {where.name} has another shape.",
-        *_example(task, where),
-    )
-
-
-def not_finite(task, where):
-    """A result is NaN or infinite where it should not be."""
-    return _lines(
-        f"{task.name}: not right yet. {where.name} is not finite everywhere.",
-        *_example(task, where),
+        f"{task.name}: not right yet. {where.name} {how}.", *_example(task, where)
     )
 
 
 def unnamed(task, broken, where):
     """No planted mistake fits: a property, or else an entry."""
-    if broken:
-        held, at = broken
-        return _lines(
-            f"{task.name}: not right yet, in a way that has no name here.",
-            f"The first thing that does not hold: {held.says}",
-            f"{_input(task, at.probe)} yours is {_digits(at.got)}, "
-            f"right is {_digits(at.asked)}.",
-        )
+    verdict = f"{task.name}: not right yet, in a way that has no name here."
+    if not broken:
+        return _lines(verdict, *_example(task, where))
+    held, at = broken
     return _lines(
-        f"{task.name}: not right yet, in a way that has no name here.",
-        *_example(task, where),
+        verdict,
+        f"The first thing that does not hold: {held.says}",
+        f"{_input(task, at.probe)} yours is {_digits(at.got)}, "
+        f"right is {_digits(at.asked)}.",
     )
 
 
@@ -144,7 +133,7 @@ def returned_none(task):
     )
 
 
-def one_is_none(task, name):
+def one_is_none(name):
     """One of the results is None."""
     return f"{name} is None; asked for is an array."
 
@@ -157,13 +146,13 @@ def wrong_number(task, count):
     )
 
 
-def no_array(task, name, result, error):
+def no_array(name, result, error):
     """A result that NumPy cannot read."""
     kind = type(result).__name__
     return f"{name} is a {kind} that cannot be read as an array of numbers: {error}"
 
 
-def wrong_dtype(task, name, result, array):
+def wrong_dtype(name, array):
     """A result that does not hold real numbers."""
     return f"{name} has dtype {array.dtype}; asked for are real numbers."
 
@@ -204,21 +193,17 @@ def failed(task, probe, failure):
 # The graph, node by node
 
 
+ALL_NODES = "asked for is a dict from names of nodes, as d_var, to arrays."
+
+
 def no_dict(answers):
     """What came for the graph is not a dict."""
-    kind = type(answers).__name__
-    return _lines(
-        f"graph: what came is of type {kind}; asked for is a dict from names of nodes, "
-        "as d_var, to arrays."
-    )
+    return _lines(f"graph: what came is of type {type(answers).__name__}; {ALL_NODES}")
 
 
 def no_nodes():
     """Nothing came for the graph."""
-    return _lines(
-        "graph: not filled in yet; asked for is a dict from names of nodes, as d_var, "
-        "to arrays."
-    )
+    return _lines(f"graph: not filled in yet; {ALL_NODES}")
 
 
 def unknown_node(name, order):
@@ -246,16 +231,13 @@ def _example(task, where):
     """The counterexample, as lines."""
     if where is None:
         return []
+    yours = f"{_input(task, where.probe)} your {where.name}"
     if where.entry is None:
-        got, asked = f"has the shape {where.got}", f"right is {where.asked}"
-        return [f"{_input(task, where.probe)} your {where.name} {got}, {asked}."]
+        return [f"{yours} has the shape {where.got}, right is {where.asked}."]
     index = f"[{', '.join(map(str, where.entry))}]" if where.entry else ""
     # On numbers that the task gives, what is right would be the answer itself.
     right = "which is wrong" if task.answer else f"right is {_digits(where.asked)}"
-    return [
-        f"{_input(task, where.probe)} your {where.name}{index} is "
-        f"{_digits(where.got)}, {right}."
-    ]
+    return [f"{yours}{index} is {_digits(where.got)}, {right}."]
 
 
 def _input(task, number):

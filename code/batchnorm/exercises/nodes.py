@@ -11,26 +11,17 @@ ORDER = [SHOWN.get(name, name) for name in graph.Gradients._fields[1:]]
 def examine(tasks, answers):
     """Diagnose the gradients at all nodes, in the order of the backward pass.
 
-    Parameters
-    ----------
-    tasks : dict
-        From names to tasks.
-    answers : dict
-        From names of nodes, the long or the short ones, to arrays.
-
-    Returns
-    -------
-    Diagnosis
-        Of the first node that is wrong; its mistake is ``node:id``.
+    `answers` go from names of nodes, the long or the short ones, to arrays -> the
+    diagnosis of the first node that is wrong; its mistake is ``node:id``.
     """
     if answers is None or answers is ...:
         return Diagnosis(False, None, messages.no_nodes())
     if not isinstance(answers, dict):
         return Diagnosis(False, None, messages.no_dict(answers))
     named = {SHOWN.get(name, name): value for name, value in answers.items()}
-    unknown = [name for name in answers if SHOWN.get(name, name) not in ORDER]
-    if unknown:
-        return Diagnosis(False, None, messages.unknown_node(unknown[0], ORDER))
+    for name in answers:
+        if SHOWN.get(name, name) not in ORDER:
+            return Diagnosis(False, None, messages.unknown_node(name, ORDER))
     for node in ORDER:
         if node not in named:
             return Diagnosis(False, None, messages.missing_node(node))

@@ -21,31 +21,13 @@ FAR = 2.0**27
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """One input.
+    """One input."""
 
-    Parameters
-    ----------
-    arguments : dict
-        By name, in the order of the signature.
-    far : bool
-        Whether float32 cannot hold it.
-    """
-
-    arguments: dict
-    far: bool = False
+    arguments: dict  # by name, in the order of the signature
+    far: bool = False  # whether float32 cannot hold it
 
     def fresh(self, **changed):
-        """Copies of the arguments, some of them changed, as a list.
-
-        Parameters
-        ----------
-        **changed
-            Other values for some arguments.
-
-        Returns
-        -------
-        list
-        """
+        """Copies of the arguments, some of them changed, as a list."""
         return [copy.deepcopy(v) for v in {**self.arguments, **changed}.values()]
 
     @property
@@ -89,86 +71,55 @@ def _stored(d):
     return {"mean": _vector(d, 3.0, -0.5), "var": 2.0 ** (2 - 6 * np.arange(d))}
 
 
-def _rows():
-    """x, gamma, beta, eps, dy for matrices, from the smallest on."""
-    rng = np.random.default_rng(8)
-    cases = [
-        (_column(1, 4), 0.5, _column(1, 3)),
-        (_column(1, 2, 6), 0.5, _column(1, -1, 2)),
-        (FAR + _column(1, -1), 0.5, _column(1, 3)),
-        (_wide(4, 3, 1), 0.25, None),
-        (_wide(3, 3, 2), 0.125, None),
-        (_wide(5, 4, 3), 2.0**-10, None),
-    ]
-    for x, eps, dy in cases:
-        d = x.shape[1]
-        gamma, beta = _vector(d, 2.0, -0.75), _vector(d, -1.0, 0.625)
-        if dy is None:
-            dy = rng.integers(-16, 17, size=x.shape) / 8
-        yield x, gamma, beta, eps, dy
-
-
-def rows():
-    """Cases for a transform of rows: x, gamma, beta, eps.
-
-    Returns
-    -------
-    list of Probe
-    """
-    return [
-        Probe({"x": x, "gamma": gamma, "beta": beta, "eps": eps}, _is_far(x))
-        for x, gamma, beta, eps, _ in _rows()
-    ]
-
-
-def gradients():
-    """Cases for its backward pass: dy, x, gamma, eps.
-
-    Returns
-    -------
-    list of Probe
-    """
-    return [
-        Probe({"dy": dy, "x": x, "gamma": gamma, "eps": eps}, _is_far(x))
-        for x, gamma, _, eps, dy in _rows()
-    ]
+def _normalized(x, eps):
+    """A case of a transform: x, gamma, beta, eps, with the channels along axis 1."""
+    return Probe({"x": x, **_learned(x.shape[1]), "eps": eps}, _is_far(x))
 
 
 def _is_far(x):
     return bool(np.abs(x).max() > 1e6)
 
 
-def examples():
-    """Cases for one example at a time: x, gamma, beta, eps, features along axis 1.
+# x and ε for matrices, from the smallest on.
+_MATRICES = [
+    (_column(1, 4), 0.5),
+    (_column(1, 2, 6), 0.5),
+    (FAR + _column(1, -1), 0.5),
+    (_wide(4, 3, 1), 0.25),
+    (_wide(3, 3, 2), 0.125),
+    (_wide(5, 4, 3), 2.0**-10),
+]
 
-    Returns
-    -------
-    list of Probe
-    """
-    cases = [
-        (np.array([[1.0, 4.0]]), 0.5),
-        (np.array([[1.0, 2.0, 6.0]]), 0.5),
-        (FAR + np.array([[1.0, -1.0]]), 0.5),
-        (_wide(4, 3, 1).T.copy(), 0.25),
-        (_wide(3, 3, 2).T.copy(), 0.125),
-        (_wide(5, 4, 3).T.copy(), 2.0**-10),
-    ]
+
+# ---------------------------------------------------------------------------
+# The cases of each task, each a list of `Probe`
+
+
+def rows():
+    """Cases for a transform of rows: x, gamma, beta, eps."""
+    return [_normalized(x, eps) for x, eps in _MATRICES]
+
+
+def gradients():
+    """Cases for its backward pass: dy, x, gamma, eps."""
+    rng = np.random.default_rng(8)
+    small = [_column(1, 3), _column(1, -1, 2), _column(1, 3)]
+    large = [rng.integers(-16, 17, size=x.shape) / 8 for x, _ in _MATRICES[3:]]
     probes = []
-    for x, eps in cases:
-        d = x.shape[1]
-        gamma, beta = _vector(d, 2.0, -0.75), _vector(d, -1.0, 0.625)
-        case = {"x": x, "gamma": gamma, "beta": beta, "eps": eps}
+    for dy, (x, eps) in zip([*small, *large], _MATRICES, strict=True):
+        gamma = _learned(x.shape[1])["gamma"]
+        case = {"dy": dy, "x": x, "gamma": gamma, "eps": eps}
         probes.append(Probe(case, _is_far(x)))
     return probes
 
 
-def maps():
-    """Cases for feature maps: x (N, C, H, W), gamma, beta, eps.
+def examples():
+    """Cases for one example at a time: x, gamma, beta, eps, features along axis 1."""
+    return [_normalized(x.T.copy(), eps) for x, eps in _MATRICES]
 
-    Returns
-    -------
-    list of Probe
-    """
+
+def maps():
+    """Cases for feature maps: x (N, C, H, W), gamma, beta, eps."""
     two = np.array([1.0, 4.0]).reshape(2, 1, 1, 1)
     four = np.array([1.0, 2.0, 6.0, 8.0]).reshape(2, 1, 1, 2)
     far = (FAR + np.array([1.0, -1.0])).reshape(1, 1, 1, 2)
@@ -181,71 +132,41 @@ def maps():
         n, c, h, w = shape
         x = _wide(n * h * w, c, seed).reshape(n, h, w, c).transpose(0, 3, 1, 2)
         cases.append((x.copy(), eps))
-    probes = []
-    for x, eps in cases:
-        d = x.shape[1]
-        gamma, beta = _vector(d, 2.0, -0.75), _vector(d, -1.0, 0.625)
-        case = {"x": x, "gamma": gamma, "beta": beta, "eps": eps}
-        probes.append(Probe(case, _is_far(x)))
-    return probes
+    return [_normalized(x, eps) for x, eps in cases]
 
 
 def updates():
-    """Cases for running averages: mean, var, x, momentum.
-
-    Returns
-    -------
-    list of Probe
-    """
-    cases = [
+    """Cases for running averages: mean, var, x, momentum."""
+    probes = []
+    for x, momentum in [
         (_column(1, 4), 0.25),
         (_column(1, 2, 6), 0.125),
         (_wide(4, 3, 1), 0.25),
         (_wide(5, 4, 3), 0.0625),
-    ]
-    probes = []
-    for x, momentum in cases:
+    ]:
         d = x.shape[1]
-        mean, var = _vector(d, 3.0, -0.5), _vector(d, 2.0, 1.5)
-        case = {"mean": mean, "var": var, "x": x, "momentum": momentum}
-        probes.append(Probe(case))
+        before = {"mean": _vector(d, 3.0, -0.5), "var": _vector(d, 2.0, 1.5)}
+        probes.append(Probe({**before, "x": x, "momentum": momentum}))
     return probes
 
 
 def populations():
-    """Cases for inference: x, gamma, beta, mean, var, eps; one batch of one.
-
-    Returns
-    -------
-    list of Probe
-    """
-    cases = [
+    """Cases for inference: x, gamma, beta, mean, var, eps; one batch of one."""
+    probes = []
+    for x, eps in [
         (_column(1), 0.5),
         (_column(1, 4), 0.5),
         (_wide(4, 3, 1), 0.25),
         (_wide(3, 3, 2), 0.125),
         (_wide(5, 4, 3), 2.0**-10),
-    ]
-    probes = []
-    for x, eps in cases:
+    ]:
         d = x.shape[1]
-        case = {
-            "x": x,
-            **_learned(d),
-            **_stored(d),
-            "eps": eps,
-        }
-        probes.append(Probe(case))
+        probes.append(Probe({"x": x, **_learned(d), **_stored(d), "eps": eps}))
     return probes
 
 
 def layers():
-    """Cases for folding: weight (d_out, d_in), bias, gamma, beta, mean, var, eps.
-
-    Returns
-    -------
-    list of Probe
-    """
+    """Cases for folding: weight (d_out, d_in), bias, gamma, beta, mean, var, eps."""
     rng = np.random.default_rng(9)
     probes = []
     for out, inside, eps in [
@@ -254,24 +175,14 @@ def layers():
         (3, 3, 0.125),
         (4, 2, 2.0**-10),
     ]:
-        case = {
-            "weight": rng.integers(-16, 17, size=(out, inside)) / 8 + 0.0625,
-            "bias": _vector(out, 4.0, -1.25),
-            **_learned(out),
-            **_stored(out),
-            "eps": eps,
-        }
-        probes.append(Probe(case))
+        weight = rng.integers(-16, 17, size=(out, inside)) / 8 + 0.0625
+        layer = {"weight": weight, "bias": _vector(out, 4.0, -1.25)}
+        probes.append(Probe({**layer, **_learned(out), **_stored(out), "eps": eps}))
     return probes
 
 
 def unions():
-    """Cases for merging: shards of unequal counts, one of them of a single value.
-
-    Returns
-    -------
-    list of Probe
-    """
+    """Cases for merging: shards of unequal counts, one of them of a single value."""
     cases = [
         [(3.0, 1.0, 2), (7.0, 4.0, 6)],
         [(0.5, 0.0, 1), (4.0, 2.0, 3), (-2.0, 0.25, 12)],
@@ -288,63 +199,45 @@ def unions():
 
 
 def sessions():
-    """Cases for a module: two batches, dy, gamma, beta, eps, momentum.
-
-    Returns
-    -------
-    list of Probe
-    """
-    cases = [
+    """Cases for a module: two batches, dy, gamma, beta, eps, momentum."""
+    rng = np.random.default_rng(10)
+    probes = []
+    for x, then, eps, momentum in [
         (_column(1, 4), _column(2, 8), 0.5, 0.25),
         (_column(1, 2, 6), _column(0, 5), 0.5, 0.125),
         (_wide(4, 3, 1), _wide(5, 3, 4), 0.25, 0.25),
         (_wide(5, 4, 3), _wide(3, 4, 5), 2.0**-10, 0.0625),
-    ]
-    rng = np.random.default_rng(10)
-    probes = []
-    for x, then, eps, momentum in cases:
-        d = x.shape[1]
-        case = {
-            "x": x,
-            "then": then,
-            "dy": rng.integers(-8, 9, size=x.shape) / 4 + 0.125,
-            **_learned(d),
-            "eps": eps,
-            "momentum": momentum,
-        }
-        probes.append(Probe(case))
+    ]:
+        dy = rng.integers(-8, 9, size=x.shape) / 4 + 0.125
+        batches = {"x": x, "then": then, "dy": dy, **_learned(x.shape[1])}
+        probes.append(Probe({**batches, "eps": eps, "momentum": momentum}))
     return probes
 
 
 def workers():
-    """Cases for workers: lists of dy and x, of uneven length, then gamma and eps.
-
-    Returns
-    -------
-    list of Probe
-    """
+    """Cases for workers: lists of dy and x, of uneven length, then gamma and eps."""
     rng = np.random.default_rng(11)
-    cases = [
+    probes = []
+    for x, eps in [
         ([_column(1), _column(4, 8)], 0.5),
         ([_column(1, 2, 6), _column(3, 5)], 0.5),
         ([_wide(4, 3, 1), _wide(2, 3, 4) + 1, _wide(5, 3, 5) - 2], 0.25),
         ([_wide(5, 4, 3), _wide(3, 4, 6)], 2.0**-10),
-    ]
-    probes = []
-    for x, eps in cases:
+    ]:
         dy = [rng.integers(-16, 17, size=rows.shape) / 8 for rows in x]
-        gamma = _vector(x[0].shape[1], 2.0, -0.75)
+        gamma = _learned(x[0].shape[1])["gamma"]
         probes.append(Probe({"dy": dy, "x": x, "gamma": gamma, "eps": eps}))
     return probes
 
 
-def clouds():
-    """Cases for whitening: x (m, d) that varies in all directions, correlated.
+def draws():
+    """Cases for noise: the seed of a generator, examples, and many units."""
+    sizes = [(1, 3, 4000), (2, 2, 5000)]
+    return [Probe({"seed": s, "examples": m, "units": d}) for s, m, d in sizes]
 
-    Returns
-    -------
-    list of Probe
-    """
+
+def clouds():
+    """Cases for whitening: x (m, d) that varies in all directions, correlated."""
     small = np.array([[1.0, 0.0], [2.0, 1.0], [6.0, 2.0]])
     probes = [Probe({"x": small})]
     for m, d, seed in [(5, 2, 1), (7, 3, 2), (9, 4, 3)]:

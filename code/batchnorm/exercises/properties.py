@@ -13,22 +13,12 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Property:
-    """One property.
+    """One property."""
 
-    Parameters
-    ----------
-    name : str
-        Short, for grades.
-    says : str
-        What holds, as a sentence.
-    measure : function
-        Of ``run`` and ``probe``: calls ``run(**changed)``, which returns the results
-        with some arguments changed, and returns an array, or None where it says
-        nothing about this input.
-    """
-
-    name: str
-    says: str
+    name: str  # short, for grades
+    says: str  # what holds, as a sentence
+    # Of `run` and `probe`: calls `run(**changed)`, which returns the results with some
+    # arguments changed -> an array, or None where it says nothing about this input.
     measure: Callable
 
 
@@ -76,6 +66,11 @@ def _shifted(run, probe):
     return run(x=probe.arguments["x"] + 1)[0] - run()[0]
 
 
+def _result(k):
+    """The k-th result as it is."""
+    return lambda run, probe: run()[k]
+
+
 BATCH_MEAN = Property(
     "sum-over-batch",
     "Over the batch, the sum of each channel of y is m times its β.",
@@ -89,6 +84,11 @@ OTHER_CHANNELS = Property(
 COMPANIONS = Property(
     "companions",
     "When one example is changed, the results of the others move by a certain amount.",
+    _companions,
+)
+NO_COMPANIONS = Property(
+    "companions",
+    "When one example is changed, the results of the others do not move.",
     _companions,
 )
 SHIFT = Property(
@@ -111,17 +111,15 @@ BACKWARD = [
         lambda run, probe: (run()[0] * _x_hat(probe.arguments["x"])).sum(0),
     ),
     Property(
-        "linear-in-dy",
-        "When dy is doubled, all three gradients double.",
-        _linear,
+        "linear-in-dy", "When dy is doubled, all three gradients double.", _linear
     ),
     Property(
         "independence-of-channels",
         "When one channel of x is changed, dx of the others does not move.",
         _others,
     ),
-    Property("dgamma", "dγ is a sum over the batch.", lambda run, _: run()[1]),
-    Property("dbeta", "dβ is a sum over the batch.", lambda run, _: run()[2]),
+    Property("dgamma", "dγ is a sum over the batch.", _result(1)),
+    Property("dbeta", "dβ is a sum over the batch.", _result(2)),
 ]
 
 LAYER_NORM = [
@@ -133,63 +131,51 @@ LAYER_NORM = [
         ).sum(1),
     ),
     SHIFT,
-    Property(
-        "companions",
-        "When one example is changed, the results of the others do not move.",
-        _companions,
-    ),
+    NO_COMPANIONS,
 ]
 
 INFERENCE = [
-    Property(
-        "companions",
-        "When one example is changed, the results of the others do not move.",
-        _companions,
-    ),
+    NO_COMPANIONS,
     OTHER_CHANNELS,
     Property(
         "at-the-mean",
         "An input that equals the given mean gives β.",
         lambda run, probe: run(x=probe.arguments["mean"][None] + 0.0)[0],
     ),
-    Property(
-        "slope",
-        "A step of one σ in x is a step of γ in y, ε aside.",
-        _shifted,
-    ),
+    Property("slope", "A step of one σ in x is a step of γ in y, ε aside.", _shifted),
 ]
 
 RUNNING = [
-    Property("mean", "The mean moves toward the batch's.", lambda run, _: run()[0]),
+    Property("mean", "The mean moves toward the batch's.", _result(0)),
     Property(
         "var-at-constant",
         "A batch whose examples are all alike has the variance 0.",
         lambda run, probe: run(x=np.ones_like(probe.arguments["x"]))[1],
     ),
-    Property("var", "The variance moves toward the batch's.", lambda run, _: run()[1]),
+    Property("var", "The variance moves toward the batch's.", _result(1)),
 ]
 
 FOLD = [
-    Property("weight", "The weight is scaled, row by row.", lambda run, _: run()[0]),
-    Property("bias", "The bias takes up the constants.", lambda run, _: run()[1]),
+    Property("weight", "The weight is scaled, row by row.", _result(0)),
+    Property("bias", "The bias takes up the constants.", _result(1)),
 ]
 
 MERGE = [
-    Property("count", "The counts add up.", lambda run, _: run()[2]),
-    Property("mean", "The mean is that of all values.", lambda run, _: run()[0]),
-    Property("var", "The variance is that of all values.", lambda run, _: run()[1]),
+    Property("count", "The counts add up.", _result(2)),
+    Property("mean", "The mean is that of all values.", _result(0)),
+    Property("var", "The variance is that of all values.", _result(1)),
 ]
 
 WHITEN = [
     Property(
         "sum-over-batch",
         "The white data has the mean 0.",
-        lambda run, _: run()[0].mean(0),
+        lambda run, probe: run()[0].mean(0),
     ),
     Property(
         "covariance",
         "The white data has the identity as its covariance, divided by m.",
-        lambda run, _: run()[0].T @ run()[0] / len(run()[0]),
+        lambda run, probe: run()[0].T @ run()[0] / len(run()[0]),
     ),
     SHIFT,
 ]

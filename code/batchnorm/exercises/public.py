@@ -25,35 +25,16 @@ MAKEMORE = "https://github.com/karpathy/nn-zero-to-hero/blob/master/lectures/mak
 
 @dataclass(frozen=True)
 class PublicCheck:
-    """The check of one public exercise.
+    """The check of one public exercise."""
 
-    Parameters
-    ----------
-    course : str
-        Who asks it.
-    source : str
-        Its address.
-    task : str
-        The task here that it fits.
-    says : str
-        What it does, in a few words.
-    test : function
-        For `catch`: takes a program, returns whether it passes.
-    """
-
-    course: str
-    source: str
-    task: str
-    says: str
-    test: Callable
+    course: str  # who asks it
+    source: str  # its address
+    task: str  # the task here that it fits
+    says: str  # what it does, in a few words
+    test: Callable  # for `catch`: takes a program, returns whether it passes
 
     def judge(self):
-        """What the check finds among the planted mistakes of the task.
-
-        Returns
-        -------
-        Caught
-        """
+        """What the check finds among the planted mistakes of the task: a `Caught`."""
         return catching.judge(TASKS[self.task], self.test)
 
 

@@ -10,15 +10,8 @@ NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 def is_empty(answer):
     """Whether an answer is still the stub that the exercise gives.
 
-    Parameters
-    ----------
-    answer : object
-        Three dots, None, a function without a line of code, or a module's class whose
-        ``forward`` is missing or has none.
-
-    Returns
-    -------
-    bool
+    That is three dots, None, a function without a line of code, or a module's class
+    whose ``forward`` is missing or has none.
     """
     if answer is None or answer is ...:
         return True

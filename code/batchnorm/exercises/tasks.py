@@ -23,6 +23,7 @@ from batchnorm.exercises.mistakes import (
     graph,
     inference,
     module,
+    noise,
     normalize,
     parallel,
 )
@@ -33,41 +34,19 @@ from batchnorm.exercises.mistakes import whitening as white
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    """One exercise.
+    """One exercise."""
 
-    Parameters
-    ----------
-    signature : str
-        What the reader writes, as ``forward(x, gamma, beta, eps) -> y``.
-    right : function
-        The right program, which returns a tuple.
-    program : Lines
-        The same, line by line.
-    wanted : tuple of str
-        The lines that are its results.
-    mistakes : list of Mistake
-        What is planted, the more important first.
-    probes : list of Probe
-        From the smallest on.
-    properties : list of Property
-        What is asked where no mistake fits, in this order.
-    asks : str
-        What the reader hands in, where that is not the function.
-    build : function
-        Turns lines into what a reader hands in.
-    adapt : function
-        Turns what a reader hands in into a program of the arguments.
-    """
-
-    signature: str
-    right: Callable
-    program: Lines
-    wanted: tuple
-    mistakes: list
-    probes: list
-    properties: list
-    asks: str = ""
-    build: Callable | None = None
+    signature: str  # what the reader writes, as "forward(x, gamma, beta, eps) -> y"
+    right: Callable  # the right program, which returns a tuple
+    program: Lines  # the same, line by line
+    mistakes: list[Mistake]  # what is planted, the more important first
+    probes: list[probes.Probe]  # from the smallest on
+    properties: list[properties.Property]  # asked in this order where no mistake fits
+    wanted: tuple = ()  # the lines that are its results, where their names are others
+    observed: tuple = ()  # what `adapt` makes of its results, where it does, by name
+    asks: str = ""  # what the reader hands in, where that is not the function
+    build: Callable | None = None  # turns lines into what a reader hands in
+    # Turns what a reader hands in into a program of the arguments.
     adapt: Callable = lambda program: program
 
     def __repr__(self):
@@ -86,8 +65,8 @@ class Task:
 
     @property
     def gives(self):
-        """Names of the results."""
-        return re.findall(r"\w+", self.signature.split("->")[1])
+        """Names of the results, as they are compared."""
+        return self.observed or re.findall(r"\w+", self.signature.split("->")[1])
 
     @property
     def answer(self):
@@ -95,26 +74,16 @@ class Task:
         return not self.takes
 
     def planted(self, *mistakes):
-        """What a reader with these mistakes hands in.
-
-        Parameters
-        ----------
-        *mistakes : Mistake
-            None for the right program.
-
-        Returns
-        -------
-        function, or what the task asks for
-        """
+        """What a reader with these mistakes hands in; with none, what is right."""
         program = self.program
         for mistake in mistakes:
-            program = program.replaced(mistake.lines)
+            program = program.replaced(**mistake.lines)
         if self.build:
             return self.build(program)
 
         def wrong(*arguments):
             given = dict(zip(self.takes, arguments, strict=True))
-            results = program.run(self.wanted, given)
+            results = program.run(self.wanted or self.gives, given)
             for mistake in mistakes:
                 if mistake.damage:
                     results = copy.deepcopy(results)  # some are arguments themselves
@@ -216,7 +185,6 @@ _ALL = [
         "forward(x, gamma, beta, eps) -> y",
         _forward,
         normalize.TRANSFORM,
-        ("y",),
         normalize.FORWARD,
         probes.rows(),
         properties.FORWARD,
@@ -225,7 +193,6 @@ _ALL = [
         "backward(dy, x, gamma, eps) -> (dx, dgamma, dbeta)",
         _backward,
         backward.GRADIENT,
-        ("dx", "dgamma", "dbeta"),
         backward.BACKWARD,
         probes.gradients(),
         properties.BACKWARD,
@@ -234,7 +201,6 @@ _ALL = [
         "feature_maps(x, gamma, beta, eps) -> y",
         _forward,
         normalize.MAPS,
-        ("y",),
         normalize.FEATURE_MAPS,
         probes.maps(),
         properties.FORWARD,
@@ -243,7 +209,6 @@ _ALL = [
         "layer_norm(x, gamma, beta, eps) -> y",
         _layer_norm,
         normalize.EXAMPLES,
-        ("y",),
         normalize.LAYER_NORM,
         probes.examples(),
         properties.LAYER_NORM,
@@ -252,16 +217,15 @@ _ALL = [
         "running(mean, var, x, momentum) -> (mean, var)",
         _running,
         averages.UPDATE,
-        ("new_mean", "new_var"),
         averages.RUNNING,
         probes.updates(),
         properties.RUNNING,
+        wanted=("new_mean", "new_var"),
     ),
     Task(
         "inference(x, gamma, beta, mean, var, eps) -> y",
         _inference,
         inference.INFER,
-        ("y",),
         inference.INFERENCE,
         probes.populations(),
         properties.INFERENCE,
@@ -270,16 +234,15 @@ _ALL = [
         "fold(weight, bias, gamma, beta, mean, var, eps) -> (weight, bias)",
         _fold,
         folds.FOLDED,
-        ("new_weight", "new_bias"),
         folds.FOLD,
         probes.layers(),
         properties.FOLD,
+        wanted=("new_weight", "new_bias"),
     ),
     Task(
         "merge(shards) -> (mean, var, count)",
         statistics.merge,
         averages.UNION,
-        ("mean", "var", "count"),
         averages.MERGE,
         probes.unions(),
         properties.MERGE,
@@ -288,7 +251,6 @@ _ALL = [
         "whiten(x) -> white",
         _whiten,
         white.ZCA,
-        ("white",),
         white.WHITEN,
         probes.clouds(),
         properties.WHITEN,
@@ -299,23 +261,32 @@ _ALL = [
         "buffers_with_graph, buffers_saved, parameters)",
         module.right,
         module.MODULE,
-        (),
         module.MODULE_MISTAKES,
         probes.sessions(),
         [],
-        "a class cls(num_features, eps, momentum) of torch.nn.Module",
-        module.build,
-        module.observe,
+        asks="a class cls(num_features, eps, momentum) of torch.nn.Module",
+        build=module.build,
+        adapt=module.observe,
     ),
     Task(
         "sync_backward(dy, x, gamma, eps) -> (dx, dgamma, dbeta)",
         parallel.right,
         parallel.SYNC,
-        ("dx", "dgamma", "dbeta"),
         parallel.SYNC_MISTAKES,
         probes.workers(),
         [],
         adapt=parallel.joined,
+    ),
+    Task(
+        "redrawn_noise(rng, examples, units) -> (factor, shift)",
+        noise.right,
+        noise.NOISE,
+        noise.MISTAKES,
+        probes.draws(),
+        noise.PROPERTIES,
+        observed=tuple(noise.OBSERVED),
+        build=noise.build,
+        adapt=noise.observe,
     ),
 ]
 
@@ -325,13 +296,12 @@ _NODES = [
         f"graph.{graph.SHOWN.get(name, name)}() -> {graph.SHOWN.get(name, name)}",
         functools.partial(graph.right, name),
         graph.NODES,
-        (name,),
         mistakes,
         [probes.Probe({})],
         [],
-        "an array",
-        functools.partial(graph.answer, name),
-        lambda answer: lambda: answer,
+        asks="an array",
+        build=functools.partial(graph.answer, name),
+        adapt=lambda answer: lambda: answer,
     )
     for name, mistakes in graph.MISTAKES.items()
 ]

@@ -1,8 +1,6 @@
 """Mistakes in the backward pass, `dx`, `dgamma` and `dbeta` in closed form."""
 
-from dataclasses import replace
-
-from batchnorm.exercises.lines import mistake
+from batchnorm.exercises.lines import by_id, mistake
 from batchnorm.exercises.mistakes.normalize import (
     EPSILON,
     TRANSFORM,
@@ -11,22 +9,18 @@ from batchnorm.exercises.mistakes.normalize import (
 )
 
 GRADIENT = TRANSFORM.replaced(
-    {
-        "factor": lambda gamma, std: gamma / std,
-        "normal": lambda x_hat: x_hat,
-        "over": lambda count: count,
-        "from_mean": lambda dy, over: dy.sum(0) / over,
-        "along": lambda dy, normal, over: (dy * normal).sum(0) / over,
-        "from_var": lambda normal, along: normal * along,
-        "dx": lambda factor, dy, from_mean, from_var: (
-            factor * (dy - from_mean - from_var)
-        ),
-        "for_gamma": lambda dy, normal: dy * normal,
-        "for_beta": lambda dy: dy,
-        "gathered": lambda: lambda each: each.sum(0),
-        "dgamma": lambda for_gamma, gathered: gathered(for_gamma),
-        "dbeta": lambda for_beta, gathered: gathered(for_beta),
-    }
+    factor=lambda gamma, std: gamma / std,
+    normal=lambda x_hat: x_hat,
+    over=lambda count: count,
+    from_mean=lambda dy, over: dy.sum(0) / over,
+    along=lambda dy, normal, over: (dy * normal).sum(0) / over,
+    from_var=lambda normal, along: normal * along,
+    dx=lambda factor, dy, from_mean, from_var: factor * (dy - from_mean - from_var),
+    for_gamma=lambda dy, normal: dy * normal,
+    for_beta=lambda dy: dy,
+    gathered=lambda: lambda each: each.sum(0),
+    dgamma=lambda for_gamma, gathered: gathered(for_gamma),
+    dbeta=lambda for_beta, gathered: gathered(for_beta),
 )
 
 PATHS = [
@@ -48,17 +42,15 @@ PATHS = [
         "abhiskk/ladder#2",
         from_var=lambda: 0.0,
     ),
-    replace(
-        mistake(
-            "statistics-constant",
-            "Mean and variance are taken as constants: both terms through them miss.",
-            "γ/σ is the slope of the line; at inference it is the whole gradient.",
-            "Steps go where the next pass takes them away; at large rates it fails.",
-            "ch-transform-outside",
-            "facebookresearch/CrypTen#143",
-            from_mean=lambda: 0.0,
-            from_var=lambda: 0.0,
-        ),
+    mistake(
+        "statistics-constant",
+        "Mean and variance are taken as constants: both terms through them miss.",
+        "γ/σ is the slope of the line; at inference it is the whole gradient.",
+        "Steps go where the next pass takes them away; at large rates it fails.",
+        "ch-transform-outside",
+        "facebookresearch/CrypTen#143",
+        from_mean=lambda: 0.0,
+        from_var=lambda: 0.0,
         joins=("mean-constant", "variance-constant"),
     ),
     mistake(
@@ -221,16 +213,16 @@ PARAMETERS = [
     ),
 ]
 
-_SHARED = {m.id: m for m in [*VARIANCE, *EPSILON]}
+_FORWARD_TOO = by_id([*VARIANCE, *EPSILON])
 
 BACKWARD = [
     *PATHS,
     *SCALES,
     *PARAMETERS,
-    _SHARED["variance-unbiased"],
-    _SHARED["one-pass-variance"],
-    _SHARED["eps-missing"],
-    _SHARED["eps-default"],
-    _SHARED["eps-outside-root"],
+    _FORWARD_TOO["variance-unbiased"],
+    _FORWARD_TOO["one-pass-variance"],
+    _FORWARD_TOO["eps-missing"],
+    _FORWARD_TOO["eps-default"],
+    _FORWARD_TOO["eps-outside-root"],
     WRITES,
 ]

@@ -36,35 +36,12 @@ def _passes():
 
 
 def right(name):
-    """The right answer at a node.
-
-    Parameters
-    ----------
-    name : str
-        As in `batchnorm.graph.Gradients`.
-
-    Returns
-    -------
-    tuple
-        One array.
-    """
+    """The right answer at a node of `batchnorm.graph.Gradients`: a tuple of one."""
     return (getattr(_passes()[1], name),)
 
 
 def answer(name, program):
-    """What a program by lines gives at a node.
-
-    Parameters
-    ----------
-    name : str
-        The node.
-    program : Lines
-        Right or wrong.
-
-    Returns
-    -------
-    array
-    """
+    """The array that a program by lines, right or wrong, gives at a node."""
     return program.run([name], {})[0]
 
 

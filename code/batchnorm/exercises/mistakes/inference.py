@@ -15,12 +15,10 @@ from batchnorm.exercises.mistakes.normalize import (
 
 # The given statistics have names of their own here, so that they can be replaced.
 INFER = TRANSFORM.replaced(
-    {
-        "center": lambda mean: mean,
-        "spread": lambda var: var,
-        "shifted": lambda spread, eps: spread + eps,
-        "centered": lambda data, center: data - center,
-    }
+    center=lambda mean: mean,
+    spread=lambda var: var,
+    shifted=lambda spread, eps: spread + eps,
+    centered=lambda data, center: data - center,
 )
 
 OF_SPREAD = {
@@ -30,17 +28,15 @@ OF_SPREAD = {
 }
 
 INFERENCE = [
-    replace(
-        mistake(
-            "batch-statistics-used",
-            "The batch's own statistics are used in place of the given ones.",
-            "The code of training was copied; on a large batch they nearly agree.",
-            "An answer depends on what else is in the batch; a batch of one gives β.",
-            "ch-inference-eval",
-            "apache/systemds#390",
-            center=lambda x: x.mean(0),
-            spread=lambda x: x.var(0),
-        ),
+    mistake(
+        "batch-statistics-used",
+        "The batch's own statistics are used in place of the given ones.",
+        "The code of training was copied; on a large batch they nearly agree.",
+        "An answer depends on what else is in the batch; a batch of one gives β.",
+        "ch-inference-eval",
+        "apache/systemds#390",
+        center=lambda x: x.mean(0),
+        spread=lambda x: x.var(0),
         joins=("batch-mean-used", "batch-variance-used"),
     ),
     mistake(

@@ -5,9 +5,13 @@ from outside. The second batch goes through in training without a gradient, and 
 evaluation is with one: a mode guessed from the gradient is found out.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from batchnorm.exercises.lines import Lines, mistake
+from batchnorm.exercises.lines import Lines, by_id, mistake
+from batchnorm.exercises.mistakes.normalize import ARITHMETIC
+from batchnorm.exercises.mistakes.statistics import RUNNING
 
 MODULE = Lines(
     mode=lambda training: training,
@@ -40,17 +44,7 @@ MODULE = Lines(
 
 
 def build(program):
-    """A class whose forward pass is the program.
-
-    Parameters
-    ----------
-    program : Lines
-        Right or wrong.
-
-    Returns
-    -------
-    class
-    """
+    """A class whose forward pass is the program, right or wrong."""
     import torch
     from torch import nn
 
@@ -61,9 +55,8 @@ def build(program):
             self.weight = nn.Parameter(torch.ones(num_features))
             self.bias = nn.Parameter(torch.zeros(num_features))
             (registered,) = program.run(["registered"], {})
-            start = [("running_mean", torch.zeros), ("running_var", torch.ones)]
-            for name, make in start:
-                value = make(num_features, dtype=torch.float64)
+            for name, start in [("running_mean", 0.0), ("running_var", 1.0)]:
+                value = torch.full((num_features,), start, dtype=torch.float64)
                 if registered:
                     self.register_buffer(name, value)
                 else:
@@ -85,15 +78,8 @@ def build(program):
 def observe(cls):
     """A program that puts a class through both modes.
 
-    Parameters
-    ----------
-    cls : class
-        ``cls(num_features, eps=..., momentum=...)``, with weight, bias, running_mean
-        and running_var.
-
-    Returns
-    -------
-    function
+    It is called as ``cls(num_features, eps=..., momentum=...)``, and has weight, bias,
+    running_mean and running_var.
     """
     import torch
 
@@ -139,21 +125,14 @@ def _running(module):
 
 
 def right(*arguments):
-    """What the book's own module shows.
-
-    Parameters
-    ----------
-    *arguments
-        Of a scenario.
-
-    Returns
-    -------
-    tuple
-    """
+    """What the book's own module shows in a scenario."""
     from batchnorm.layer import BatchNorm
 
     return observe(BatchNorm)(*arguments)
 
+
+# What is said of these, the tasks of a single function say as well.
+_RUNNING, _TRANSFORM = by_id(RUNNING), by_id(ARITHMETIC)
 
 MODULE_MISTAKES = [
     mistake(
@@ -229,44 +208,25 @@ MODULE_MISTAKES = [
         "d2l-ai/d2l-zh#1265",
         registered=lambda: False,
     ),
-    mistake(
-        "momentum-swapped",
-        "The momentum weighs the old value; here it is the weight of the new batch.",
-        "In other frameworks it is the weight of the old, and 0.9 there is 0.1 here.",
-        "The averages follow the last batch or two, and evaluation is noisy.",
-        "ch-inference-frameworks",
-        "pytorch/pytorch#15298",
-        new=lambda momentum: 1 - momentum,
+    replace(
+        _RUNNING["momentum-swapped"],
+        lines={"new": lambda momentum: 1 - momentum},
     ),
-    mistake(
-        "variance-biased",
-        "The stored variance is divided by m; what is stored is divided by m − 1.",
-        "It is the variance that normalizes the batch.",
-        "At a batch of two the stored variance is half the true one on average.",
-        "ch-inference-biased",
-        "callummcdougall/ARENA_3.0#415",
-        stored_var=lambda batch_var: batch_var,
+    replace(
+        _RUNNING["variance-biased"],
+        source="callummcdougall/ARENA_3.0#415",
+        lines={"stored_var": lambda batch_var: batch_var},
     ),
-    mistake(
-        "variance-unbiased",
-        "The variance that normalizes is divided by m − 1; Algorithm 1 divides by m.",
-        "torch.var divides by m − 1 unless told otherwise.",
-        "All outputs shrink by the root of (m − 1)/m: 13 % at a batch of four.",
-        "ch-inference-biased",
-        "karpathy/nn-zero-to-hero#44",
-        own_var=lambda batch_var, count, carried: carried(
-            batch_var * count / (count - 1)
-        ),
+    replace(
+        _TRANSFORM["variance-unbiased"],
+        tempting="torch.var divides by m − 1 unless told otherwise.",
+        lines={
+            "own_var": lambda batch_var, count, carried: carried(
+                batch_var * count / (count - 1)
+            )
+        },
     ),
-    mistake(
-        "eps-missing",
-        "ε is not added to the variance.",
-        "Where the variance is 1, an ε of 0.00001 cannot be seen.",
-        "A channel that is constant in one batch gives 0/0, and NaN spreads from it.",
-        "ch-transform",
-        "chainer/chainer#2214",
-        shifted=lambda var: var,
-    ),
+    _TRANSFORM["eps-missing"],
     mistake(
         "eps-stored",
         "ε is added to the running variance as well, again with every batch.",

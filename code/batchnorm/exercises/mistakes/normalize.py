@@ -210,11 +210,9 @@ FORWARD = [
 # Feature maps, (N, C, H, W)
 
 MAPS = TRANSFORM.replaced(
-    {
-        "axes": lambda: (0, 2, 3),
-        "scale": lambda gamma: gamma[:, None, None],
-        "shift": lambda beta: beta[:, None, None],
-    }
+    axes=lambda: (0, 2, 3),
+    scale=lambda gamma: gamma[:, None, None],
+    shift=lambda beta: beta[:, None, None],
 )
 
 FEATURE_MAPS = [
@@ -303,7 +301,7 @@ FEATURE_MAPS = [
 # ---------------------------------------------------------------------------
 # One example at a time: layer normalization, (m, d)
 
-EXAMPLES = TRANSFORM.replaced({"axes": lambda: (1,)})
+EXAMPLES = TRANSFORM.replaced(axes=lambda: (1,))
 
 LAYER_NORM = [
     mistake(
@@ -316,16 +314,14 @@ LAYER_NORM = [
     ),
     EVERYTHING,
     *ARITHMETIC,
-    replace(
-        mistake(
-            "rms-in-place-of-std",
-            "No mean is subtracted anywhere: this is RMS normalization.",
-            "It is cheaper, and trains about as well.",
-            "A constant added to all features of an example no longer drops out.",
-            "ch-transform",
-            centered=lambda data: data,
-            deviation=lambda data: data,
-        ),
+    mistake(
+        "rms-in-place-of-std",
+        "No mean is subtracted anywhere: this is RMS normalization.",
+        "It is cheaper, and trains about as well.",
+        "A constant added to all features of an example no longer drops out.",
+        "ch-transform",
+        centered=lambda data: data,
+        deviation=lambda data: data,
         joins=("mean-not-subtracted", "second-moment"),
     ),
     WRITES,

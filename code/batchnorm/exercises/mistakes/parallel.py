@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from batchnorm.exercises.lines import Lines, mistake
+from batchnorm.exercises.lines import Lines, by_id, mistake
+from batchnorm.exercises.mistakes.backward import PATHS
 from batchnorm.exercises.mistakes.normalize import WRITES
 
 
@@ -47,20 +48,8 @@ SYNC = Lines(
 def right(dy, x, gamma, eps):
     """The book's backward pass on all rows at once.
 
-    Parameters
-    ----------
-    dy, x : list of array, (m_k, d)
-        A shard for each worker.
-    gamma : array, (d,)
-        Scale.
-    eps : float
-        Added to the variance.
-
-    Returns
-    -------
-    dx : array, (m, d)
-        All shards, one below the other.
-    dgamma, dbeta : array, (d,)
+    `dy` and `x` are lists with a shard (m_k, d) for each worker -> dx (m, d), all
+    shards one below the other, dgamma and dbeta (d,).
     """
     from batchnorm import reference
 
@@ -70,17 +59,7 @@ def right(dy, x, gamma, eps):
 
 
 def joined(program):
-    """The program with its shards of dx put one below the other.
-
-    Parameters
-    ----------
-    program : function
-        Returns a list of shards, and two vectors.
-
-    Returns
-    -------
-    function
-    """
+    """A program that returns shards of dx, with them put one below the other."""
 
     def whole(*arguments):
         results = program(*arguments)
@@ -92,6 +71,8 @@ def joined(program):
 
     return whole
 
+
+_ON_ONE = by_id(PATHS)  # one worker's mistakes, said of many in the same words
 
 SYNC_MISTAKES = [
     mistake(
@@ -156,22 +137,15 @@ SYNC_MISTAKES = [
             sum(len(rows) * rows.var(0) for rows in x) / sum(counts), x
         ),
     ),
-    mistake(
-        "mean-constant",
-        "The mean is taken as a constant: the term through it is missing.",
-        "Its gradient is a single number that all examples share.",
-        "Each step moves the whole batch in a direction that cannot lower the loss.",
-        "ch-transform-outside",
-        from_mean=lambda dy: [np.zeros(1)] * len(dy),
-    ),
-    mistake(
-        "variance-constant",
-        "The variance is taken as a constant: the term through it is missing.",
-        "The sum over the batch is still 0, as it has to be.",
-        "Weights stretch or shrink without changing the output.",
-        "ch-transform-outside",
-        from_var=lambda dy: [np.zeros(1)] * len(dy),
-    ),
+    *[
+        replace(
+            _ON_ONE[id], source="", lines={term: lambda dy: [np.zeros(1)] * len(dy)}
+        )
+        for id, term in [
+            ("mean-constant", "from_mean"),
+            ("variance-constant", "from_var"),
+        ]
+    ],
     mistake(
         "parameter-gradients-averaged",
         "dγ and dβ are averaged over the workers; here they are sums over all rows.",

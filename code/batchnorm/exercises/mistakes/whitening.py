@@ -1,7 +1,5 @@
 """Mistakes in whitening: x minus its mean, times a root of the inverse covariance."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from batchnorm.exercises.lines import Lines, mistake
@@ -32,26 +30,22 @@ def _columns(results):
 
 
 WHITEN = [
-    replace(
-        mistake(
-            "pca-for-zca",
-            "The result is not rotated back: this is PCA whitening, asked for is ZCA.",
-            "It is white as well; the axes are the principal ones.",
-            "Features change places, and signs may flip from one batch to the next.",
-            "ch-whitening",
-            matrix=lambda axes, stretch: axes * stretch,
-        ),
+    mistake(
+        "pca-for-zca",
+        "The result is not rotated back: this is PCA whitening, asked for is ZCA.",
+        "It is white as well; the axes are the principal ones.",
+        "Features change places, and signs may flip from one batch to the next.",
+        "ch-whitening",
+        matrix=lambda axes, stretch: axes * stretch,
         like=_columns,
     ),
-    replace(
-        mistake(
-            "pca-not-rescaled",
-            "The data is only rotated to its principal axes; their spreads stay.",
-            "It is decorrelated, which is half of whitening.",
-            "The bowl is as elongated as before, only along the axes now.",
-            "ch-whitening",
-            matrix=lambda axes: axes,
-        ),
+    mistake(
+        "pca-not-rescaled",
+        "The data is only rotated to its principal axes; their spreads stay.",
+        "It is decorrelated, which is half of whitening.",
+        "The bowl is as elongated as before, only along the axes now.",
+        "ch-whitening",
+        matrix=lambda axes: axes,
         like=_columns,
     ),
     mistake(

@@ -1,7 +1,7 @@
 """A trial, planned before it was run: does the name of a mistake help to repair it?
 
-Twenty broken programs that others wrote, in `broken/`, each with the public thread or
-file it comes from, rewritten here. By a draw half of them are handed out with the
+Twenty broken programs that others wrote, in `broken.md`, each with the public thread
+or file it comes from, rewritten here. By a draw half of them are handed out with the
 whole message of `check`, half with "wrong" and the smallest counterexample. The outcome
 is whether the first attempt at a repair is right, as `diagnose` says. `docs/trial.md`
 is the plan.
@@ -52,24 +52,17 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Program:
-    """One broken program.
+    """One broken program."""
 
-    Parameters
-    ----------
-    id : str
-        Two digits.
-    task : str
-        What it was written for.
-    sources : tuple of str
-        Addresses of what it comes from.
-    code : str
-        The program, without a word on where it comes from.
-    """
+    id: str  # two digits
+    sources: tuple  # addresses of what it comes from
+    code: str  # without a word on where it comes from
 
-    id: str
-    task: str
-    sources: tuple
-    code: str
+    @property
+    def task(self):
+        """What it was written for: the task whose name it defines."""
+        names = {getattr(node, "name", "") for node in ast.parse(self.code).body}
+        return next((task for task in SENTENCES if task in names), "module")
 
     @property
     def defines(self):
@@ -79,36 +72,40 @@ class Program:
     @functools.cached_property
     def found(self):
         """What `diagnose` says of it."""
-        return judge_code(self.task, self.defines, self.code)
+        return self.judge(self.code)
+
+    def judge(self, code):
+        """What `diagnose` says of the text of a program for the same task."""
+        try:
+            mine = self.loaded(code)
+        except Exception as error:  # a program that does not even load is no repair
+            text = f"{self.task}: {type(error).__name__}: {error}"
+            return diagnosis.Diagnosis(False, None, text)
+        return diagnose(self.task, mine)
+
+    def loaded(self, code):
+        """The function or class that the text of a program defines for the task."""
+        space = {"__name__": "repaired"}
+        exec(compile(code, f"<{self.defines}>", "exec"), space)
+        return space[self.defines]
+
+
+# Of `broken.md`: a heading, a text with addresses, and the program.
+PROGRAM = re.compile(r"(?ms)^## (\d\d)$(.*?)^```python\n(.*?)^```$")
 
 
 def programs():
-    """The twenty, in order.
-
-    Returns
-    -------
-    list of Program
-    """
-    return [_read(path) for path in sorted(HERE.glob("broken/p*.py"))]
-
-
-def _read(path):
-    text = path.read_text("utf-8")
-    tree = ast.parse(text)
-    about, code = ast.get_docstring(tree), text.split('"""', 2)[2].strip() + "\n"
-    named = {node.name for node in tree.body if hasattr(node, "name")}
-    (task,) = [t for t in SENTENCES if t in named] or ["module"]
-    sources = tuple(re.findall(r"https://\S+", about))
-    return Program(path.stem[1:], task, sources, code)
+    """The twenty, in order: a list of `Program`."""
+    return [
+        Program(id, tuple(re.findall(r"<(https://\S+)>", about)), code)
+        for id, about, code in PROGRAM.findall((HERE / "broken.md").read_text("utf-8"))
+    ]
 
 
 def arms():
     """Which arm each program is in: ten in each, drawn apart for those with a name.
 
-    Returns
-    -------
-    dict
-        From ids to ``"named"`` or ``"wrong"``.
+    -> a dict from ids to ``"named"`` or ``"wrong"``.
     """
     rng = np.random.default_rng(SEED)
     drawn = {}
@@ -126,21 +123,7 @@ def arms():
 
 
 def prompt(program, arm, answers):
-    """The file that a reader sees.
-
-    Parameters
-    ----------
-    program : Program
-        What is to be repaired.
-    arm : str
-        ``"named"`` or ``"wrong"``.
-    answers : str
-        The folder for the repaired program.
-
-    Returns
-    -------
-    str
-    """
+    """The text that a reader of an arm sees, who writes to the folder of answers."""
     task = TASKS[program.task]
     said = program.found.message if arm == "named" else counterexample(program)
     called = task.asks or task.signature
@@ -177,42 +160,29 @@ def _defined(program):
 
 
 def counterexample(program):
-    """The word "wrong", and the smallest input on which the program is.
-
-    Parameters
-    ----------
-    program : Program
-        What is tried.
-
-    Returns
-    -------
-    str
-    """
+    """The word "wrong", and the smallest input on which the program is."""
     task = TASKS[program.task]
-    mine = task.adapt(loaded(program.code, program.defines))
+    mine = task.adapt(program.loaded(program.code))
     trials = [diagnosis._trial(task, mine, probe) for probe in task.probes]
     where = diagnosis._first_difference(task, trials, compare.DOUBLE)
     return messages._lines(f"{task.name}: wrong.", *messages._example(task, where))
 
 
 def _shown(task, said):
-    """The input that a message only points to, written out."""
-    found = re.search(r"probes\[(\d+)\]", said)
-    if not found:
-        return ""
-    given = task.probes[int(found[1])].arguments
-    lines = [f"{name} = {np.asarray(v).tolist()}" for name, v in given.items()]
-    return "\nThat input is:\n\n```\n" + "\n".join(lines) + "\n```\n"
+    """The input of which a message tells only a part, or the shape, written out."""
+    for k, probe in enumerate(task.probes):
+        told = messages._input(task, k)
+        whole = all(f"{name} = " in told for name in probe.arguments)
+        if told in " ".join(said.split()) and not whole:
+            lines = [
+                f"{n} = {np.asarray(v).tolist()}" for n, v in probe.arguments.items()
+            ]
+            return "\nThat input is:\n\n```\n" + "\n".join(lines) + "\n```\n"
+    return ""
 
 
 def write(folder):
-    """Write what each reader sees.
-
-    Parameters
-    ----------
-    folder : Path
-        Gets a file for each program, and an empty folder ``answers``.
-    """
+    """Write what each reader sees, a file each, and an empty folder ``answers``."""
     answers = folder / "answers"
     answers.mkdir(parents=True, exist_ok=True)
     drawn = arms()
@@ -225,67 +195,16 @@ def write(folder):
 # The outcome
 
 
-def loaded(code, name):
-    """What a program defines under a name.
-
-    Parameters
-    ----------
-    code : str
-        The program.
-    name : str
-        Of its function or class.
-
-    Returns
-    -------
-    function or class
-    """
-    space = {"__name__": "repaired"}
-    exec(compile(code, f"<{name}>", "exec"), space)
-    return space[name]
-
-
-def judge_code(task, name, code):
-    """The verdict on a program that comes as text.
-
-    Parameters
-    ----------
-    task : str
-        What it is for.
-    name : str
-        What it defines.
-    code : str
-        The program.
-
-    Returns
-    -------
-    Diagnosis
-    """
-    try:
-        mine = loaded(code, name)
-    except Exception as error:  # a program that does not even load is no repair
-        text = f"{task}: {type(error).__name__}: {error}"
-        return diagnosis.Diagnosis(False, None, text)
-    return diagnose(task, mine)
-
-
 def judge(folder):
-    """Judge the answers: one row a program, and what they come to.
+    """Judge ``answers/NN.py`` in a folder as `write` made it; none is no repair.
 
-    Parameters
-    ----------
-    folder : Path
-        As `write` made it, with ``answers/NN.py``. A missing answer is no repair.
-
-    Returns
-    -------
-    dict
-        The record.
+    -> the record: a row for each program, and what they come to.
     """
     drawn, rows = arms(), []
     for program in programs():
         answer = folder / "answers" / f"{program.id}.py"
         code = answer.read_text("utf-8") if answer.exists() else ""
-        found = judge_code(program.task, program.defines, code)
+        found = program.judge(code)
         text = prompt(program, drawn[program.id], folder / "answers")
         rows.append(
             {
@@ -305,16 +224,8 @@ def judge(folder):
 def outcome(rows):
     """Shares, their difference with its interval, and the verdict.
 
-    Newcombe's interval of a difference of shares is made of Wilson's of each.
-
-    Parameters
-    ----------
-    rows : list of dict
-        With ``arm`` and ``repaired``.
-
-    Returns
-    -------
-    dict
+    `rows` are dicts with ``arm`` and ``repaired``. Newcombe's interval of a difference
+    of shares is made of Wilson's of each.
     """
     counts = {}
     for arm in ARMS:
@@ -342,10 +253,5 @@ def outcome(rows):
 
 
 def record():
-    """The record of the trial, or None before it was run.
-
-    Returns
-    -------
-    dict or None
-    """
+    """The record of the trial, a dict, or None before it was run."""
     return json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else None
