@@ -4,23 +4,33 @@
 named by number and label. Beside them ``index.html`` says of each its number and
 caption, the text for those who do not see it, its chapter and its license. ``--svg``
 runs the chapters and draws them as SVG, which takes minutes; ``--svg 05 06`` runs two.
+The graph of chapter 5 is written in a wide form as well.
 """
 
 import argparse
 import base64
+import dataclasses
 import html
+import io
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+import warnings
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 
+from batchnorm import graph
+from batchnorm.figures import computational_graph, use_style
 from booktools.notebooks import ROOT, chapters, isolated, read, run
 
 FIGURES = ROOT / "_build" / "figures"
 BOOK = "Batch Normalization, Derived and Measured"
 LICENSE = "CC BY 4.0, https://creativecommons.org/licenses/by/4.0/"
+
+#: The figures that are drawn in a wide form too, and whether as a worksheet.
+WIDE = {"graph-forward": True, "graph-both": False}
 
 # Chapters choose their format by `figures.use_style`, so this is in force before.
 SVG = """\
@@ -31,7 +41,7 @@ backend_inline.set_matplotlib_formats = lambda *_, **how: _choose("svg", **how)
 """
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Figure:
     """A figure of a chapter, as its cell describes it.
 
@@ -118,6 +128,38 @@ def drawn(path):
     return nb
 
 
+def wide(figure):
+    """A figure of the graph of chapter 5, laid out for a slide.
+
+    Parameters
+    ----------
+    figure : Figure
+        One of those named in `WIDE`.
+
+    Returns
+    -------
+    Figure
+        The same numbers, as SVG.
+    """
+    x, dy = (
+        np.array([[2.0], [6.0], [1.0], [3.0]]),
+        np.array([[1.0], [-1.0], [2.0], [2.0]]),
+    )
+    values = graph.forward(x, np.array([2.0]), np.array([1.0]), eps=0.5)
+    worksheet = graph.Gradients(dy, *[None] * 15)
+    gradients = worksheet if WIDE[figure.name] else graph.backward(dy, values)
+    with plt.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there is no window in which to show it
+        plt.switch_backend("svg")
+        use_style()
+        computational_graph(values, gradients, wide=True)
+        file = io.BytesIO()
+        plt.savefig(file, format="svg")
+        plt.close()
+    name = f"{figure.name}-wide"
+    return dataclasses.replace(figure, name=name, picture=file.getvalue())
+
+
 def index(figures):
     """The list of the figures, as a page.
 
@@ -171,6 +213,7 @@ def write(folder=FIGURES, paths=None, svg=False):
     figures = []
     for path in chapters() if paths is None else paths:
         figures += of(path, drawn(path) if svg else None)
+    figures += [wide(figure) for figure in figures if figure.name in WIDE]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for figure in figures:
