@@ -2,13 +2,16 @@
 # Options: PYTHON=python3.12   the Python to start from
 #          TORCH=cpu           PyTorch without CUDA (on Linux saves gigabytes)
 #          PORT=8000           where `make serve` serves
-#          CHAPTER=05          the one chapter that `make run` and `make test` are about
+#          CHAPTER=05          the one chapter that `make run`, `make test` and `make figures`
+#                              are about
+#          FORMAT=svg          how `make figures` draws them
 
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?=
 PORT   ?= 8000
 CHAPTER ?=
+FORMAT ?=
 
 ifneq ($(words $(VENV)),1)
 $(error VENV is '$(VENV)'; allowed is a path without a space)
@@ -34,7 +37,7 @@ WORKERS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 XDIST   := -n auto --dist loadscope
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve pdf check-site test lint unit notebooks run landing handout lab claims bench matrix lock newest clean
+.PHONY: help setup book serve pdf check-site test lint unit notebooks run landing figures handout lab claims bench matrix lock newest clean
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -92,6 +95,9 @@ run: $(READY)  ## run every notebook, or one, again and store its outputs
 landing: $(READY)  ## take the figure of the first page from its chapter again
 	@$(RUN) booktools.landing
 
+figures: $(READY)  ## each figure as a file, for slides; FORMAT=svg runs the chapters
+	@$(WORKERS) $(RUN) booktools.figures $(if $(filter svg,$(FORMAT)),--svg) $(CHAPTER)
+
 handout: $(READY)  ## for a class: chapters without solutions, an assignment that grades itself
 	@$(RUN) booktools.handout
 
@@ -110,7 +116,8 @@ matrix: $(READY)  ## chapters and claims on other CPUs, threads, versions; takes
 lock: $(READY)  ## write requirements.txt from what is installed in .venv
 	@{ sed -n '/^#/p' requirements.txt; \
 	   $(RUN) pip --disable-pip-version-check freeze --all --exclude-editable \
-	   | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | grep -v '^pip=='; } > requirements.tmp
+	   | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | grep -v '^pip==' | LC_ALL=C sort -f; \
+	   } > requirements.tmp
 	@mv requirements.tmp requirements.txt && touch "$(READY)"
 
 newest:    ## make .venv with the newest versions that pyproject.toml admits

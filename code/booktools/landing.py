@@ -3,10 +3,10 @@
 A code host shows ``_static/landing.png`` in the README, where no notebook runs.
 """
 
-import base64
 import sys
 
-from booktools.notebooks import ROOT, notebooks, read
+from booktools import figures
+from booktools.notebooks import ROOT, chapters
 
 LANDING = ROOT / "_static" / "landing.png"
 #: The label of the figure, as its cell names it.
@@ -15,13 +15,10 @@ NAME = "fig-first-both"
 
 def stored(name: str) -> bytes:
     """The stored figure of a chapter, by its label "fig-..." -> bytes of a PNG."""
-    for path in notebooks():
-        for cell in read(path).cells:
-            figure = cell.metadata.get("mystnb", {}).get("figure", {})
-            for output in cell.get("outputs", []):
-                data = output.get("data", {})
-                if figure.get("name") == name and "image/png" in data:
-                    return base64.b64decode(data["image/png"])
+    for path in chapters():
+        for figure in figures.of(path):
+            if f"fig-{figure.name}" == name:
+                return figure.picture
     raise ValueError(f"name is {name!r}; allowed are figures that a chapter stores")
 
 

@@ -114,19 +114,23 @@ def write(nb: nbformat.NotebookNode, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook from its own folder, as Jupyter does, and normalize it."""
-    nb = read(path)
-    stored = [figures(cell) for cell in nb.cells]
-    client = NotebookClient(
+def run(nb: nbformat.NotebookNode, folder: Path) -> None:
+    """Run a notebook from a folder, as Jupyter does; its outputs are put into it."""
+    NotebookClient(
         nb,
         kernel_manager_class=isolation.OwnManager,
         timeout=300,
         coalesce_streams=True,
         record_timing=False,
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    client.execute()
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook from its own folder and normalize it."""
+    nb = read(path)
+    stored = [figures(cell) for cell in nb.cells]
+    run(nb, path.parent)
     for number, (cell, before) in enumerate(zip(nb.cells, stored, strict=True)):
         expected = max(before, int("figure" in cell.metadata.get("mystnb", {})))
         if figures(cell) < expected:

@@ -251,6 +251,23 @@ def test_set_up_does_not_delete_what_it_did_not_make(folder):
     assert (folder / ".venv/thesis.tex").read_text() == "mine"
 
 
+def test_lock_writes_what_is_installed_in_an_order_that_no_pip_decides(tmp_path):
+    """A new environment, locked, differs from the old file by its versions alone."""
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    pinned = (tmp_path / "requirements.txt").read_text("utf-8")
+    lines = [line for line in pinned.splitlines() if not line.startswith("#")]
+    torch = next(line for line in lines if line.startswith("torch=="))
+    installed = "\n".join(["pip==1.0", *reversed(lines)]) + "\n"
+    (tmp_path / "installed").write_text(installed.replace(torch, f"{torch}+cpu"))
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    says = '#!/bin/sh\n[ "$1" = -c ] || cat installed\n'
+    executable(tmp_path / "venv" / "bin" / "python", says)
+    (tmp_path / "venv" / "ready").write_text(str(tmp_path.resolve()))
+    subprocess.run(["make", "lock", "VENV=venv"], cwd=tmp_path, check=True)
+    assert (tmp_path / "requirements.txt").read_text("utf-8") == pinned
+
+
 @pytest.fixture
 def book(tmp_path):
     """A book of one page with our settings; return the page, and what builds it."""

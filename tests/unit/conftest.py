@@ -25,7 +25,8 @@ def draw(monkeypatch):
         (figure,) = shown
         assert plt.get_fignums() == [figure.number]
         figure.canvas.draw()  # what cannot be laid out fails here
-        assert figure.get_figwidth() == style.WIDTH
+        width = style.WIDE if settings.get("wide") else style.WIDTH
+        assert figure.get_figwidth() == width
         bars = {
             image.colorbar.ax
             for ax in figure.axes

@@ -36,11 +36,12 @@ def entries(text):
     )
 
 
+@pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("backward", [False, True])
-def test_computational_graph(draw, backward):
+def test_computational_graph(draw, backward, wide):
     values, gradients = one_feature()
     given = (values, gradients) if backward else (values,)
-    (ax,) = draw(figures.computational_graph, *given)
+    (ax,) = draw(figures.computational_graph, *given, wide=wide)
     drawn = [text for text in ax.texts if not isinstance(text, Annotation)]
     nodes = [text for text in drawn if text.get_bbox_patch()]
     arrows = [text for text in ax.texts if isinstance(text, Annotation)]
@@ -54,6 +55,26 @@ def test_computational_graph(draw, backward):
     assert set(map(entries, forward)) == set(map(shortened, flowing))
     if backward:
         assert set(map(entries, back)) == set(map(shortened, gradients))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_no_number_of_the_graph_lies_on_another_or_outside(draw, wide):
+    x, dy = (
+        np.array([[2.0], [6.0], [1.0], [3.0]]),
+        np.array([[1.0], [-1.0], [2.0], [2.0]]),
+    )
+    values = graph.forward(x, np.array([2.0]), np.array([1.0]), eps=0.5)
+    (ax,) = draw(
+        figures.computational_graph, values, graph.backward(dy, values), wide=wide
+    )
+    texts = [text for text in ax.texts if not isinstance(text, Annotation)]
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent().shrunk(0.98, 0.8) for text in texts]
+    for i, box in enumerate(boxes):
+        assert ax.bbox.x0 <= box.x0
+        assert box.x1 <= ax.bbox.x1
+        for j in range(i):
+            assert not box.overlaps(boxes[j]), (texts[i], texts[j])
 
 
 def test_a_gradient_to_be_found_is_drawn_as_a_question(draw):

@@ -29,7 +29,8 @@ SECTIONS = {
     "ch-inference-folding": "chapter 10, Folding",
     "ch-inference-eval": "chapter 10, “It is much worse in eval() than in train()”",
     "ch-inference-averaging": "chapter 10, SWA and EMA",
-    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, and the model changed”",
+    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, "
+    "and the model changed”",
     "ch-inference-frozen": "chapter 10, “I froze it, and it still moves”",
     "ch-why-shift": "chapter 12, The shift",
     "ch-relatives": "chapter 14, Relatives, and why transformers use another",

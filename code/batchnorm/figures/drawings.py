@@ -14,6 +14,7 @@ from batchnorm.figures.style import (
     REFERENCE,
     RIGHT,
     VALUE,
+    WIDE,
     WIDTH,
     titled_panels,
 )
@@ -37,6 +38,22 @@ _NODES = {
     "y": (1.0, 1.2, r"$y=z+\beta$"),
     "loss": (1.0, 0.25, r"$\ell$"),
 }
+#: The same on a slide, which is wider than high.
+_WIDE = {
+    "x": (0.8, 4.6),
+    "mean": (0.8, 0.6),
+    "centered": (3.6, 4.6),
+    "squared": (3.6, 2.6),
+    "var": (3.6, 0.6),
+    "std": (6.5, 0.6),
+    "inv_std": (6.5, 2.6),
+    "x_hat": (6.5, 4.6),
+    "gamma": (10.8, 4.6),
+    "scaled": (9.0, 4.6),
+    "beta": (10.8, 2.6),
+    "y": (9.0, 2.6),
+    "loss": (9.0, 0.6),
+}
 #: Its edges, each with the field of `graph.Gradients` that comes back along it.
 _EDGES = {
     ("x", "mean"): "d_x_from_mean",
@@ -56,7 +73,7 @@ _EDGES = {
 }
 
 
-def computational_graph(values, gradients=None) -> None:
+def computational_graph(values, gradients=None, *, wide=False) -> None:
     """Draw the graph of batch normalization with its numbers on the edges.
 
     On an edge stands the value that flows along it; below, in bold, behind a ∂, the
@@ -69,19 +86,22 @@ def computational_graph(values, gradients=None) -> None:
     gradients : Gradients, optional
         Of the same feature, from `graph.backward`. A field that is None is one to be
         found: a question mark stands in its place.
+    wide : bool
+        Whether it is laid out for a slide, in twice the width of its height.
     """
-    height = 8.9
-    figure = plt.figure(figsize=(WIDTH, height), layout="none")
+    width, height = (WIDE, 5.4) if wide else (WIDTH, 8.9)
+    places = _WIDE if wide else {name: (x, y) for name, (x, y, _) in _NODES.items()}
+    figure = plt.figure(figsize=(width, height), layout="none")
     ax = figure.add_axes((0, 0, 1, 1))
-    ax.set(xlim=(0, WIDTH), ylim=(0, height))
+    ax.set(xlim=(0, width), ylim=(0, height))
     ax.axis("off")
     box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": REFERENCE}
     nodes = {
-        name: ax.text(x, y, text, size=14, ha="center", va="center", bbox=box)
-        for name, (x, y, text) in _NODES.items()
+        name: ax.text(*places[name], text, size=14, ha="center", va="center", bbox=box)
+        for name, (_, _, text) in _NODES.items()
     }
     for (tail, head), field in _EDGES.items():
-        start, end = np.array(_NODES[tail][:2]), np.array(_NODES[head][:2])
+        start, end = np.array(places[tail]), np.array(places[head])
         arrow = {
             "arrowstyle": "-|>",
             "color": REFERENCE,
@@ -90,22 +110,25 @@ def computational_graph(values, gradients=None) -> None:
             "patchB": nodes[head].get_bbox_patch(),
         }
         ax.annotate("", end, start, arrowprops=arrow)
-        place = _beside(start, end)
+        place = _beside(start, end, wide)
         _write_value(ax, place, getattr(values, tail))
         if gradients is not None:
             _write_gradient(ax, place, getattr(gradients, field))
     if gradients is not None:
-        x, y, _ = _NODES["x"]
+        x, y = places["x"]
         place = (x - 0.4, y + 0.5, "left", 0.0)
         _write_gradient(ax, place, gradients.d_x, before="in all ")
     plt.show()
 
 
-def _beside(start, end):
+def _beside(start, end, wide):
     """Where the numbers of an edge stand: x, y, alignment, lift off the line."""
     x, y = (start + end) / 2
     if start[0] == end[0]:
-        return x + 0.12, 0.6 * start[1] + 0.4 * end[1], "left", 0.0
+        upright = 0.6 * start[1] + 0.4 * end[1]
+        if wide:  # near the start, where no other edge crosses
+            upright = start[1] + 0.75 * np.sign(end[1] - start[1])
+        return x + 0.12, upright, "left", 0.0
     if start[1] != end[1]:  # beside the line, where there is room
         return x + 0.4, y - 0.15, "left", 0.0
     return x, y, "center", 0.04

@@ -42,6 +42,8 @@ DASHES = ("-", "--", ":", "-.")
 
 #: Inches; a page shows them as 700 pixels.
 WIDTH = 7
+#: The same of a figure that is laid out for a slide.
+WIDE = 11.2
 
 
 def use_style() -> None:
