@@ -1,5 +1,6 @@
 """The form of the notebooks: what a reader, nbval and the site rely on."""
 
+import ast
 import re
 import statistics
 from pathlib import Path
@@ -300,6 +301,29 @@ def test_exercises_have_solutions_that_run(path):
     solutions = r"\{solution-start\}(.*?)\{solution-end\}"
     run = ["CODE" in said for said in re.findall(solutions, text, re.DOTALL)]
     assert run == [True] * len(exercises), "a solution without a code cell"
+
+
+def overwritten(sources):
+    """Functions of a page whose name an empty stub takes: what follows would break."""
+    seen, taken = set(), []
+    for source in sources:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                stub = "# your line" in ast.get_source_segment(source, node)
+                taken += [node.name] * (stub and node.name in seen)
+                seen.add(node.name)
+    return taken
+
+
+@each_notebook
+def test_a_stub_has_a_name_of_its_own(path):
+    assert not overwritten(cell.source for cell in code_cells(path))
+
+
+def test_a_stub_under_the_name_of_a_function_is_found():
+    page, stub = "def f(x):\n    return x", "def f(x):\n    # your lines here\n    ..."
+    assert overwritten([page, stub]) == ["f"]
+    assert not overwritten([page, stub.replace("f(", "my_f(")])
 
 
 @each_notebook
