@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 
 from batchnorm import claims
-from batchnorm.claims import ledger, moved
+from batchnorm.claims import harder, ledger, moved
+from batchnorm.claims.estimates import LEVEL
 from batchnorm.claims.registry import chapter, references
 from batchnorm.claims.show import quantity
 from batchnorm.claims.types import VERDICTS
@@ -22,13 +23,22 @@ def page(records):
     """All statements of the book, and what the ledger's records know of them."""
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text, again = [_filter()], evidence_mnist.beside()
-    for title, module in chapters():
+    fallen = _fallen(records)
+    for (title, module), path in zip(chapters(), numbered(), strict=True):
+        order = path.read_text("utf-8")  # so that "there" follows what it points at
         here = [c for c in claims.claims() if chapter(c) == module]
+        here.sort(key=lambda c: order.find(c.id) if c.id in order else len(order))
         names = [i for i in claims.identities() if i.chapter == module]
         if here or names:
             text.append(f"## {title}")
         text += [
-            _entry(c, kept[c.id], ledger.earlier(c, records), again.get(c.id))
+            _entry(
+                c,
+                kept[c.id],
+                ledger.earlier(c, records),
+                again.get(c.id),
+                [how for how, ids in fallen.items() if c.id in ids],
+            )
             for c in here
         ]
         text += [_identities(names)] if names else []
@@ -63,6 +73,52 @@ def counts(records):
     )
 
 
+READINGS = {
+    "once": "with intervals that hold for all experiments at once",
+    "images": "with an interval that counts on other images",
+}
+
+
+def harder_readings(records):
+    """Two harder readings of each confirmed experiment -> {reading: {id: pair}}.
+
+    A pair is the verdict as it stands and what the reading makes of it.
+    """
+    kept = [(c, ledger.confirmation(c, records)) for c in claims.claims()]
+    asked = [(c, k) for c, k in kept if k and c.kind == "experiment"]
+    read = {
+        "once": {c.id: harder.at_once(c, k, len(asked)) for c, k in asked},
+        "images": {c.id: harder.other_images(c, k) for c, k in asked},
+    }
+    stands = {c.id: k["verdict"] for c, k in asked}
+    return {
+        how: {id: (stands[id], verdict) for id, verdict in found.items() if verdict}
+        for how, found in read.items()
+    }
+
+
+def _fallen(records):
+    """Ids of the claims that do not keep their verdict, by the harder reading."""
+    return {
+        READINGS[how]: [id for id, (stands, now) in found.items() if stands != now]
+        for how, found in harder_readings(records).items()
+    }
+
+
+def readings(records):
+    """How many verdicts stand under the harder readings, and which do not."""
+    rows = [f"| | {' | '.join(VERDICTS)} |", "| --- |" + " ---: |" * len(VERDICTS)]
+    lists = []
+    for how, found in harder_readings(records).items():
+        before, after = (Counter(p[i] for p in found.values()) for i in (0, 1))
+        for name, counted in (("each by its own", before), (READINGS[how], after)):
+            cells = " | ".join(str(counted[verdict]) for verdict in VERDICTS)
+            rows.append(f"| {len(found)} experiments, {name} | {cells} |")
+        fallen = [id for id, (stands, now) in found.items() if stands != now]
+        lists.append(f"Undecided {READINGS[how]}: {', '.join(map(_link, fallen))}.")
+    return "\n\n".join(["\n".join(rows), *lists])
+
+
 def _filter():
     """Buttons that leave the entries of one verdict or chapter; style alone does it."""
     titles = {module: title for title, module in chapters()}
@@ -91,7 +147,7 @@ def _buttons(group, choices):
     return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
-def _entry(claim, kept, earlier, again):
+def _entry(claim, kept, earlier, again, fallen=()):
     """One claim as a block of its own, of the class of its verdict."""
     verdict = kept["verdict"] if kept else UNCONFIRMED
     said = []
@@ -102,6 +158,7 @@ def _entry(claim, kept, earlier, again):
     said += [f"**{verdict.capitalize()}.** {claim.statement}"]
     if kept:
         said += [strip(claim, kept), _outcome(claim, kept)]
+        said += [f"*Undecided* {' and '.join(fallen)}."] if fallen else []
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
     said += [evidence_mnist.entry(again)] if again else []
@@ -129,6 +186,7 @@ def parts():
     records = ledger.read()
     return {
         "counts": counts(records),
+        "readings": readings(records),
         "mnist": evidence_mnist.page(records),
         "claims": page(records),
         "changes": changes(),
@@ -139,8 +197,9 @@ def _outcome(claim, kept):
     """Effect, interval, what was asked, control and power, in sentences."""
     estimate = claims.short(ledger.number(kept["estimate"]), claim.kind)
     what = quantity(claim)
+    level = "" if claim.region.level == LEVEL else f" ({claim.region.level:.0%})"
     words = [
-        f"{what[0].upper()}{what[1:]}: **{estimate}** on "
+        f"{what[0].upper()}{what[1:]}: **{estimate}**{level} on "
         f"{len(kept['seeds'])} seeds drawn from the definition; asked {claim.asked}.",
     ]
     if kept.get("detectable") not in (None, "inf", "-inf"):

@@ -143,16 +143,44 @@ def test_the_dots_stand_on_their_side_of_the_bound():
     assert "asked median &lt; 0.75" in drawn
 
 
-def test_readme_counts_the_verdicts():
-    found = Counter()
-    for (_, verdict), number in evidence.verdicts(ledger.read()).items():
-        found[verdict] += number
+def test_readme_counts_the_verdicts_and_what_stands_all_at_once():
+    records = ledger.read()
+    found = evidence.verdicts(records)
+    asked = {verdict: found["experiment", verdict] for verdict in types.VERDICTS}
+    stand = Counter(
+        now for _, now in evidence.harder_readings(records)["once"].values()
+    )
+    laws = found["prediction", "supported"]
+    assert laws == sum(n for (kind, _), n in found.items() if kind == "prediction")
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
     said = (
-        f"Of the {sum(found.values())} claims {found['supported']} are supported, "
-        f"{found['opposed'] or 'none'} opposed and {found['undecided']} undecided"
+        f"Of the {sum(asked.values())} experiments {asked['supported']} are supported, "
+        f"{asked['opposed']} opposed and {asked['undecided']} undecided; "
+        f"all {laws} predictions hold. With intervals that hold for all experiments at "
+        f"once, {stand['supported']} would stay supported and "
+        f"{stand['opposed']} opposed"
     )
     assert said in readme, f"README.md has to say: {said}"
+
+
+def test_the_page_says_what_its_controls_can_show():
+    text = " ".join(PAGE.split())
+    asked = [c for c in claims.claims() if c.kind == "experiment"]
+    kept = [ledger.confirmation(c, ledger.read())["controls"] for c in asked]
+    share = np.mean([controls["negative"] == "undecided" for controls in kept])
+    assert "undecided negative control, as more than a third are" in text
+    assert 1 / 3 < share < 1 / 2
+    assert f"Of {len(asked)} intervals some miss" in text
+    assert "about three experiments" in text
+    assert round(0.025 * len(asked)) == 3
+
+
+def test_what_falls_under_a_harder_reading_says_so_in_its_entry(page):
+    readings = evidence.harder_readings(ledger.read())
+    for how, found in readings.items():
+        for id, (stands, now) in found.items():
+            told = evidence.READINGS[how] in part(page, id)
+            assert told == (stands != now), id
 
 
 def test_readme_counts_the_seeds_and_the_controls():

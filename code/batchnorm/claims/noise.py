@@ -127,7 +127,6 @@ LEAD = "accuracy with ghosts of {}, less that with all 64"
     f"batches of 64 are normalized in ghosts of {SMALL.ghost} read more of the test "
     "images after 240 steps than with one mean for all 64, at a rate of 0.1 for both.",
     source="hoffer2017train, algorithm 1; luo2019towards, abstract",
-    chaotic=True,
     **against(LIKE_SMALL, ALL, WRONG),
 )
 @points_ahead(

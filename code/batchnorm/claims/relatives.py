@@ -88,7 +88,6 @@ def versus(sweep, first, second):
     "scale tuned for both.",
     source="wu2018group, section 4.1",
     question="Does layer normalization win where a mini-batch has two examples?",
-    chaotic=True,
     **versus("batches of 2", "layer", "batch"),
 )
 def difference(seeds, *, first, second, net, steps, **options):

@@ -136,9 +136,6 @@ class Experiment:
     estimator: str = "median"  # or "share" or "mean"
     shared: float = 0.0  # of a mean: test over training images, where seeds share them
     scale: str = "linear"  # of figures, or "log"
-    # Long training of which the last bit decides the path: another processor, whose
-    # products round otherwise, repeats the verdict and not the digits.
-    chaotic: bool = False
     # What somebody wrote, in at most 25 words, and where; or the question.
     claimed: str | None = None
     claimed_by: str | None = None

@@ -1,0 +1,55 @@
+"""Two harder readings of confirmed claims: all at once, and for other images."""
+
+import numpy as np
+import pytest
+
+from batchnorm import claims
+from batchnorm.claims import harder, ledger
+from batchnorm.claims.show import CHAOTIC, text
+from batchnorm.claims.types import Result
+
+RNG = np.random.default_rng(0)
+
+
+def kept(id, effects):
+    claim = claims.get(id)
+    return claim, ledger.record(Result(claim, tuple(range(len(effects))), effects), 0.0)
+
+
+def test_all_at_once_needs_wider_intervals():
+    claim, record = kept("sigmoid-steps", RNG.lognormal(np.log(1.6), 0.4, size=59))
+    verdicts = [harder.at_once(claim, record, count) for count in (1, 135, 10**6)]
+    assert verdicts[0] == claim.judge(ledger.number(record["effects"]))[1]
+    assert (verdicts[0], verdicts[-1]) == ("supported", "undecided")
+
+
+@pytest.mark.parametrize(
+    ("center", "spread", "verdict"),
+    [(4, 0.2, "supported"), (1.5, 0.4, "undecided"), (0.4, 0.2, "opposed")],
+)
+def test_other_images_widen_a_median(center, spread, verdict):
+    effects = RNG.lognormal(np.log(center), spread, size=59)
+    claim, record = kept("sigmoid-steps", np.stack([effects, effects], axis=1))
+    assert harder.other_images(claim, record) == verdict
+
+
+def test_a_run_that_did_not_arrive_counts_as_its_budget():
+    effects = np.array([1, np.inf]) * RNG.lognormal(np.log(4), 0.2, size=(59, 1))
+    claim, record = kept("sigmoid-steps", effects)
+    assert harder.other_images(claim, record) == "supported"
+
+
+@pytest.mark.parametrize("id", ["noisy-still-faster", "decoupling-is-faster"])
+def test_what_is_widened_already_or_reads_no_digits_is_left(id):
+    claim, record = kept(id, RNG.normal(size=29))
+    assert harder.other_images(claim, record) is None
+
+
+@pytest.mark.parametrize("id", sorted(CHAOTIC))
+def test_a_chaotic_claim_shows_its_verdict_and_no_digits(id):
+    claim = claims.get(id)
+    result = Result(claim, tuple(range(20)), np.linspace(0.3, 0.5, 20))
+    here = text(result, ledger.read()).partition("Here:")[2].partition("Confirmed:")[0]
+    assert " ".join(here.split()).endswith(": supported")
+    assert "other digits on another processor" in " ".join(here.split())
+    assert "0.4" not in here
