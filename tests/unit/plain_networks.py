@@ -61,6 +61,7 @@ BY_EXAMPLE = {
     ("group", 2): lambda shape, eps: nn.GroupNorm(2, shape[0], eps),
     "rms": RMS,
     "dropout": lambda shape, eps: nn.Identity(),  # with probability 0
+    "shake": lambda shape, eps: nn.Identity(),  # of strength 0
 }
 #: Of four examples: a pair is often nearly equal, and then its noise is all there is.
 GHOST_NOISE = "ghost-noise", 4

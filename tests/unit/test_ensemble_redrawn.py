@@ -1,4 +1,4 @@
-"""Batch normalization with noise behind it, against a direct computation."""
+"""Noise of another distribution at each step, behind a norm and with none."""
 
 import numpy as np
 import pytest
@@ -76,3 +76,56 @@ def test_inference_takes_the_means_of_the_noise():
 def test_refuses_seeds_that_are_not_one_a_network():
     with pytest.raises(ValueError, match="seeds has 3 entries; allowed are 2"):
         NORMS["noisy"](1e-5, 1.0, (1, 2, 3)).draw(2, 5, 4)
+
+
+# --------------------------------------------------- the noise with nothing under it
+
+
+def shaken(*options):
+    return Network(*NET, nonlinearity="tanh", norm=("shake", *options))
+
+
+def test_without_strength_the_noise_alone_is_nothing():
+    plain = Network(*NET, nonlinearity="tanh")
+    theta = init_parameters(plain, [1, 2])
+    for found, wanted in zip(
+        gradient(shaken(), theta, X, Y), gradient(plain, theta, X, Y), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("spreads", [False, True])
+def test_the_gradient_through_the_noise_alone_is_that_of_autograd(spreads):
+    """The noise is that behind a normalization, its shift in spreads of the batch."""
+    network = shaken(1.0, spreads, (5, 6))
+    theta = init_parameters(network, [1, 2]) + 0.1
+    loss, found = gradient(network, theta, X, Y)
+    for k, seed in enumerate((5, 6)):
+        drawn = NORMS["noisy"](1e-5, 1.0, (seed,))
+        layers = [
+            [torch.tensor(v[k], requires_grad=True) for v in layer[:2]]
+            for layer in unpack(network, theta)
+        ]
+        h = torch.tensor(X[k])
+        for weight, bias in layers[:-1]:
+            z = h @ weight.T + bias
+            factor, shift = (v[0].T for v in drawn.draw(1, z.shape[1], 12))
+            unit = z.detach().std(0, correction=0) if spreads else 1.0
+            h = torch.tanh(factor * z + unit * shift)
+        weight, bias = layers[-1]
+        expected = torch.nn.functional.cross_entropy(
+            h @ weight.T + bias, torch.tensor(Y[k])
+        )
+        expected.backward()
+        assert loss[k] == pytest.approx(expected.item(), abs=1e-12)
+        for mine, theirs in zip(unpack(network, found), layers, strict=True):
+            for a, b in zip(mine[:2], theirs, strict=True):
+                np.testing.assert_allclose(a[k], b.grad, atol=1e-12)
+
+
+def test_inference_without_a_norm_takes_the_means_of_the_noise():
+    given = [torch.zeros(1, 3).double(), torch.ones(1, 3).double()]
+    x = torch.arange(6).view(1, 3, 2).double()
+    for spreads in (False, True):
+        y, _ = NORMS["shake"](0.0, 1.0, spreads).forward(x, (3,), given)
+        np.testing.assert_allclose(y, 1.125 * x)

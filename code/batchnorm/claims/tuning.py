@@ -141,6 +141,17 @@ SWEEPS = {
             (("noisy", 4.0), "before"),
         ),
     ),
+    "noise alone": Sweep(
+        Mlp("relu", 6, 50),
+        60,
+        rates(-3, -0.5),
+        scales(-0.5, 2.5),
+        arms=(
+            (None, "before"),
+            (("shake", 1.0), "before"),
+            (("shake", 1.0, True), "before"),
+        ),
+    ),
     "random features, all": random_features(Adam()),
     "random features, norms": random_features(Only("norms", RANDOM.network("batch"))),
     "random features, output": random_features(Only("output", RANDOM.network("batch"))),

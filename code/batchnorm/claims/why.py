@@ -315,8 +315,7 @@ WIDER = {
     statement="On least squares with a condition number of 100, gradient descent at "
     "its best rate needs more steps than with the weights split into length and "
     "direction, as batch normalization splits them, at the best rate of that.",
-    claimed="Batch Normalization can provably accelerate optimization",
-    claimed_by="kohler2019exponential, abstract",
+    question="Is the split faster where the best rate is known?",
     setting={"first": "plain", "second": "one rate", "count": False, **SQUARES},
 )
 @experiment(

@@ -1,4 +1,4 @@
-"""Controls of the trial: turn, one distance, equal loss, noise left on, length."""
+"""Controls of the trial: noise, turn, slow rates, one distance, equal loss, length."""
 
 from functools import lru_cache
 
@@ -8,15 +8,17 @@ from batchnorm.claims.descents import arrivals
 from batchnorm.claims.networks import (
     FACTOR,
     PERFECT,
+    POINTS,
+    SHARED,
     accuracies,
     mini_batches,
     points_ahead,
     trained,
 )
-from batchnorm.claims.noisy import seeded
+from batchnorm.claims.noisy import early, seeded
 from batchnorm.claims.registry import experiment
 from batchnorm.claims.tuning import SWEEPS, best, tuned
-from batchnorm.claims.types import above
+from batchnorm.claims.types import above, below
 from batchnorm.claims.why import KOHLER, NOISE, NORMALIZED, PLAIN, SLOW, SQUARES
 from batchnorm.ensemble import Recorder, gradient, unpack
 
@@ -275,3 +277,85 @@ def more_rates(seeds, *, first, second, **problem):
 def starts(way):
     """The starting lengths of a way: only that of the split is tuned."""
     return LENGTHS if way == "one rate" else (1.0,)
+
+
+# ---------------------------------------------------------------------------
+# Shift: the same noise in the network without normalization
+
+SHAKEN, SHAKEN_IN_SPREADS = (
+    tuned("noise alone", ("shake", 1.0, *unit)) for unit in ((), (True,))
+)
+
+
+def costs(noisy):
+    """Fields of a claim that noise costs the network without normalization."""
+    return {
+        "effect": "accuracy, mean over the first 60 steps, without normalization less "
+        "the same with noise, read with the noise on or off, whichever is higher",
+        "region": above(POINTS),
+        "source": "santurkar2018how, figure 2; santurkar2018how, algorithm 1",
+        "setting": {"first": PLAIN, "second": noisy, **NOISE},
+        "negative": {"second": PLAIN._replace(draw=1)},
+        "positive": {"second": PLAIN._replace(rate=PLAIN.rate / 100)},
+        "oracle": {"second": PERFECT},
+        "estimator": "mean",
+        "shared": SHARED,
+    }
+
+
+@experiment(
+    **costs(SHAKEN),
+    id="noise-costs-the-plain-network",
+    question="What does the same noise do to the network without normalization?",
+    statement="It costs: a network of six ReLU layers without normalization is less "
+    "accurate over its first 60 steps with that noise in front of each ReLU, rate and "
+    "scale tuned for the noise.",
+)
+@experiment(
+    **costs(SHAKEN_IN_SPREADS),
+    id="noise-in-spreads-costs-the-plain-network",
+    statement="The noise costs that network accuracy also where each unit's shift is "
+    "in units of its spread over the mini-batch, rate and scale tuned for it.",
+)
+def less_accurate_with_noise(seeds, *, first, second, net, steps):
+    """How much more accurate one arm is than a noisy one, in its better reading."""
+    readings = [read(seeds, second, net, steps) for read in (early, early_noise_on)]
+    return early(seeds, first, net, steps) - np.max(readings, axis=0)
+
+
+# ---------------------------------------------------------------------------
+# The rate: each arm at the same part of its own
+
+
+def slowed(part, *arms):
+    """Arms at a part of their rates."""
+    return tuple(arm._replace(rate=part * arm.rate) for arm in arms)
+
+
+PART = PLAIN.rate / NORMALIZED.rate
+
+
+@experiment(
+    "share of the lead of batch normalization over none that is lost where each has a "
+    "thirty-first of its own best rate",
+    below(0.25),
+    question="Would any network lose its lead at a thirty-first of its rate?",
+    source="bjorck2018understanding, abstract",
+    setting={
+        "fast": (NORMALIZED, PLAIN),
+        "slow": slowed(PART, NORMALIZED, PLAIN),
+        **NOISE,
+    },
+    negative={"slow": slowed(PART, PLAIN._replace(draw=1), PLAIN)},
+    positive={"slow": (NORMALIZED._replace(draw=1), PLAIN)},
+    oracle={"slow": (NORMALIZED._replace(rate=PLAIN.rate), PERFECT)},
+)
+def slow_arms_keep_the_lead(seeds, *, fast, slow, net, steps):
+    """With each at a thirty-first of its own best rate, batch normalization keeps more
+    than three quarters of the lead over none, in accuracy over the first 60 steps, that
+    it has where each has its best."""
+    lead, left = (
+        np.subtract(*(early(seeds, arm, net, steps) for arm in pair))
+        for pair in (fast, slow)
+    )
+    return (lead - left) / np.maximum(lead, 1e-3)

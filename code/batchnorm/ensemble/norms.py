@@ -16,6 +16,7 @@ from torch import Tensor
 from batchnorm import _checks
 
 from .layers import Operation, Shape
+from .shake import Shake
 
 _NOISE = 3  # the stream of a seed behind those of its weights and its mini-batches
 
@@ -439,4 +440,5 @@ NORMS: dict[str, type[Operation]] = {
     "dropout": Dropout,
     "batch-dropout": BatchDropout,
     "noisy": NoisyBatchNorm,
+    "shake": Shake,
 }
