@@ -5,7 +5,6 @@ import pytest
 
 from batchnorm import claims
 from batchnorm.claims import harder, ledger
-from batchnorm.claims.show import CHAOTIC, text
 from batchnorm.claims.types import Result
 
 RNG = np.random.default_rng(0)
@@ -43,13 +42,3 @@ def test_a_run_that_did_not_arrive_counts_as_its_budget():
 def test_what_is_widened_already_or_reads_no_digits_is_left(id):
     claim, record = kept(id, RNG.normal(size=29))
     assert harder.other_images(claim, record) is None
-
-
-@pytest.mark.parametrize("id", sorted(CHAOTIC))
-def test_a_chaotic_claim_shows_its_verdict_and_no_digits(id):
-    claim = claims.get(id)
-    result = Result(claim, tuple(range(20)), np.linspace(0.3, 0.5, 20))
-    here = text(result, ledger.read()).partition("Here:")[2].partition("Confirmed:")[0]
-    assert " ".join(here.split()).endswith(": supported")
-    assert "other digits on another processor" in " ".join(here.split())
-    assert "0.4" not in here

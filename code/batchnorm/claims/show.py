@@ -3,10 +3,12 @@
 import textwrap
 
 from batchnorm.claims import ledger, protocol, registry
+from batchnorm.claims.types import Result
 
 WIDTH = 72  # of what is printed
 # Long training of which the last bit decides the path: another processor, whose
-# products round otherwise, repeats the verdict and not the digits.
+# products round otherwise, repeats the verdict and not the digits. A chapter shows what
+# is recorded of it.
 CHAOTIC = {"ghosts-noisy-at-one-rate", "layer-norm-at-batches-of-2"}
 
 
@@ -17,7 +19,8 @@ def show(*ids, seeds=protocol.CHAPTER_SEEDS):
     ----------
     *ids : str
     seeds : sequence of int
-        Those of a chapter unless given.
+        Those of a chapter unless given. Of a claim in `CHAOTIC` the seeds that
+        confirmed it are shown, as they are recorded.
 
     Raises
     ------
@@ -29,10 +32,17 @@ def show(*ids, seeds=protocol.CHAPTER_SEEDS):
     from batchnorm import figures
 
     seeds = protocol.explored(seeds)
-    results = [registry.get(id).run(seeds) for id in ids]
-    figures.strips(results)
     records = ledger.read()
+    results = [_result(registry.get(id), seeds, records) for id in ids]
+    figures.strips(results)
     print("\n".join(text(result, records) for result in results))
+
+
+def _result(claim, seeds, records):
+    kept = ledger.confirmation(claim, records) if claim.id in CHAOTIC else None
+    if kept is None:
+        return claim.run(seeds)
+    return Result(claim, tuple(kept["seeds"]), ledger.number(kept["effects"]))
 
 
 def text(result, records):
@@ -46,13 +56,12 @@ def text(result, records):
         said = {"Written": f"“{claim.claimed}”", "Measured": claim.statement}
     elif claim.question is not None:
         said = {"Question": claim.question, "Measured": claim.statement}
-    found = short(result.estimate, claim.kind)
-    if claim.id in CHAOTIC:
-        found = "as drawn, in other digits on another processor,"
     said["Here"] = (
-        f"{quantity(claim)}: {found} on {len(result.seeds)} seeds; "
-        f"asked {claim.asked}: {result.verdict}"
+        f"{quantity(claim)}: {short(result.estimate, claim.kind)} on "
+        f"{len(result.seeds)} seeds; asked {claim.asked}: {result.verdict}"
     )
+    if claim.id in CHAOTIC:
+        said["Recorded"] = said.pop("Here")
     said["Confirmed"] = _confirmed(claim, records)
     return "\n".join(
         textwrap.fill(f"{label + ':':11}{text}", WIDTH, subsequent_indent=" " * 11)
