@@ -111,7 +111,8 @@ def readings(records):
     lists = []
     for how, found in harder_readings(records).items():
         before, after = (Counter(p[i] for p in found.values()) for i in (0, 1))
-        for name, counted in (("each by its own", before), (READINGS[how], after)):
+        named = ("each by its own interval", before), (READINGS[how], after)
+        for name, counted in named:
             cells = " | ".join(str(counted[verdict]) for verdict in VERDICTS)
             rows.append(f"| {len(found)} experiments, {name} | {cells} |")
         fallen = [id for id, (stands, now) in found.items() if stands != now]
