@@ -14,6 +14,7 @@ from batchnorm.ensemble import (
     Network,
     Pool,
     Recorder,
+    Rounded,
     evaluate,
     evaluation,
     forward,
@@ -71,6 +72,32 @@ def test_threads_do_not_change_the_counts(threads):
         runs.append(trained(network, range(4), lr=1.0, steps=60, recorder=Recorder()))
     assert np.array_equal(runs[0].accuracy, runs[1].accuracy)
     assert np.abs(runs[0].theta - runs[1].theta).max() < 1e-11
+
+
+def test_rounded_steps_are_those_of_descent_to_the_digits_that_are_kept():
+    plain, rounded = (
+        trained(TWO, [1, 2], steps=1, optimizer=optimizer)
+        for optimizer in (None, Rounded(4))
+    )
+    assert np.array_equal(rounded.theta, plain.theta.round(4))
+    assert np.abs(rounded.theta - plain.theta).max() > 1e-6
+
+
+def test_rounded_a_last_bit_does_not_decide_the_path():
+    theta = init_parameters(TWO, [1, 2], 2**0.5)
+    given = {"lr": 1.0, "steps": 60, "batch": 8}
+    both = theta, theta * (1 + 1e-14)
+    plain, rounded = (
+        [trained(TWO, [1, 2], theta=t, optimizer=o, **given).theta for t in both]
+        for o in (None, Rounded(5))
+    )
+    assert not np.array_equal(*plain)
+    assert np.array_equal(*rounded)
+
+
+def test_digits_that_cannot_be_kept_are_refused():
+    with pytest.raises(ValueError, match="digits is -1"):
+        Rounded(-1)
 
 
 @pytest.mark.parametrize("norm", [None, "batch"])

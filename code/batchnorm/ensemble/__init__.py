@@ -33,11 +33,13 @@ from .layers import NONLINEARITIES, Conv, Linear, Pool
 from .network import Layer, Network, unpack, unpack_statistics
 from .norms import NORMS
 from .partly import Only
+from .rounded import Rounded
 from .training import SGD, Adam, Recorder, Run, State, train
 
 __all__ = [
     "NONLINEARITIES", "NORMS", "SGD", "Adam", "Conv", "Layer", "LayerTrace",
-    "Linear", "Network", "Only", "Pool", "Recorder", "Run", "Score", "State",
-    "evaluate", "forward", "gradient", "grid", "init_parameters", "moments_over",
-    "shuffled", "single_class", "train", "unpack", "unpack_statistics",
+    "Linear", "Network", "Only", "Pool", "Recorder", "Rounded", "Run", "Score",
+    "State", "evaluate", "forward", "gradient", "grid", "init_parameters",
+    "moments_over", "shuffled", "single_class", "train", "unpack",
+    "unpack_statistics",
 ]  # fmt: skip
