@@ -19,11 +19,14 @@ from booktools.notebooks import chapters as numbered
 UNCONFIRMED = "unconfirmed"  # in place of a verdict
 
 
-def page(records):
-    """All statements of the book, and what the ledger's records know of them."""
+def page(records, readings=None):
+    """All statements of the book, and what the ledger's records know of them.
+
+    ``readings`` are those of `harder_readings`, where they are known already.
+    """
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text, again = [_filter()], evidence_mnist.beside()
-    fallen = _fallen(records)
+    fallen = _fallen(harder_readings(records) if readings is None else readings)
     for (title, module), path in zip(chapters(), numbered(), strict=True):
         order = path.read_text("utf-8")  # so that "there" follows what it points at
         here = [c for c in claims.claims() if chapter(c) == module]
@@ -97,26 +100,27 @@ def harder_readings(records):
     }
 
 
-def _fallen(records):
-    """Ids of the claims that do not keep their verdict, by the harder reading."""
+def _fallen(readings):
+    """Ids of the claims that do not keep their verdict, by the reading's words."""
     return {
         READINGS[how]: [id for id, (stands, now) in found.items() if stands != now]
-        for how, found in harder_readings(records).items()
+        for how, found in readings.items()
     }
 
 
-def readings(records):
+def standing(readings):
     """How many verdicts stand under the harder readings, and which do not."""
     rows = [f"| | {' | '.join(VERDICTS)} |", "| --- |" + " ---: |" * len(VERDICTS)]
-    lists = []
-    for how, found in harder_readings(records).items():
-        before, after = (Counter(p[i] for p in found.values()) for i in (0, 1))
+    for how, found in readings.items():
+        before, after = map(Counter, zip(*found.values(), strict=True))
         named = ("each by its own interval", before), (READINGS[how], after)
         for name, counted in named:
             cells = " | ".join(str(counted[verdict]) for verdict in VERDICTS)
             rows.append(f"| {len(found)} experiments, {name} | {cells} |")
-        fallen = [id for id, (stands, now) in found.items() if stands != now]
-        lists.append(f"Undecided {READINGS[how]}: {', '.join(map(_link, fallen))}.")
+    lists = [
+        f"Undecided {how}: {', '.join(map(_link, ids))}."
+        for how, ids in _fallen(readings).items()
+    ]
     return "\n\n".join(["\n".join(rows), *lists])
 
 
@@ -185,11 +189,12 @@ def codes():
 def parts():
     """What stands in the place of each comment of the page -> dict of str."""
     records = ledger.read()
+    readings = harder_readings(records)
     return {
         "counts": counts(records),
-        "readings": readings(records),
+        "readings": standing(readings),
         "mnist": evidence_mnist.page(records),
-        "claims": page(records),
+        "claims": page(records, readings),
         "changes": changes(),
     }
 
