@@ -19,9 +19,9 @@ import warnings
 
 import matplotlib.pyplot as plt
 import nbformat
-import numpy as np
 
 from batchnorm import graph
+from batchnorm.exercises.mistakes.graph import passes
 from batchnorm.figures import computational_graph, use_style
 from booktools.notebooks import ROOT, chapters, isolated, read, run
 
@@ -141,13 +141,9 @@ def wide(figure):
     Figure
         The same numbers, as SVG.
     """
-    x, dy = (
-        np.array([[2.0], [6.0], [1.0], [3.0]]),
-        np.array([[1.0], [-1.0], [2.0], [2.0]]),
-    )
-    values = graph.forward(x, np.array([2.0]), np.array([1.0]), eps=0.5)
-    worksheet = graph.Gradients(dy, *[None] * 15)
-    gradients = worksheet if WIDE[figure.name] else graph.backward(dy, values)
+    values, gradients = passes()
+    if WIDE[figure.name]:
+        gradients = graph.Gradients(gradients.d_y, *[None] * 15)
     with plt.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there is no window in which to show it
         plt.switch_backend("svg")

@@ -30,14 +30,15 @@ SHOWN = {
 
 
 @functools.cache
-def _passes():
+def passes():
+    """Values and gradients of the chapter's four examples."""
     values = graph.forward(X, GAMMA, BETA, eps=EPS)
     return values, graph.backward(DY, values)
 
 
 def right(name):
     """The right answer at a node of `batchnorm.graph.Gradients`: a tuple of one."""
-    return (getattr(_passes()[1], name),)
+    return (getattr(passes()[1], name),)
 
 
 def answer(name, program):
@@ -50,8 +51,8 @@ def _read(name):
 
 
 NODES = Lines(
-    v=lambda: _passes()[0],
-    g=lambda: _passes()[1],
+    v=lambda: passes()[0],
+    g=lambda: passes()[1],
     **{name: _read(name) for name in graph.Gradients._fields},
 )
 

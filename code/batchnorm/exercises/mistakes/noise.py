@@ -136,6 +136,13 @@ def _value_part(rng, examples, units):
     return rng.normal(1, 0.1, (examples, units)), shift
 
 
+# What two mistakes share that draw factor and shift together.
+_DRAWN = {
+    "factor": lambda drawn: drawn[0],
+    "shift": lambda drawn: drawn[1],
+    "like": _of_normal_draws,
+}
+
 MISTAKES = [
     mistake(
         "both-parts",
@@ -143,10 +150,8 @@ MISTAKES = [
         "It has the redrawn part, too.",
         "Both parts act, and what each of them costs is not told apart.",
         "ch-why-shift",
-        drawn=lambda rng, examples, units: _both_parts(rng, examples, units),
-        factor=lambda drawn: drawn[0],
-        shift=lambda drawn: drawn[1],
-        like=_of_normal_draws,
+        **_DRAWN,
+        drawn=_both_parts,
     ),
     mistake(
         "value-part-alone",
@@ -154,10 +159,8 @@ MISTAKES = [
         "Either part alone is a control.",
         "The distribution of a unit is the same at each step.",
         "ch-why-shift",
-        drawn=lambda rng, examples, units: _value_part(rng, examples, units),
-        factor=lambda drawn: drawn[0],
-        shift=lambda drawn: drawn[1],
-        like=_of_normal_draws,
+        **_DRAWN,
+        drawn=_value_part,
     ),
     mistake(
         "each-value",
@@ -222,7 +225,7 @@ MISTAKES = [
         "four-times-as-strong",
         "This is the noise four times as strong: μ up to 2, σ up to 2.",
         "The chapter has this noise as well.",
-        "At this strength the whole noise takes about half of the lead.",
+        "At this strength the whole noise takes more of the lead, how much is open.",
         "ch-why-shift",
         mu=lambda generator, shape: generator.uniform(-2, 2, shape),
         sigma=lambda generator, shape: generator.uniform(1, 2, shape),
