@@ -1,6 +1,7 @@
 """The page of evidence: what it says of each claim, and what was changed in them."""
 
 import datetime
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -13,7 +14,13 @@ from sphinx import addnodes
 from batchnorm import claims
 from batchnorm.claims import ledger, moved, types
 from batchnorm.claims.registry import chapter, references
-from batchnorm.datasets import REPORTED_SHEETS, SHEETS, TUNING_SHEETS
+from batchnorm.datasets import (
+    REPORTED_SHEETS,
+    SHEETS,
+    TUNING_SHEETS,
+    digits,
+    writers,
+)
 from booktools import evidence, fill
 from booktools.notebooks import ROOT, chapters, code_cells
 
@@ -173,6 +180,17 @@ def test_the_page_says_what_its_controls_can_show():
     assert f"Of {len(asked)} intervals some miss" in text
     assert "about three experiments" in text
     assert round(0.025 * len(asked)) == 3
+
+
+def test_the_page_says_in_how_many_ways_the_sheets_are_divided():
+    """Seeds of a confirmation bring new draws, and few new divisions."""
+    ways = math.comb(len(REPORTED_SHEETS), 2)
+    seeds = ledger.confirmation(ratio(), ledger.read())["seeds"]
+    pairs = {tuple(np.unique(writers(digits(seed).x_test))) for seed in seeds}
+    assert len(seeds) == 59
+    assert ways / 2 < len(pairs) <= ways
+    said = f"eight sheets can be divided in {ways} ways, and 59 seeds use most of them"
+    assert said in " ".join(PAGE.split())
 
 
 def test_what_falls_under_a_harder_reading_says_so_in_its_entry(page):
