@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchnorm import claims
-from booktools.notebooks import CHAPTERS, read
+from booktools.notebooks import CHAPTERS, code_cells, prose
 
 FEW = tuple(range(10))
 #: The rates that arms were chosen from: two to each power of ten, in two digits.
@@ -35,9 +35,8 @@ class Page:
     """What a chapter says, computes and prints."""
 
     def __init__(self, name):
-        cells = read(CHAPTERS / f"{name}.ipynb").cells
-        self.code = [cell for cell in cells if cell.cell_type == "code"]
-        self.prose = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
+        path = CHAPTERS / f"{name}.ipynb"
+        self.code, self.prose = code_cells(path), prose(path)
         self.linked = set(re.findall(r"<claim-([\w-]+)>", self.prose))
 
     def cell(self, text):

@@ -5,7 +5,6 @@ import itertools
 import re
 import time
 
-import nbformat
 import numpy as np
 import pytest
 from torch import nn
@@ -14,7 +13,7 @@ from batchnorm import exercises, graph
 from batchnorm.exercises import MISTAKES, TASKS, catching, check, diagnose, messages
 from batchnorm.exercises.lines import combinable
 from batchnorm.exercises.mistakes import graph as planted
-from booktools.notebooks import notebooks
+from booktools.notebooks import notebooks, prose
 
 PROGRAMS = {name: task for name, task in TASKS.items() if not task.answer}
 
@@ -103,12 +102,7 @@ def test_a_message_has_eight_lines_that_fit(task, mistake):
 
 
 def test_sections_are_those_of_the_chapters():
-    text = "\n".join(
-        cell.source
-        for path in notebooks()
-        for cell in nbformat.read(path, 4).cells
-        if cell.cell_type == "markdown"
-    )
+    text = "\n".join(map(prose, notebooks()))
     used = {m.section for task in TASKS.values() for m in task.mistakes}
     assert used <= messages.SECTIONS.keys()
     for label, words in messages.SECTIONS.items():
