@@ -79,11 +79,12 @@ def counts(records):
 READINGS = {
     "once": "with intervals that hold for all experiments at once",
     "images": "with an interval that counts on other images",
+    "draws": "with the seeds of all draws that asked the same",
 }
 
 
 def harder_readings(records):
-    """Two harder readings of each confirmed experiment -> {reading: {id: pair}}.
+    """Harder readings of each confirmed experiment -> {reading: {id: pair}}.
 
     A pair is the verdict as it stands and what the reading makes of it.
     """
@@ -92,6 +93,9 @@ def harder_readings(records):
     read = {
         "once": {c.id: harder.at_once(c, k, len(asked)) for c, k in asked},
         "images": {c.id: harder.other_images(c, k) for c, k in asked},
+        "draws": {
+            c.id: harder.all_draws(c, k, ledger.earlier(c, records)) for c, k in asked
+        },
     }
     stands = {c.id: k["verdict"] for c, k in asked}
     return {

@@ -1,4 +1,4 @@
-"""Two harder readings of confirmed claims: all at once, and for other images."""
+"""Harder readings of confirmed claims: all at once, other images, all draws."""
 
 import numpy as np
 import pytest
@@ -42,3 +42,22 @@ def test_a_run_that_did_not_arrive_counts_as_its_budget():
 def test_what_is_widened_already_or_reads_no_digits_is_left(id):
     claim, record = kept(id, RNG.normal(size=29))
     assert harder.other_images(claim, record) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict"),
+    [(1.6, "supported"), (1.05, "undecided")],
+    ids=["as it was", "weaker"],
+)
+def test_a_second_draw_is_read_together_with_the_first(before, verdict):
+    draws = [RNG.lognormal(np.log(c), 0.2, size=59) for c in (before, 1.6)]
+    (_, old), (claim, now) = (kept("sigmoid-steps", effects) for effects in draws)
+    assert claim.judge(ledger.number(now["effects"]))[1] == "supported"
+    assert harder.all_draws(claim, now, [old]) == verdict
+
+
+@pytest.mark.parametrize("field", ["statement", "effect", "asked"])
+def test_a_draw_that_asked_otherwise_does_not_count(field):
+    claim, now = kept("sigmoid-steps", RNG.lognormal(np.log(1.6), 0.2, size=59))
+    assert harder.all_draws(claim, now, [{**now, field: "another"}]) is None
+    assert harder.all_draws(claim, now, []) is None

@@ -1,9 +1,11 @@
-"""Two harder readings of what was confirmed: all claims at once, and other images.
+"""Three harder readings of what was confirmed: at once, other images, all draws.
 
-The verdict of an experiment rests on an interval of its own. Two questions are then
+The verdict of an experiment rests on an interval of its own. Three questions are then
 open. Of many intervals some miss by chance: would the verdict stand with intervals that
-hold all together? And all seeds read the same 1028 digits: would it stand for others?
-The interval of a mean accuracy counts that already, those of medians and shares do not.
+hold all together? All seeds read the same 1028 digits: would it stand for others? The
+interval of a mean accuracy counts that already, those of medians and shares do not. And
+where code was changed, seeds were drawn anew: does the verdict stand on all of them, or
+did a claim profit from a second try?
 """
 
 import numpy as np
@@ -42,6 +44,19 @@ def other_images(claim, kept):
     to, back = (np.log, np.exp) if logs else (np.asarray, np.asarray)
     widened = estimates.mean(to(effects), shared=SHARED, level=claim.region.level)
     return claim.region.verdict(estimates.Estimate(*map(float, back(widened))))
+
+
+def all_draws(claim, kept, earlier):
+    """Verdict on the seeds of this confirmation and of the ``earlier`` ones.
+
+    Of these only such as asked the same. None if there are none.
+    """
+    asks = ("statement", "effect", "asked")
+    same = [old for old in earlier if all(old[name] == kept[name] for name in asks)]
+    if not same:
+        return None
+    effects = [ledger.number(record["effects"]) for record in (*same, kept)]
+    return claim.judge(np.concatenate(effects))[1]
 
 
 def _reads_digits(claim):

@@ -102,7 +102,7 @@ def final(seeds, arm, task):
 
 
 def slowed(arm):
-    """The same at a thousandth of the rate, which hardly learns."""
+    """The same at a thousandth of the rate, which hardly learns, or not at all."""
     return arm._replace(rate=arm.rate / 1000)
 
 

@@ -3,13 +3,8 @@
 import textwrap
 
 from batchnorm.claims import ledger, protocol, registry
-from batchnorm.claims.types import Result
 
 WIDTH = 72  # of what is printed
-# Long training of which the last bit decides the path: another processor, whose
-# products round otherwise, repeats the verdict and not the digits. A chapter shows what
-# is recorded of it.
-CHAOTIC = {"ghosts-noisy-at-one-rate", "layer-norm-at-batches-of-2"}
 
 
 def show(*ids, seeds=protocol.CHAPTER_SEEDS):
@@ -19,8 +14,7 @@ def show(*ids, seeds=protocol.CHAPTER_SEEDS):
     ----------
     *ids : str
     seeds : sequence of int
-        Those of a chapter unless given. Of a claim in `CHAOTIC` the seeds that
-        confirmed it are shown, as they are recorded.
+        Those of a chapter unless given.
 
     Raises
     ------
@@ -33,16 +27,9 @@ def show(*ids, seeds=protocol.CHAPTER_SEEDS):
 
     seeds = protocol.explored(seeds)
     records = ledger.read()
-    results = [_result(registry.get(id), seeds, records) for id in ids]
+    results = [registry.get(id).run(seeds) for id in ids]
     figures.strips(results)
     print("\n".join(text(result, records) for result in results))
-
-
-def _result(claim, seeds, records):
-    kept = ledger.confirmation(claim, records) if claim.id in CHAOTIC else None
-    if kept is None:
-        return claim.run(seeds)
-    return Result(claim, tuple(kept["seeds"]), ledger.number(kept["effects"]))
 
 
 def text(result, records):
@@ -60,8 +47,6 @@ def text(result, records):
         f"{quantity(claim)}: {short(result.estimate, claim.kind)} on "
         f"{len(result.seeds)} seeds; asked {claim.asked}: {result.verdict}"
     )
-    if claim.id in CHAOTIC:
-        said["Recorded"] = said.pop("Here")
     said["Confirmed"] = _confirmed(claim, records)
     return "\n".join(
         textwrap.fill(f"{label + ':':11}{text}", WIDTH, subsequent_indent=" " * 11)
