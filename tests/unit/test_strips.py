@@ -78,6 +78,33 @@ def test_a_prediction_has_a_dot_for_each_value_and_says_what_it_draws(draw):
     assert ax.get_xlabel() == "measured over predicted: size"
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    # Of strips in the book, whose 1, 2 and 5 are one number, two, and four.
+    [(1.22, 3.5), (0.8, 1.25), (1.75, 3.8), (0.33, 1.24), (1.25, 8.6), (1.8, 40)],
+)
+def test_a_logarithmic_row_has_at_least_three_labels(draw, low, high):
+    effects = np.geomspace(low, high, 9)
+    asked = within(low, high)
+    (ax,) = draw(figures.strips, [result(effects, region=asked, scale="log")])
+    ax.figure.canvas.draw()
+    least, most = ax.get_xlim()
+    labels = [
+        (place, label.get_text())
+        for which in ("major", "minor")
+        for place, label in zip(
+            ax.get_xticks(minor=which == "minor"),
+            ax.get_xticklabels(which=which),
+            strict=True,
+        )
+        if least <= place <= most and label.get_text()
+    ]
+    assert len(labels) >= 3
+    assert all(float(text) == pytest.approx(place) for place, text in labels)
+    assert least == pytest.approx(low, rel=0.15)
+    assert most == pytest.approx(high, rel=0.2)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5])
 @pytest.mark.parametrize("effect", ["steps", LONG.strip()])
 def test_rows_have_room_for_what_is_written(draw, rows, effect):

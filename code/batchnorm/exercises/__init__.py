@@ -17,7 +17,7 @@ from batchnorm.exercises.tasks import TASKS
 __all__ = ["GRADED", "MISTAKES", "TASKS", "Diagnosis", "catch", "check", "diagnose"]
 
 MISTAKES = {
-    name: {mistake.id: mistake.says for mistake in task.mistakes}
+    name: {mistake.id: mistake.says for mistake in (*task.mistakes, *task.shown)}
     for name, task in TASKS.items()
 }
 

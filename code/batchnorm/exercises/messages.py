@@ -10,31 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.exercises.sections import SECTIONS
+
 WIDTH = 72
 LINES = 8
 LISTED = 9  # mistakes that a test lets pass, by name
-
-SECTIONS = {
-    "ch-whitening": "chapter 1, Whitening the inputs",
-    "ch-transform": "chapter 4, The batch-normalizing transform",
-    "ch-transform-outside": "chapter 4, Outside the gradient step",
-    "ch-transform-algorithm": "chapter 4, Algorithm 1, line by line",
-    "ch-backward": "chapter 5, The backward pass, node by node",
-    "ch-closed-form": "chapter 6, The backward pass in closed form",
-    "ch-convolution": "chapter 9, One mean per feature map",
-    "ch-inference": "chapter 10, Inference with population statistics",
-    "ch-inference-lag": "chapter 10, Running averages, and their lag",
-    "ch-inference-biased": "chapter 10, Biased or unbiased?",
-    "ch-inference-frameworks": "chapter 10, Who does what",
-    "ch-inference-folding": "chapter 10, Folding",
-    "ch-inference-eval": "chapter 10, “It is much worse in eval() than in train()”",
-    "ch-inference-averaging": "chapter 10, SWA and EMA",
-    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, "
-    "and the model changed”",
-    "ch-inference-frozen": "chapter 10, “I froze it, and it still moves”",
-    "ch-why-shift": "chapter 12, The shift",
-    "ch-relatives": "chapter 14, Relatives, and why transformers use another",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +42,13 @@ def right(task, single):
 def named(task, mistakes, where):
     """A planted mistake gives exactly the reader's results."""
     first, *others = mistakes
+    section = SECTIONS[first.section]
     return _lines(
         f"{task.name}: not right yet. {first.says}",
         *_example(task, where),
         f"In training: {first.training}",
         *(["Behind it is a second mistake: mend this one first."] if others else []),
-        f"Read {SECTIONS[first.section]}.",
+        f"Read {section}" + "." * (not section.endswith("?")),
     )
 
 

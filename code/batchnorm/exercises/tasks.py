@@ -26,6 +26,7 @@ from batchnorm.exercises.mistakes import (
     noise,
     normalize,
     parallel,
+    shown,
 )
 from batchnorm.exercises.mistakes import folding as folds
 from batchnorm.exercises.mistakes import statistics as averages
@@ -42,6 +43,8 @@ class Task:
     mistakes: list[Mistake]  # what is planted, the more important first
     probes: list[probes.Probe]  # from the smallest on
     properties: list[properties.Property]  # asked in this order where no mistake fits
+    # Named as well, and not planted for `catch`: a chapter shows them in its program.
+    shown: tuple[Mistake, ...] = ()
     wanted: tuple = ()  # the lines that are its results, where their names are others
     observed: tuple = ()  # what `adapt` makes of its results, where it does, by name
     asks: str = ""  # what the reader hands in, where that is not the function
@@ -99,11 +102,12 @@ class Task:
 
     @functools.cached_property
     def candidates(self):
-        """Singles, then pairs, each with what it gives on each probe."""
+        """Singles, those that are shown, then pairs, each with what it gives."""
         singles = [(m,) for m in self.mistakes if not m.damage]
         pairs = itertools.combinations((m for (m,) in singles), 2)
         combined = [pair for pair in pairs if combinable(*pair)]
-        return [Candidate(each, self._outputs(each)) for each in [*singles, *combined]]
+        tried = [*singles, *((m,) for m in self.shown), *combined]
+        return [Candidate(each, self._outputs(each)) for each in tried]
 
     def _outputs(self, mistakes):
         program = self.adapt(self.planted(*mistakes))
@@ -188,6 +192,7 @@ _ALL = [
         normalize.FORWARD,
         probes.rows(),
         properties.FORWARD,
+        shown.FORWARD,
     ),
     Task(
         "backward(dy, x, gamma, eps) -> (dx, dgamma, dbeta)",
@@ -196,6 +201,7 @@ _ALL = [
         backward.BACKWARD,
         probes.gradients(),
         properties.BACKWARD,
+        shown.BACKWARD,
     ),
     Task(
         "feature_maps(x, gamma, beta, eps) -> y",

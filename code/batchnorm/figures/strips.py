@@ -4,9 +4,16 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from batchnorm.figures.style import FAULT, RANGE, REFERENCE, RIGHT, WIDTH
+from batchnorm.figures.style import (
+    FAULT,
+    RANGE,
+    REFERENCE,
+    RIGHT,
+    WIDTH,
+    logarithmic,
+)
 
 ROW = 1.6  # inches, which hold a label of two lines
 COLORS = {"supported": RIGHT, "opposed": FAULT, "undecided": REFERENCE}
@@ -63,8 +70,7 @@ def _row(ax, result):
     ax.set_title(result.verdict, loc="right", fontsize="medium", color=color)
     ax.spines[["left", "top", "right"]].set_visible(False)
     if log:
-        for which in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
-            which(FuncFormatter(_tick))
+        _label(ax, low, high)
 
 
 def _limits(marks, log):
@@ -73,6 +79,18 @@ def _limits(marks, log):
     low, high = change([marks.min(), marks.max()])
     room = 0.05 * (high - low) or 0.1
     return back([low - room, high + room])
+
+
+def _label(ax, low, high):
+    """Label a logarithmic axis, at round numbers where that gives too few labels."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high))
+    if sum(low <= n * power <= high for n in (1, 2, 5) for power in powers) < 3:
+        steps = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3)
+        ticks = steps.tick_values(low, high)
+        logarithmic(ax, "x", ticks[(low <= ticks) & (ticks <= high)])
+        return
+    for which in (ax.xaxis.set_major_formatter, ax.xaxis.set_minor_formatter):
+        which(FuncFormatter(_tick))
 
 
 def _tick(value, _):

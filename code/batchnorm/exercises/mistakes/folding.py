@@ -100,7 +100,7 @@ FOLD = [
         "ε is fixed at 0.00001: the argument eps is not used.",
         "It is the default of PyTorch; elsewhere it is 0.001.",
         "A model from another framework is off where variances are small.",
-        "ch-inference-frameworks",
+        "ch-inference-folding",
         "Xilinx/finn-base#21",
         shifted=lambda var: var + 1e-5,
     ),

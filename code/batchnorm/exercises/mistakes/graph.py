@@ -97,6 +97,9 @@ _PLANTED = [
     ("d_centered_from_x_hat", "multiplied-by-std",
      "It is multiplied by σ; the other factor of x̂ is v = 1/σ.",
      "σ is at hand.", lambda v, g: g.d_x_hat * v.std),
+    ("d_centered_from_x_hat", "eps-missing",
+     "ε is missing: the v of the forward pass is 1/√(σ² + ε).",
+     "For a small ε they are the same.", lambda v, g: g.d_x_hat / v.var**0.5),
     ("d_centered_from_x_hat", "v-missing", "The factor v is missing.",
      "At σ = 1 it is not seen.", lambda v, g: g.d_x_hat),
     ("d_std", "sign-missing", "The sign is missing: 1/u has the derivative −1/u².",
@@ -111,11 +114,26 @@ _PLANTED = [
     ("d_var", "root-missing", "The root is missing: √u has the derivative 1/(2√u).",
      "var is the argument of the root.",
      lambda v, g: g.d_std / (2 * (v.var + v.eps))),
+    ("d_var", "eps-missing",
+     "ε is missing: √u has the derivative 1/(2√u), at u = σ² + ε.",
+     "For a small ε they are the same.", lambda v, g: g.d_std / 2 / v.var**0.5),
+    ("d_var", "eps-missing-twice",
+     "ε is missing: (σ² + ε) to the power −3/2 is asked for, not σ² to it.",
+     "For a small ε they are the same.",
+     lambda v, g: -g.d_inv_std / 2 / v.var**1.5),
+    ("d_var", "sign",
+     "Its sign is turned: dσ gets no minus here, dv that of −v³/2.",
+     "The size is right.", lambda v, g: -g.d_std / (2 * v.std)),
+    ("d_var", "handed-on", "It is handed on as it came: √u has the derivative 1/(2√u).",
+     "ε is added there, and a sum hands on what comes.", lambda v, g: g.d_std),
     ("d_var", "multiplied", "It is multiplied by 2σ; the derivative is 1/(2σ).",
      "The derivative of the square is 2σ.", lambda v, g: g.d_std * 2 * v.std),
     ("d_squared", "not-divided", "The 1/m is missing: the variance is a mean.",
      "What was summed is spread, and it is spread.",
      lambda v, g: np.broadcast_to(g.d_var, v.x.shape)),
+    ("d_squared", "variance-constant",
+     "It is zero: the variance was taken as a constant.",
+     "At inference it is a constant.", lambda v, g: 0 * v.x),
     ("d_squared", "not-spread", "It has no row for each example: spread it.",
      "It would broadcast later.", lambda v, g: g.d_var / len(v.x)),
     ("d_centered_from_squared", "two-missing",
@@ -142,6 +160,9 @@ _PLANTED = [
     ("d_x_from_mean", "not-divided", "The 1/m is missing: μ is a mean.",
      "What was summed is spread, and it is spread.",
      lambda v, g: np.broadcast_to(g.d_mean, v.x.shape)),
+    ("d_x_from_mean", "mean-constant",
+     "It is zero: the mean was taken as a constant.",
+     "At inference it is a constant.", lambda v, g: 0 * v.x),
     ("d_x_from_mean", "not-spread", "It has no row for each example: spread it.",
      "It would broadcast later.", lambda v, g: g.d_mean / len(v.x)),
     ("d_x", "mean-constant", "The path through the mean is missing.",
@@ -156,11 +177,28 @@ _PLANTED = [
      lambda v, g: g.d_centered_from_x_hat - g.d_centered_from_x_hat.mean(0)),
 ]  # fmt: skip
 
+# The section of chapter 5 in which each gradient is found.
+_SECTIONS = {
+    node: f"ch-backward-{section}"
+    for section, nodes in {
+        "shift": ["d_scaled", "d_beta"],
+        "scale": ["d_gamma", "d_x_hat"],
+        "normalized": ["d_inv_std", "d_centered_from_x_hat"],
+        "inverse": ["d_std"],
+        "root": ["d_var"],
+        "variance": ["d_squared"],
+        "square": ["d_centered_from_squared", "d_centered"],
+        "centering": ["d_x_from_centered", "d_mean"],
+        "mean": ["d_x_from_mean", "d_x"],
+    }.items()
+    for node in nodes
+}
+
 _TRAINING = "Every gradient further down the graph is wrong with it."
 
 MISTAKES = {
     node: [
-        mistake(id, says, tempting, _TRAINING, "ch-backward", **{node: line})
+        mistake(id, says, tempting, _TRAINING, _SECTIONS[node], **{node: line})
         for where, id, says, tempting, line in _PLANTED
         if where == node
     ]

@@ -80,7 +80,7 @@ SYNC_MISTAKES = [
         "Each worker normalizes with the mean and variance of its own rows.",
         "It is what happens without any communication.",
         "The batch is as small as a worker's share, whatever the number of workers.",
-        "ch-transform",
+        "ch-workers-own",
         means=lambda x: [rows.mean(0) for rows in x],
         variances=lambda x: [rows.var(0) for rows in x],
     ),
@@ -89,7 +89,7 @@ SYNC_MISTAKES = [
         "The two sums of the gradient are not exchanged: each worker uses its own.",
         "The forward pass exchanged the statistics; the backward pass looks local.",
         "The terms through mean and variance lack the other workers' losses.",
-        "ch-closed-form",
+        "ch-workers-backward",
         exchanged=lambda: lambda parts: parts,
     ),
     mistake(
@@ -97,7 +97,7 @@ SYNC_MISTAKES = [
         "The exchanged sums are divided by each worker's own count.",
         "len(x) is at hand.",
         "With K workers the terms through mean and variance are K times too large.",
-        "ch-closed-form",
+        "ch-workers-backward",
         over=lambda counts: counts,
     ),
     mistake(
@@ -105,7 +105,7 @@ SYNC_MISTAKES = [
         "Means over the workers' means: a worker weighs by its number of rows.",
         "With shards of one size it is right.",
         "The last, uneven batch has a wrong gradient.",
-        "ch-inference",
+        "ch-workers-backward",
         "pytorch/pytorch#36688",
         from_mean=lambda sums, counts: _everywhere(
             np.mean(_each(np.divide, sums, counts), axis=0), sums
@@ -119,7 +119,7 @@ SYNC_MISTAKES = [
         "The workers' means and mean squares are averaged without weights.",
         "With shards of one size it is right.",
         "The last, uneven batch is normalized with wrong statistics.",
-        "ch-inference",
+        "ch-workers-forward",
         "pytorch/pytorch#22192",
         means=lambda x: _everywhere(np.mean([rows.mean(0) for rows in x], axis=0), x),
         variances=lambda x, means: _everywhere(
@@ -131,7 +131,7 @@ SYNC_MISTAKES = [
         "The variance between the workers' means is missing.",
         "The mean of the variances looks like the variance.",
         "Workers that see different data have far too small a variance.",
-        "ch-inference",
+        "ch-workers-forward",
         "pytorch/pytorch#22192",
         variances=lambda x, counts: _everywhere(
             sum(len(rows) * rows.var(0) for rows in x) / sum(counts), x
@@ -139,7 +139,10 @@ SYNC_MISTAKES = [
     ),
     *[
         replace(
-            _ON_ONE[id], source="", lines={term: lambda dy: [np.zeros(1)] * len(dy)}
+            _ON_ONE[id],
+            section="ch-workers-backward",
+            source="",
+            lines={term: lambda dy: [np.zeros(1)] * len(dy)},
         )
         for id, term in [
             ("mean-constant", "from_mean"),
@@ -151,7 +154,7 @@ SYNC_MISTAKES = [
         "dγ and dβ are averaged over the workers; here they are sums over all rows.",
         "Data-parallel training averages gradients; there dy holds no 1/K.",
         "γ and β learn K times too slowly.",
-        "ch-backward",
+        "ch-workers-average",
         gathered=lambda: lambda parts: sum(parts) / len(parts),
     ),
     mistake(
@@ -159,7 +162,7 @@ SYNC_MISTAKES = [
         "dγ and dβ are those of the first worker: the others' are not added.",
         "On one worker it is right.",
         "γ and β differ from worker to worker, and drift apart.",
-        "ch-backward",
+        "ch-workers-average",
         gathered=lambda: lambda parts: parts[0],
     ),
     replace(WRITES, damage=lambda dy, *_: np.add(dy[0], 1, out=dy[0])),

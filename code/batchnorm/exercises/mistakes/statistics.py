@@ -47,7 +47,7 @@ RUNNING = [
         "The correction m/(m − 1) is applied twice.",
         "var(ddof=1) and the factor of Algorithm 2 both look necessary.",
         "The stored variance is too large: at a batch of two, twice the true one.",
-        "ch-inference-biased",
+        "ch-inference-factor",
         batch_var=lambda squares, count: squares * count / (count - 1) ** 2,
     ),
     mistake(
@@ -55,7 +55,7 @@ RUNNING = [
         "The correction is upside down: (m − 1)/m in place of m/(m − 1).",
         "Both are near 1 for a large batch.",
         "The stored variance is smaller still than the biased one.",
-        "ch-inference-biased",
+        "ch-inference-factor",
         batch_var=lambda squares, count: squares * (count - 1) / count**2,
     ),
     mistake(
@@ -63,7 +63,7 @@ RUNNING = [
         "Standard deviations are averaged; PyTorch averages the variances.",
         "What divides in the end is the standard deviation.",
         "The stored variance is too small whenever batches differ.",
-        "ch-inference-lag",
+        "ch-inference-frameworks",
         new_var=lambda old, var, new, batch_var: (
             (old * np.sqrt(var) + new * np.sqrt(batch_var)) ** 2
         ),
@@ -108,7 +108,7 @@ RUNNING = [
         "The batch's variance is taken about the running mean, not about its own.",
         "The running mean is the better estimate of the true mean.",
         "While the mean still moves, its way counts as variance.",
-        "ch-inference-lag",
+        "ch-transform-algorithm",
         origin=lambda mean: mean,
     ),
     mistake(
@@ -116,7 +116,7 @@ RUNNING = [
         "The batch's variance is taken about zero: its mean is not subtracted.",
         "For centered data it makes no difference.",
         "The stored variance is too large by the squared mean.",
-        "ch-inference-biased",
+        "ch-transform-algorithm",
         origin=lambda: 0.0,
     ),
     mistake(
@@ -124,7 +124,7 @@ RUNNING = [
         "One mean and one variance serve all; each channel has its own.",
         "x.mean() without an axis runs, and broadcasts.",
         "In evaluation all channels are shifted and scaled alike.",
-        "ch-inference-lag",
+        "ch-transform-algorithm",
         count=lambda x: x.size,
         batch_mean=lambda x: x.mean(),
         squares=lambda x, origin: ((x - origin) ** 2).sum(),
@@ -164,7 +164,7 @@ MERGE = [
         "All shards weigh the same; a shard weighs as many values as it has.",
         "With shards of one size it is right.",
         "The last, small shard of an epoch, or of a worker, counts as a full one.",
-        "ch-inference",
+        "ch-inference-exact",
         "pytorch/pytorch#22192",
         weights=lambda counts: _equal(counts),
     ),
@@ -173,7 +173,7 @@ MERGE = [
         "In the mean all shards weigh the same; a shard weighs by its count.",
         "With shards of one size it is right.",
         "The mean is drawn toward small shards.",
-        "ch-inference",
+        "ch-inference-exact",
         "oracle/tribuo#215",
         for_mean=lambda counts: _equal(counts),
     ),
@@ -182,7 +182,7 @@ MERGE = [
         "The shards' variances are averaged without weights.",
         "With shards of one size it is right.",
         "A small shard's variance counts as much as a large one's.",
-        "ch-inference",
+        "ch-inference-exact",
         for_within=lambda counts: _equal(counts),
     ),
     mistake(
@@ -190,7 +190,7 @@ MERGE = [
         "The variance between the shards' means is missing.",
         "The mean of means is the mean; for variances that does not hold.",
         "Shards that differ, as sorted batches do, give far too small a variance.",
-        "ch-inference",
+        "ch-inference-exact",
         "pytorch/pytorch#22192",
         between=lambda: 0.0,
     ),
@@ -199,7 +199,7 @@ MERGE = [
         "The variance inside the shards is missing: only their means are used.",
         "It looks like the variance of all shards.",
         "Shards drawn at random give a variance that is m times too small.",
-        "ch-inference",
+        "ch-inference-exact",
         within=lambda: 0.0,
     ),
     mistake(
@@ -207,7 +207,7 @@ MERGE = [
         "The distances between means are not squared.",
         "The sum with weights looks the same.",
         "Distances of both signs cancel: the part between the shards is 0 or wrong.",
-        "ch-inference",
+        "ch-inference-exact",
         between=lambda for_between, distances: (for_between * abs(distances)).sum(0),
     ),
     mistake(
@@ -215,7 +215,7 @@ MERGE = [
         "The variance is divided by n − 1; the shards' are divided by their counts.",
         "Sample variances are merged like that.",
         "Too large by n/(n − 1), once more with every merge.",
-        "ch-inference-biased",
+        "ch-inference-exact",
         "mapme-initiative/mapme.biodiversity#327",
         divided=lambda total: total - 1,
     ),
@@ -224,7 +224,7 @@ MERGE = [
         "The shards' standard deviations are averaged; variances are.",
         "It is the standard deviation that divides.",
         "The variance is too small whenever shards differ.",
-        "ch-inference",
+        "ch-inference-exact",
         within=lambda for_within, variances: (
             (for_within * np.sqrt(variances)).sum(0) ** 2
         ),
@@ -234,7 +234,7 @@ MERGE = [
         "Means and variances are added up: the division by the total is missing.",
         "Sums are what workers exchange.",
         "Everything is n times too large.",
-        "ch-inference",
+        "ch-inference-exact",
         weights=lambda counts: counts[:, None],
     ),
     mistake(
@@ -242,7 +242,7 @@ MERGE = [
         "The count is the number of shards; it is the number of values.",
         "len(shards) is at hand.",
         "The next merge gives this one almost no weight.",
-        "ch-inference",
+        "ch-inference-exact",
         count=lambda shards: len(shards),
     ),
     mistake(
@@ -250,7 +250,7 @@ MERGE = [
         "The last shard is left out.",
         "range(1, n) where n + 1 belongs; or a last batch that is not full.",
         "The statistics lack the last batch.",
-        "ch-inference",
+        "ch-inference-exact",
         means=lambda shards: np.array([mean for mean, _, _ in shards[:-1]]),
         variances=lambda shards: np.array([var for _, var, _ in shards[:-1]]),
         counts=lambda shards: np.array([count for _, _, count in shards[:-1]]),

@@ -1,0 +1,50 @@
+"""The sections that a verdict sends a reader to, by their labels.
+
+A pointer names the section that explains the fault, never a whole chapter;
+`tests/unit/test_exercises_pointers.py` looks each of them up.
+"""
+
+SECTIONS = {
+    "ch-whitening-columns": "chapter 1, Standardize: one column at a time",
+    "ch-whitening-together": "chapter 1, Whiten: all columns together",
+    "ch-transform-outside": "chapter 4, Outside the gradient step",
+    "ch-transform-scale-outside": "chapter 4, The standard deviation outside as well",
+    "ch-transform-algorithm": "chapter 4, Algorithm 1, line by line",
+    "ch-transform-companions": "chapter 4, An example and its companions",
+    "ch-transform-epsilon": "chapter 4, What ε is for",
+    "ch-transform-practice": "chapter 4, In practice",
+    "ch-backward-shift": "chapter 5, The shift",
+    "ch-backward-scale": "chapter 5, The scale",
+    "ch-backward-normalized": "chapter 5, The normalized value",
+    "ch-backward-inverse": "chapter 5, The inverse",
+    "ch-backward-root": "chapter 5, The root",
+    "ch-backward-variance": "chapter 5, The variance",
+    "ch-backward-square": "chapter 5, The square",
+    "ch-backward-centering": "chapter 5, The centering",
+    "ch-backward-mean": "chapter 5, The mean",
+    "ch-backward-hunt": "chapter 5, A hunt",
+    "ch-closed-form-two-lines": "chapter 6, In two lines",
+    "ch-closed-form-code": "chapter 6, The line in code",
+    "ch-closed-form-practice": "chapter 6, In practice",
+    "ch-convolution-elements": "chapter 9, Which elements share a mean",
+    "ch-convolution-axis": "chapter 9, The axis of the channels",
+    "ch-inference-constants": "chapter 10, Constants in place of statistics",
+    "ch-inference-layer": "chapter 10, The layer, whole",
+    "ch-inference-algorithm": "chapter 10, The paper's answer: Algorithm 2",
+    "ch-inference-factor": "chapter 10, What the factor m/(m − 1) assumes",
+    "ch-inference-exact": "chapter 10, Exact statistics",
+    "ch-inference-lag": "chapter 10, Running averages, and their lag",
+    "ch-inference-biased": "chapter 10, Biased or unbiased?",
+    "ch-inference-frameworks": "chapter 10, Who does what",
+    "ch-inference-folding": "chapter 10, Folding",
+    "ch-inference-no-grad": "chapter 10, “I only did a forward pass, "
+    "and the model changed”",
+    "ch-why-shift": "chapter 12, The shift",
+    "ch-relatives-axes": "chapter 14, One formula, other axes",
+    "ch-relatives-gradient": "chapter 14, The gradient for free",
+    "ch-workers-own": "chapter 15, Own statistics: another function, another step",
+    "ch-workers-forward": "chapter 15, Forward: what has to be sent",
+    "ch-workers-backward": "chapter 15, Backward: two sums",
+    "ch-workers-average": "chapter 15, γ, β, and what an average of gradients means",
+    "ch-machine-variance": "chapter 16, The variance on a machine",
+}
