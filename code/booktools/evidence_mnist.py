@@ -66,10 +66,11 @@ def page(records):
     if carried := sum(run.carried() for run in _whole()):
         text.append(
             f"*Carried over:* {carried} runs, which were not run again as their "
-            f"fingerprints came to reach less on {CARRIED['date']}: {CARRIED['why']}. "
-            "The code that they reach now is word for word what it was: together with "
-            "the sources that are reached no longer, which are kept, it gives the "
-            "fingerprint in each file, and the seeds are drawn from that."
+            f"fingerprints came to cover less on {CARRIED['date']}: {CARRIED['why']}. "
+            "The code that they reach now is word for word what it was: under the "
+            "names that it had, and together with the sources that are reached no "
+            "longer, which are kept, it gives the fingerprint in each file, and the "
+            "seeds are drawn from that."
         )
     return "\n\n".join(text)
 

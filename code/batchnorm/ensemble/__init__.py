@@ -15,9 +15,10 @@ Arrays come in and go out as NumPy; inside, torch multiplies them. All that is r
 drawn by ``numpy.random.default_rng`` from a network's own seed: network k of an
 ensemble is the same network as when it is trained alone.
 
-From the ground up: ``layers`` and ``norms`` hold the operations, each with its forward
-and its backward pass; ``network`` puts them in a row and θ beside them; ``evaluation``
-says what networks compute and how well; ``batches`` draws; ``training`` trains.
+From the ground up: ``layers`` and the modules that ``norms`` lists hold the operations,
+each with its forward and its backward pass; ``network`` puts them in a row and θ beside
+them; ``evaluation`` says what networks compute and how well; ``batches`` draws;
+``training`` trains.
 """
 
 from .batches import grid, init_parameters, shuffled, single_class

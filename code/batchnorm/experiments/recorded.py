@@ -7,7 +7,7 @@ cells, with the versions and the machine that made it.
 
 The seeds of a run are drawn from its fingerprint, a hash over its settings, what is
 asked of it and the code that it reaches: as for claims, whoever changes one of these
-gets new seeds. Only where fingerprints themselves come to reach less is a file carried
+gets new seeds. Only where fingerprints themselves come to cover less is a file carried
 over: see `Recorded.origin`.
 """
 
@@ -28,7 +28,8 @@ from batchnorm.claims.protocol import confirmation_seeds
 from batchnorm.experiments.findings import Finding, effects_of
 
 FOLDER = Path(__file__).with_name("results")
-# What fingerprints reached before and reach no longer, by name, and why.
+# What fingerprints reached before and reach no longer, by name; the names under which
+# they reached what has moved since; and why.
 CARRIED = json.loads(Path(__file__).with_name("carried.json").read_text("utf-8"))
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -73,7 +74,10 @@ class Recorded:
         return self._fingerprints(folder)[0]
 
     def _fingerprints(self, folder):
-        """The fingerprint, and that with the sources that are no longer reached."""
+        """The fingerprint, and that from before, in whose order names counted.
+
+        In a module of another name, code is hashed as it was under its former one.
+        """
         functions = [self.measure]
         functions += [effects_of(finding) for finding in self.findings]
         cells = sorted(self.cells(folder).items())
@@ -81,25 +85,27 @@ class Recorded:
         for f in functions:
             code |= reached(f.__module__, f.__qualname__, _strings(cells))
         definition = [self.name, repr(cells), repr(self.findings), repr(self.seeds)]
-        # What is reached stands as it now is, so no old source can hide its change.
-        return [
-            digest(*definition, *(sources[name] for name in sorted(sources)))
-            for sources in (code, CARRIED["sources"] | code)
-        ]
+        # Every text that is reached is among them, so nothing can hide its change.
+        before = [(CARRIED["names"].get(n, n), text) for n, text in code.items()]
+        before += CARRIED["sources"].items()
+        orders = sorted(code.values()), [text for _, text in sorted(before)]
+        return [digest(*definition, *texts) for texts in orders]
 
     def origin(self, folder=FOLDER):
         """The fingerprint that its file has to have, and that its seeds are drawn from.
 
-        It is that of the definition as it stands. A file made when fingerprints
-        reached more is carried over, with its own: the code that is reached now has to
-        give it together with the sources in ``CARRIED``, so it is word for word what it
-        was, and only what lies in ``CARRIED`` may have changed since.
+        It is that of the definition as it stands, which a class keeps in whichever
+        module it is. A file made when fingerprints reached more, or hashed texts in the
+        order of their full names, is carried over, with its own: the code that is
+        reached now has to give it, in the order of the names that it had, together with
+        the sources in ``CARRIED``. So it is word for word what it was, and only what
+        lies in ``CARRIED`` may have changed since.
         """
         now, before = self._fingerprints(folder)
         return before if self._kept(folder) == before else now
 
     def carried(self, folder=FOLDER):
-        """Whether its file was made when fingerprints reached more; see `origin`."""
+        """Whether its file has a fingerprint from before; see `origin`."""
         if (kept := self._kept(folder)) is None:
             return False
         now, before = self._fingerprints(folder)
