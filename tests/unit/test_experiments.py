@@ -41,12 +41,13 @@ def planted(run, folder):
     run.write(records, folder)
 
 
-@pytest.fixture
-def tuned(tmp_path):
-    """A folder in which every sweep has a planted result."""
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder in which every sweep has a planted result; no test writes to it."""
+    folder = tmp_path_factory.mktemp("tuned")
     for name in TUNED:
-        planted(runs.RUNS[name], tmp_path)
-    return tmp_path
+        planted(runs.RUNS[name], folder)
+    return folder
 
 
 def small(setting):
