@@ -30,7 +30,7 @@ def commands(start):
 #: imported what all of them import, which takes longer than what they do themselves.
 COLLECT = """\
 import os, sys
-import pytest, batchnorm.claims, batchnorm.experiments.runs
+import pytest, batchnorm.experiments.runs, booktools.notebooks
 for command in sys.stdin.read().splitlines():
     child = os.fork()
     if child == 0:

@@ -54,8 +54,10 @@ def small(setting):
     """A setting with few steps, small networks and batches, and grids of two."""
     tuning = {"scales", "rates"} & set(setting)
     ghosts = "ghost" in str(setting.get("norm", setting.get("arm", "")))
+    on_maps = isinstance(setting["net"], conv.Shallow | conv.Residual)
+    readings = 10 if on_maps else 20  # of a sweep, at least a step each
     changed = {
-        "steps": 20 if tuning else 4,
+        "steps": readings if tuning else 4,
         "at": (2, 4),
         "batch": 64 if ghosts else min(setting.get("batch", 0), 8),
         "rates": setting.get("rates", ())[:2],
