@@ -11,6 +11,7 @@ from batchnorm.experiments.runs import RUNS, found
 from booktools.notebooks import ROOT, notebooks, read
 
 RECORDED = [run for run in RUNS.values() if run.findings]
+RECORDS = ledger.read()
 FINDINGS = {one.finding.id: one for run in RECORDED for one in found(run)}
 LINKED = re.compile(
     r"\{ref\}`(−?[\d.]+)( percent| points?| times| settings) "
@@ -40,7 +41,7 @@ def estimate(label):
     """Estimate and interval of a claim, as confirmed, or of a finding."""
     if label in FINDINGS:
         return FINDINGS[label].estimate
-    kept = ledger.confirmation(claims.get(label.removeprefix("claim-")), ledger.read())
+    kept = ledger.confirmation(claims.get(label.removeprefix("claim-")), RECORDS)
     if kept is None:
         pytest.skip("not confirmed as it stands, which another test says")
     return ledger.number(kept["estimate"])

@@ -4,13 +4,14 @@ import ast
 import json
 import math
 import re
+from functools import cache
 
 import numpy as np
 import pytest
 from claim_helpers import Page, each
 
 from batchnorm import claims
-from batchnorm.claims import protocol, tuning
+from batchnorm.claims import clients, failures, networks, protocol, tuning
 from batchnorm.claims.registry import chapter, references
 from booktools.notebooks import ROOT, chapters
 
@@ -23,6 +24,19 @@ RETURNING = "first_look", "covariate_shift", "why", "failures"
 
 
 # -------------------------------------------------------------------------- controls
+
+SHARED = (networks, "_trained"), (clients, "learned"), (failures, "federated")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained_once():
+    """What several controls train alike is trained once; nothing writes to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in SHARED:
+            function = getattr(module, name)
+            function = getattr(function, "__wrapped__", function)  # has a small cache
+            patch.setattr(module, name, cache(function))
+        yield
 
 
 @each(EXPERIMENTS)

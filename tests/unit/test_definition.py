@@ -108,8 +108,9 @@ def package(tmp_path, monkeypatch):
         clear()
 
     def clear():
-        for name in ("_source", "_statements", "_comments"):
-            getattr(fingerprint, name).cache_clear()
+        for part in vars(fingerprint).values():
+            if hasattr(part, "cache_clear"):
+                part.cache_clear()
 
     clear()
     yield edit

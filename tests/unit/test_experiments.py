@@ -41,20 +41,23 @@ def planted(run, folder):
     run.write(records, folder)
 
 
-@pytest.fixture
-def tuned(tmp_path):
-    """A folder in which every sweep has a planted result."""
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder in which every sweep has a planted result; no test writes to it."""
+    folder = tmp_path_factory.mktemp("tuned")
     for name in TUNED:
-        planted(runs.RUNS[name], tmp_path)
-    return tmp_path
+        planted(runs.RUNS[name], folder)
+    return folder
 
 
 def small(setting):
     """A setting with few steps, small networks and batches, and grids of two."""
     tuning = {"scales", "rates"} & set(setting)
     ghosts = "ghost" in str(setting.get("norm", setting.get("arm", "")))
+    on_maps = isinstance(setting["net"], conv.Shallow | conv.Residual)
+    readings = 10 if on_maps else 20  # of a sweep, at least a step each
     changed = {
-        "steps": 20 if tuning else 4,
+        "steps": readings if tuning else 4,
         "at": (2, 4),
         "batch": 64 if ghosts else min(setting.get("batch", 0), 8),
         "rates": setting.get("rates", ())[:2],

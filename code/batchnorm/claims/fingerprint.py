@@ -56,18 +56,18 @@ def reached(module, name, words=()):
         if place is not None and place not in found and not _is_end(place):
             tables[place] = _table(place)
             parts = [] if tables[place] else place.nodes
-            found[place] = [_bare(place.module, n, place != start) for n in parts]
-            for node in parts:
-                nodes = list(_inside(node, place != start))
-                todo += _used(place.module, node, nodes)
-                words |= {n.value for n in nodes if _is_string(n)}
-                whole |= {_defined(place.module, n) for n in _not_looked_up(nodes)}
+            read = [_read(place.module, n, place != start) for n in parts]
+            found[place] = [part.text for part in read]
+            for part in read:
+                todo += part.used
+                words |= part.strings
+                whole |= part.whole
         for place, entries in tables.items() if not todo else ():
             for key in [k for k in entries if k in words or place in whole]:
-                nodes = list(ast.walk(entries.pop(key)))
-                found[place].append(f"{key}:{_segment(place.module, nodes[0])}")
-                todo += _used(place.module, nodes[0], nodes)
-                words |= {n.value for n in nodes if _is_string(n)}
+                entry = _entry(place.module, entries.pop(key))
+                found[place].append(f"{key}:{entry.text}")
+                todo += entry.used
+                words |= entry.strings
     return {f"{p.module}.{p.name}": "".join(sorted(found[p])) for p in sorted(found)}
 
 
@@ -80,6 +80,35 @@ class _Place(NamedTuple):
     @property
     def nodes(self):
         return _statements(self.module)[self.name]
+
+
+class _Part(NamedTuple):
+    """What a statement says: its bare text, and what `reached` follows from there."""
+
+    text: str
+    used: list
+    strings: set
+    whole: set
+
+
+@cache
+def _read(module, node, decorators):
+    """A statement, read once for all claims that reach it -> `_Part`."""
+    nodes = list(_inside(node, decorators))
+    return _Part(
+        _bare(module, node, decorators),
+        _used(module, node, nodes),
+        {n.value for n in nodes if _is_string(n)},
+        {_defined(module, n) for n in _not_looked_up(nodes)},
+    )
+
+
+@cache
+def _entry(module, node):
+    """An entry of a table, read once likewise -> `_Part`."""
+    nodes = list(ast.walk(node))
+    strings = {n.value for n in nodes if _is_string(n)}
+    return _Part(_segment(module, node), _used(module, node, nodes), strings, set())
 
 
 def _is_end(place):
@@ -125,6 +154,7 @@ def _binds(node):
     return []
 
 
+@cache
 def _defined(module, name):
     """Where a name of a module is defined, through imports -> `_Place`.
 
