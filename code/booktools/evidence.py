@@ -165,6 +165,7 @@ def _entry(claim, kept, earlier, again, fallen=()):
     elif claim.question is not None:
         said.append(f"**Question:** {claim.question}")
     said += [f"**{verdict.capitalize()}.** {claim.statement}"]
+    said += [f"*Note:* {moved.NOTED[claim.id]}"] if claim.id in moved.NOTED else []
     if kept:
         said += [strip(claim, kept), _outcome(claim, kept)]
         said += [f"*Undecided* {' and '.join(fallen)}."] if fallen else []

@@ -321,6 +321,12 @@ def test_the_bars_that_the_history_shows_as_moved_are_listed(id, commit, before,
     assert any(before in m.before and after in m.after for m in found)
 
 
+@pytest.mark.parametrize("id", moved.NOTED)
+def test_what_a_statement_says_too_strongly_is_noted_beside_it(id, page):
+    entry = part(page, id)
+    assert entry.index(claims.get(id).statement) < entry.index(moved.NOTED[id])
+
+
 def test_what_did_not_hold_on_new_seeds_is_listed():
     failed = {again.id for again in moved.RETESTED if again.held < again.of}
     assert failed >= {

@@ -2,7 +2,8 @@
 
 `MOVED` lists every bar, network, budget and measure that was changed, read from the
 history of this folder; `RETESTED` what did not hold on new seeds; `DROPPED` the claims
-that are no longer registered. The page of evidence prints all three. Whoever changes a
+that are no longer registered; `NOTED` what a statement says too strongly, as was seen
+when it had been confirmed. The page of evidence prints all four. Whoever changes a
 claim adds a line to `moved.json`, or to `dropped.json`.
 """
 
@@ -37,6 +38,13 @@ def _read(name):
 
 MOVED = tuple(Move(**line) for line in _read("moved.json"))
 DROPPED = _read("dropped.json")  # id -> when and why
+
+# A statement is part of what seeds are drawn from, so it stands, and this beside it.
+NOTED = dict.fromkeys(
+    ("noise-alone-reads-noisy-labels", "ghosts-against-their-noise"),
+    "The arm keeps the forward pass of ghosts, and their noise is one part of it: see "
+    "{ref}`what is open <ch-noise-alone>`.",
+)
 
 # Of 2026-11-26, with the claims as they stood at commit 9c2fa25. All ask for all seeds.
 REVIEW = "59 seeds of a review, which did not say which"
