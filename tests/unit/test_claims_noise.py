@@ -40,7 +40,8 @@ def test_noise_is_off_where_networks_are_read(arm):
     found = scores(seeds, arm, task)
     network = arms.NET.network(arm.norm(seeds))
     theta = init_parameters(network, seeds, arms.SCALE)
-    run = train(network, task.split, seeds, lr=0.1, steps=12, batch=64, theta=theta)
+    options = {"theta": theta, "optimizer": arms.rounded(arm.ghost)}
+    run = train(network, task.split, seeds, lr=0.1, steps=12, batch=64, **options)
     twin = arms.NET.network(None if arm.ghost is None else "batch")
     for k, seed in enumerate(seeds):
         split, one = task.split(seed), run.theta[k : k + 1]
