@@ -26,7 +26,7 @@ def page(records, readings=None):
     """
     kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
     text, again = [_filter()], evidence_mnist.beside()
-    fallen = _fallen(harder_readings(records) if readings is None else readings)
+    changed = _changed(harder_readings(records) if readings is None else readings)
     for (title, module), path in zip(chapters(), numbered(), strict=True):
         order = path.read_text("utf-8")  # so that "there" follows what it points at
         here = [c for c in claims.claims() if chapter(c) == module]
@@ -40,7 +40,7 @@ def page(records, readings=None):
                 kept[c.id],
                 ledger.earlier(c, records),
                 again.get(c.id),
-                [how for how, ids in fallen.items() if c.id in ids],
+                {how: found[c.id] for how, found in changed.items() if c.id in found},
             )
             for c in here
         ]
@@ -104,12 +104,20 @@ def harder_readings(records):
     }
 
 
-def _fallen(readings):
-    """Ids of the claims that do not keep their verdict, by the reading's words."""
+def _changed(readings):
+    """The verdicts that are not kept, by the reading's words and the claim's id."""
     return {
-        READINGS[how]: [id for id, (stands, now) in found.items() if stands != now]
+        READINGS[how]: {id: now for id, (stands, now) in found.items() if stands != now}
         for how, found in readings.items()
     }
+
+
+def _by_verdict(found):
+    """The keys of each verdict that is among the values -> list of pairs."""
+    keys = {
+        verdict: [k for k, v in found.items() if v == verdict] for verdict in VERDICTS
+    }
+    return [(verdict.capitalize(), some) for verdict, some in keys.items() if some]
 
 
 def standing(readings):
@@ -122,8 +130,9 @@ def standing(readings):
             cells = " | ".join(str(counted[verdict]) for verdict in VERDICTS)
             rows.append(f"| {len(found)} experiments, {name} | {cells} |")
     lists = [
-        f"Undecided {how}: {', '.join(map(_link, ids))}."
-        for how, ids in _fallen(readings).items()
+        f"{verdict} {how}: {', '.join(map(_link, ids))}."
+        for how, found in _changed(readings).items()
+        for verdict, ids in _by_verdict(found)
     ]
     return "\n\n".join(["\n".join(rows), *lists])
 
@@ -156,8 +165,11 @@ def _buttons(group, choices):
     return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
-def _entry(claim, kept, earlier, again, fallen=()):
-    """One claim as a block of its own, of the class of its verdict."""
+def _entry(claim, kept, earlier, again, changed):
+    """One claim as a block of its own, of the class of its verdict.
+
+    ``changed`` has the verdicts that harder readings change, by the reading's words.
+    """
     verdict = kept["verdict"] if kept else UNCONFIRMED
     said = []
     if claim.claimed is not None:
@@ -168,7 +180,7 @@ def _entry(claim, kept, earlier, again, fallen=()):
     said += [f"*Note:* {moved.NOTED[claim.id]}"] if claim.id in moved.NOTED else []
     if kept:
         said += [strip(claim, kept), _outcome(claim, kept)]
-        said += [f"*Undecided* {' and '.join(fallen)}."] if fallen else []
+        said += [f"*{v}* {' and '.join(how)}." for v, how in _by_verdict(changed)]
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
     said += [evidence_mnist.entry(again)] if again else []

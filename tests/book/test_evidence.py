@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 from batchnorm import claims
-from batchnorm.claims import ledger, moved, types
+from batchnorm.claims import estimates, harder, ledger, moved, types
 from batchnorm.claims.registry import chapter, references
 from batchnorm.datasets import (
     REPORTED_SHEETS,
@@ -22,7 +22,7 @@ from batchnorm.datasets import (
     writers,
 )
 from booktools import evidence, fill
-from booktools.notebooks import ROOT, chapters, code_cells
+from booktools.notebooks import ROOT, chapters, code_cells, prose
 
 PAGE = (ROOT / "back" / "evidence.md").read_text(encoding="utf-8")
 CHAPTERS = chapters()
@@ -199,6 +199,74 @@ def test_what_falls_under_a_harder_reading_says_so_in_its_entry(page):
         for id, (stands, now) in found.items():
             told = evidence.READINGS[how] in part(page, id)
             assert told == (stands != now), id
+
+
+def test_the_pages_count_what_a_second_draw_changes():
+    draws = evidence.harder_readings(ledger.read())["draws"].values()
+    turned = [pair for pair in draws if pair[0] != pair[1]]
+    assert turned == [("supported", "undecided")] * 3
+    supported = evidence.verdicts(ledger.read())["experiment", "supported"]
+    kept = f"that asked the same more than once {len(draws) - 3} keep their verdict"
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert (
+        f"Of {len(draws)} {kept} on all draws together, and three turn from supported "
+        f"to undecided, so that {supported - 3} are left"
+    ) in readme
+    assert f"Of {len(draws)} experiments {kept}. Three were" in " ".join(PAGE.split())
+
+
+@pytest.mark.parametrize(
+    ("id", "stem", "unit", "said"),
+    [
+        ("ghosts-against-stopping", "11_noise", 100, "7.9 points (1.8 to 14.0)"),
+        ("noise-costs-fit", "11_noise", 1, "1.28 times (1.24 to 1.35)"),
+        ("normalized-or-dropout-few", "11_noise", 100, "1.7 points (−2.4 to 5.7)"),
+        (
+            "noise-in-spreads-costs-the-plain-network",
+            "12_why",
+            100,
+            "11.7 points (3.7 to 19.8)",
+        ),
+    ],
+)
+def test_an_interval_of_all_draws_is_the_computed_one(id, stem, unit, said):
+    claim, records = claims.get(id), ledger.read()
+    kept = ledger.confirmation(claim, records)
+    effects = harder.drawn(kept, ledger.earlier(claim, records))
+    digits = len(said.split()[0].partition(".")[2])
+    value, low, high = (
+        f"{unit * number:.{digits}f}".replace("-", "−")
+        for number in claim.estimate(effects)
+    )
+    word = "times" if unit == 1 else "points"
+    assert said == f"{value} {word} ({low} to {high})"
+    assert said in " ".join(prose(ROOT / "chapters" / f"{stem}.ipynb").split())
+
+
+def test_a_verdict_that_a_reading_strengthens_is_not_called_undecided():
+    """All draws together can decide what the last one left open."""
+    id = ratio().id
+    read = {"draws": {id: ("undecided", "supported")}}
+    how = evidence.READINGS["draws"]
+    said = evidence.standing(read)
+    assert f"Supported {how}: {evidence._link(id)}." in said
+    assert "Undecided with" not in said
+    entry = part(evidence.page(ledger.read(), read), id)
+    assert f"*Supported* {how}." in entry
+
+
+def test_the_pool_that_bears_a_verdict_bears_it_for_two_looks_as_well():
+    claim, records = (
+        claims.get("noise-in-spreads-costs-the-plain-network"),
+        ledger.read(),
+    )
+    kept = ledger.confirmation(claim, records)
+    effects = harder.drawn(kept, ledger.earlier(claim, records))
+    two = estimates.mean(effects, shared=claim.shared, level=0.975)
+    assert claim.region.verdict(two) == "supported"
+    said = f"({100 * two.low:.1f} to {100 * two.high:.1f})"
+    assert said in PAGE
+    assert said in prose(ROOT / "chapters" / "12_why.ipynb")
 
 
 def test_readme_counts_the_seeds_and_the_controls():

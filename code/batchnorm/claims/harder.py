@@ -47,16 +47,20 @@ def other_images(claim, kept):
 
 
 def all_draws(claim, kept, earlier):
-    """Verdict on the seeds of this confirmation and of the ``earlier`` ones.
+    """Verdict on the seeds of all draws; None where there was one only."""
+    effects = drawn(kept, earlier)
+    return None if effects is None else claim.judge(effects)[1]
 
-    Of these only such as asked the same. None if there are none.
+
+def drawn(kept, earlier):
+    """Effects of this confirmation and of the ``earlier`` ones that asked the same.
+
+    None if there are none of these.
     """
     asks = ("statement", "effect", "asked")
     same = [old for old in earlier if all(old[name] == kept[name] for name in asks)]
-    if not same:
-        return None
     effects = [ledger.number(record["effects"]) for record in (*same, kept)]
-    return claim.judge(np.concatenate(effects))[1]
+    return np.concatenate(effects) if same else None
 
 
 def _reads_digits(claim):

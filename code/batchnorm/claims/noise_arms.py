@@ -207,10 +207,17 @@ def tune(arms=ARMS):
     found = {}
     for task, arm in arms:
         seeds, lr = grid(TUNING_SEEDS, RATES)
-        options = {"lr": lr, "every": STOPS, "data": digits_to_tune}
-        options |= {"optimizer": SGD(), "dtype": np.float32}
-        theta = init_parameters(NET.network(arm.norm(seeds)), seeds, SCALE)
-        run = noisy_run(seeds, arm, task, theta=theta, **options)
+        run = noisy_run(
+            seeds,
+            arm,
+            task,
+            lr=lr,
+            every=STOPS,
+            theta=init_parameters(NET.network(arm.norm(seeds)), seeds, SCALE),
+            data=digits_to_tune,
+            optimizer=SGD(),  # what the file was made with: rounding came later
+            dtype=np.float32,
+        )
         accuracy = run.records["scores"][:, :, 0]
         mean = accuracy.reshape(len(TUNING_SEEDS), len(RATES), len(STOPS)).mean(axis=0)
         found[key(task, arm)] = mean.round(4).tolist()
