@@ -184,7 +184,8 @@ def _entry(claim, kept, earlier, again, changed):
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
     said += [evidence_mnist.entry(again)] if again else []
-    said += [_earlier(earlier)] if earlier else []
+    told = [_told(old, claim.statement) for old in earlier]
+    said += [" ".join(["*Earlier definitions.*", *told])] if told else []
     said += [
         f"::::{{admonition}} Code of `{claim.id}`\n:class: dropdown\n\n"
         f"```python\n{_code(claim)}\n```\n::::"
@@ -236,15 +237,14 @@ def _outcome(claim, kept):
     return " ".join(words)
 
 
-def _earlier(earlier):
-    """Outcomes of earlier definitions, a sentence or two each."""
-    return " ".join(["*Earlier definitions.*", *map(_told, earlier)])
-
-
-def _told(kept):
-    return (
-        f"{kept['date']}: {kept['statement']} Asked {kept['asked']}: {kept['verdict']}."
-    )
+def _told(kept, statement=None):
+    """What an earlier definition came to; one of this ``statement`` is not repeated."""
+    said = kept["statement"] if kept["statement"] != statement else "The same."
+    said = f"{kept['date']}: {said} Asked {kept['asked']}: {kept['verdict']}."
+    if "estimate" not in kept:
+        return said
+    found = claims.short(ledger.number(kept["estimate"]), kept["kind"])
+    return f"{said} Found {found}."
 
 
 def _identities(identities):

@@ -114,6 +114,9 @@ def test_a_record_of_another_definition_is_no_confirmation():
     assert "<svg" not in said
     assert "*Earlier definitions.*" in said
     assert "Asked median > 1.25: supported." in said
+    assert said.count(old["statement"]) == 1
+    assert ": The same. Asked" in said
+    assert f"Found {claims.short(ledger.number(old['estimate']))}." in said
 
 
 def test_seeds_of_ones_own_are_no_confirmation():
