@@ -5,6 +5,9 @@ processes. `transformed` and `gradients` are the paper's equations; `moments` an
 `merged` are where the statistics come from.
 """
 
+from functools import reduce
+from operator import add
+
 import torch
 from torch.autograd import forward_ad
 
@@ -34,7 +37,7 @@ def transformed(x, weight, bias, mean, rest, var, eps):
     return by_tiles(step, x, constants=(scale, bias))
 
 
-def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda sums: sums):
+def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda *sums: sums):
     r"""Gradients with respect to x, weight and bias.
 
     .. math::
@@ -46,20 +49,19 @@ def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda sums: sums):
        \Big)
 
     mean, rest and var are those of all m values, as `moments` has them, and total makes
-    of the two sums, (2, d), over the values in x those over all m. dweight and dbias
+    of the two sums, each (d,), over the values in x those over all m. dweight and dbias
     are the sums over the values in x, in float64.
     """
-    inv_std, axes = (var + eps).rsqrt(), _pooled(x)
-    dbias = dweight = 0
+    inv_std, axes, sums = (var + eps).rsqrt(), _pooled(x), []
     for dy_tile, x_tile in _tiles(dy, x):
         g = dy_tile.double()
-        dbias = dbias + g.sum(axes)
-        dweight = dweight + (g * _centered(x_tile, mean, rest)).sum(axes)
+        sums.append((g.sum(axes), (g * _centered(x_tile, mean, rest)).sum(axes)))
+    dbias, dweight = (reduce(add, terms) for terms in zip(*sums, strict=True))
     dweight = dweight * inv_std
 
     factor = weight.double() * inv_std
-    sum_dy, sum_dy_x_hat = total(torch.stack([dbias, dweight]))
-    shift, slope = -factor * sum_dy / m, -factor * inv_std * sum_dy_x_hat / m
+    sum_dy, sum_dy_x_hat = total(dbias, dweight)
+    shift, slope = factor * sum_dy / -m, factor * inv_std * sum_dy_x_hat / -m
 
     def step(x, dy):
         dx = torch.addcmul(column(shift, x), column(factor, x), dy.double())

@@ -174,9 +174,9 @@ class SynchronizedTransform(torch.autograd.Function):
         x, weight, *statistics = ctx.saved_tensors
         call = ctx.call
 
-        def total(sums):
+        def total(*sums):
             needed = ctx.needs_input_grad[0]
-            return SumOverWorkers.apply(sums, call) if needed else sums
+            return SumOverWorkers.apply(torch.stack(sums), call) if needed else sums
 
         if torch.is_grad_enabled() and ctx.needs_input_grad[0]:
             statistics = _differentiable_statistics(x, call)

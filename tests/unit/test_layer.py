@@ -147,6 +147,35 @@ def test_torch_func(tile, monkeypatch):
     assert_close(one_batch[2], batch_norm(batches[0], weights[2], biases), 1e-6)
 
 
+def cubed(x, weight, bias):
+    return batch_norm(x, weight, bias).pow(3).sum()
+
+
+def slope(*tensors):
+    return torch.func.grad(cubed, (0, 1, 2))(*tensors)
+
+
+def slopes(x, weight, bias):
+    weights = torch.stack([weight, 2 * weight])
+    return torch.func.vmap(slope, (None, 0, None))(x, weights, bias)
+
+
+def slope_along(*tensors):
+    return torch.func.jvp(slope, tensors, tensors)
+
+
+def hessian(*tensors):
+    return torch.func.hessian(cubed)(*tensors)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, of its tracing
+@pytest.mark.parametrize("program", [slopes, slope_along, hessian])
+def test_torch_compile_of_torch_func(program):
+    tensors = [t.detach() for t in case((6, 2))]
+    compiled = torch.compile(program, backend="eager", fullgraph=True)
+    assert_close(compiled(*tensors), program(*tensors))
+
+
 TILED = [(50, 3), (2, 3, 40), (4, 3, 5, 6), (1, 2, 3, 11), (2, 3, 2, 3, 7)]
 
 
