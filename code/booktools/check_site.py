@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from html.parser import HTMLParser
@@ -31,6 +32,7 @@ PAGE_KIB = 350  # a page without its figures, as a host sends it
 FIGURE_KIB = 60
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
+WORKERS = min(4, os.cpu_count() or 1)  # browsers side by side, each in its own thread
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -304,14 +306,30 @@ def search(browser, root: str):
         yield from visit.problems
 
 
+def check(browser, root: Path, origin: str, name: str):
+    """Requests and KiB of a page as a host sends it, and all that is wrong with it."""
+    sent, problems = None, []
+    if name == "search.html":
+        for address in (origin, root.as_uri()):
+            problems += search(browser, address)
+    for where, visit in check_page(browser, f"{origin}/{name}", root / name):
+        sent = sent or (visit.requests, visit.weight / 1024)
+        problems += [f"{problem} ({where})" for problem in visit.problems]
+    requests, kib = sent
+    if kib > PAGE_KIB:
+        problems.append(f"{kib:.0f} KiB without figures, above {PAGE_KIB}")
+    return requests, kib, problems
+
+
 def main() -> int:
     if not (HTML / "index.html").is_file():
         sys.exit("there is no site yet: make book")
-    with browser() as chromium:
-        return report(HTML, chromium)
+    if find_browser() is None:
+        sys.exit(NO_BROWSER)
+    return report(HTML)
 
 
-def report(root: Path, chromium) -> int:
+def report(root: Path) -> int:
     """Check the site below ``root``, print a table, return the exit status."""
     pages = read(root)
     problems = {name: [] for name in pages}
@@ -319,21 +337,19 @@ def report(root: Path, chromium) -> int:
     for name, problem in itertools.chain(*read_only, check_policies(pages)):
         problems[name].append(problem)
     print(f"{'page':<36} {'requests':>8} {'KiB':>5} {'figures':>7} {'problems':>8}")
-    with serve(root) as origin:
-        for address in (origin, root.as_uri()):
-            problems["search.html"] += search(chromium, address)
-        for name in pages:
-            requests = kib = None
-            for where, visit in check_page(chromium, f"{origin}/{name}", root / name):
-                if kib is None:
-                    requests, kib = visit.requests, visit.weight / 1024
-                problems[name] += [f"{problem} ({where})" for problem in visit.problems]
-            if kib > PAGE_KIB:
-                problems[name].append(
-                    f"{kib:.0f} KiB without figures, above {PAGE_KIB}"
-                )
-            numbers = f"{requests:>8} {kib:>5.0f} {len(pages[name].images):>7}"
-            print(f"{name:<36} {numbers} {len(problems[name]):>8}", flush=True)
+
+    def check_some(names):
+        with browser() as chromium:
+            for name in names:
+                requests, kib, found = check(chromium, root, origin, name)
+                problems[name] += found
+                numbers = f"{requests:>8} {kib:>5.0f} {len(pages[name].images):>7}"
+                print(f"{name:<36} {numbers} {len(problems[name]):>8}", flush=True)
+
+    shares = [list(pages)[k::WORKERS] for k in range(WORKERS)]
+    with serve(root) as origin, ThreadPoolExecutor(WORKERS) as pool:
+        for _ in pool.map(check_some, shares):
+            pass  # an error in a worker is raised here
     for name, found in problems.items():
         for problem in found:
             print(f"{name}: {problem}")

@@ -1,5 +1,7 @@
 """The content security policy of a page: what it refuses, and that the page works."""
 
+import shutil
+
 import pytest
 
 from booktools import check_site, site
@@ -99,3 +101,21 @@ def test_a_script_that_is_not_in_a_file_does_not_run(browser, book, tmp_path):
         assert visit.page.evaluate("window.planted") is None
         assert visit.page.evaluate("document.documentElement.dataset.theme") == "auto"
     (book / "planted.html").unlink()
+
+
+def test_the_report_has_a_line_for_each_page_and_names_what_is_wrong(
+    book, tmp_path, capsys
+):
+    if check_site.find_browser() is None:
+        pytest.skip(check_site.NO_BROWSER)
+    html = shutil.copytree(book, tmp_path / "html")
+    text = (html / "index.html").read_text(encoding="utf-8")
+    wide = text.replace("</main>", '<p style="width: 3000px">Wide.</p></main>')
+    (html / "wide.html").write_text(wide, encoding="utf-8")
+    assert check_site.report(html) == 1
+    _, *lines = capsys.readouterr().out.splitlines()
+    pages = [line.split()[0] for line in lines if ": " not in line]
+    assert set(pages) == set(check_site.read(html))
+    assert len(pages) == 3
+    faults = [line for line in lines if "scrolls sideways" in line]
+    assert [line.split()[0] for line in faults] == ["wide.html:"] * 2
