@@ -108,10 +108,11 @@ PLANTED_KEYS = [
 
 
 def test_planted_directions_of_keys_are_found(figure):
-    for right, wrong, key in PLANTED_KEYS:
-        with figure.planted("core.js", right, wrong):
-            figure.guess()
-            assert any(key in fault for fault in keys_that_err(figure, 1)), wrong
+    """One in each page: the keys are in the core, which all share."""
+    right, wrong, key = PLANTED_KEYS[NAMES.index(figure.name) % len(PLANTED_KEYS)]
+    with figure.planted("core.js", right, wrong):
+        figure.guess()
+        assert any(key in fault for fault in keys_that_err(figure, 1)), wrong
 
 
 def test_handles_follow_the_pointer(figure):
