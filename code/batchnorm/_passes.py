@@ -146,6 +146,17 @@ def carried_over(layer, kind, **options):
     return other.train(layer.training)
 
 
+def exchanged(module, twins):
+    """The module with the twin of each layer in all of that layer's places."""
+    if module in twins:
+        return twins[module]
+    # Innermost first, so that no place is looked for in a layer that has left.
+    for name, layer in reversed([*module.named_modules(remove_duplicate=False)]):
+        if layer in twins:
+            module.set_submodule(name, twins[layer])
+    return module
+
+
 # ---------------------------------------------------------------------------
 # Steps they share
 
