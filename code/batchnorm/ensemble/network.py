@@ -97,7 +97,8 @@ class Network:
         feature maps; "layer", "group" and "rms" normalize each example by itself. A
         norm that takes more than ε comes with it: ("group", 4) has four groups, and
         ("noisy", 1.0) is batch normalization with noise of strength 1 behind it, and
-        ("shake", 1.0) that noise alone.
+        ("shake", 1.0) that noise alone. With dropout or noise a `Network` is for one
+        run: its generators go on.
     order : {"before", "after"}
         The norm before the nonlinearity, g(BN(Wu)), or after it, BN(g(Wu + b)). A layer
         that is followed directly by a norm that would cancel its bias has none.
