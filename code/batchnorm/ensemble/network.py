@@ -224,6 +224,11 @@ def unpack(network: Network, theta: np.ndarray) -> list[Layer]:
     list of Layer
         One per layer with weights, the output layer last. These are views: writing to
         ``unpack(network, theta)[0].weight`` writes to ``theta``.
+
+    Raises
+    ------
+    ValueError
+        If theta has fewer than P columns; it is NumPy's, and more are not looked at.
     """
     return [
         Layer(**{k: v for step in layer for k, v in step.views(theta).items()})
@@ -246,6 +251,11 @@ def unpack_statistics(
     -------
     list of (ndarray, ndarray)
         Pairs of (K, channels) views.
+
+    Raises
+    ------
+    IndexError
+        If statistics has fewer than three axes. Nobody counts the D of the last.
     """
     return [
         step.statistics_views(statistics) for step in network.steps if step.statistics
