@@ -5,7 +5,7 @@ channel is normalized over everything else: m rows, or N images times their pixe
 
 Each function checks its arguments, writes down the equations, and has them carried out
 by ``batchnorm._exact``. What looks like an array there is a formula: nothing is
-computed for an entry of x before `rounded` or `sums`.
+computed for an entry of x before ``rounded`` or ``sums``.
 
 Statistics are in float64, whatever the dtype of the input; results are of that dtype,
 within 8 unit roundoffs of the exact ones (32 in float64, where there is no wider type

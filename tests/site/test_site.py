@@ -81,6 +81,7 @@ def test_the_first_page_offers_the_book_as_a_pdf_if_there_is_one(
     name, pdf, monkeypatch
 ):
     monkeypatch.setattr(site, "PDF", pdf)
+    monkeypatch.delenv("BOOK_REPOSITORY", raising=False)
     fields = ("html_title", "author", "copyright", "html_baseurl")
     config = SimpleNamespace(root_doc="index", **dict.fromkeys(fields, ""))
     titles = {name: document("Book")}
