@@ -101,7 +101,7 @@ def matrix(name, x):
 
 def samples(name, x):
     """`x` as finite samples in float64, (m, d), one a row."""
-    x = np.asarray(x)
+    x = real_array(name, x)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
             f"{name} has shape {x.shape}; allowed is (m, d), one sample a row, "
@@ -235,11 +235,23 @@ def count(name, value, *, least=1, most=None):
 def instance(name, value, kind, source):
     """`value`, which has to be what `source` returns, a `kind`."""
     if not isinstance(value, kind):
-        raise ValueError(
-            f"{name} is a {type(value).__name__}; "
-            f"allowed is the {kind.__name__} from {source}"
-        )
+        came, allowed = _full_name(type(value)), _full_name(kind)
+        raise ValueError(f"{name} is a {came}; allowed is the {allowed} from {source}")
     return value
+
+
+def _full_name(kind):
+    """The name of a class with its module: two modules have a class of one name."""
+    if kind.__module__ == "builtins":
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def iterable(name, values, of):
+    """`values`, which have to be an iterable; of: of what, in words."""
+    if not np.iterable(values):
+        raise ValueError(f"{name} is {values!r}; allowed are iterables of {of}")
+    return values
 
 
 def one_of(name, value, allowed):
@@ -251,13 +263,19 @@ def one_of(name, value, allowed):
 
 
 def seeds(name, values):
-    """`values` as an array of seeds, (K,): at least one, integers from 0 on."""
+    """`values` as an array of seeds, (K,): at least one, integers from 0 on.
+
+    Where no type of NumPy's holds all of them, they stay integers of Python.
+    """
     seeds = list(values) if np.iterable(values) else []
     if not seeds or not all(is_integer(seed) and seed >= 0 for seed in seeds):
         raise ValueError(
             f"{name} is {values!r}; allowed are sequences of integers from 0 on"
         )
-    return np.array(seeds)
+    found = np.array(seeds)
+    if found.dtype.kind not in "iu":  # floats, for which neighbors are one number
+        found = np.array([int(seed) for seed in seeds], dtype=object)
+    return found
 
 
 def per_network(name, value, networks):

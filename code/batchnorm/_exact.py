@@ -134,6 +134,7 @@ class Residual:
     factor: Wide | None = None
 
     def __sub__(self, line):
+        # Both terms have the exponent of the sums of dy, so that digits can be added.
         return Residual(self.dy, line + self.line.digits)
 
 

@@ -48,12 +48,13 @@ def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda *sums: sums):
          - \hat x_i \frac 1m \sum_j \frac{\partial\ell}{\partial y_j} \hat x_j
        \Big)
 
-    mean, rest and var are those of all m values, as `moments` has them, and total makes
-    of the two sums, each (d,), over the values in x those over all m. dweight and dbias
-    are the sums over the values in x, in float64.
+    ``m`` counts the values of a channel on all workers, and so do the statistics, which
+    are as of `moments`. ``total`` adds up the two sums, each (d,), over all workers;
+    alone it returns them as they are. dweight and dbias are the sums over the values in
+    x, in float64.
     """
-    inv_std, axes, sums = (var + eps).rsqrt(), _pooled(x), []
-    for dy_tile, x_tile in _tiles(dy, x):
+    inv_std, axes, sums = (var + eps).rsqrt(), _pooled_axes(x), []
+    for x_tile, dy_tile in _tiles(x, dy):
         g = dy_tile.double()
         sums.append((g.sum(axes), (g * _centered(x_tile, mean, rest)).sum(axes)))
     dbias, dweight = (reduce(add, terms) for terms in zip(*sums, strict=True))
@@ -63,6 +64,7 @@ def gradients(dy, x, weight, mean, rest, var, eps, m, total=lambda *sums: sums):
     sum_dy, sum_dy_x_hat = total(dbias, dweight)
     shift, slope = factor * sum_dy / -m, factor * inv_std * sum_dy_x_hat / -m
 
+    # dx = shift + factor·dy + slope·(x − μ)
     def step(x, dy):
         dx = torch.addcmul(column(shift, x), column(factor, x), dy.double())
         return torch.addcmul(dx, column(slope, x), _centered(x, mean, rest))
@@ -76,7 +78,7 @@ def moments(x):
     Those of tiles, merged, in float64: each tile is read from memory once. The mean is
     mean + rest; x has at least one value per channel.
     """
-    axes, shards = _pooled(x), []
+    axes, shards = _pooled_axes(x), []
     for (tile,) in _tiles(x):
         centered = tile.to(torch.float64, copy=True)
         mean = centered.mean(axes)
@@ -146,6 +148,17 @@ def carried_over(layer, kind, **options):
     return other.train(layer.training)
 
 
+def exchanged(module, twins):
+    """The module with the twin of each layer in all of that layer's places."""
+    if module in twins:
+        return twins[module]
+    # Innermost first, so that no place is looked for in a layer that has left.
+    for name, layer in reversed([*module.named_modules(remove_duplicate=False)]):
+        if layer in twins:
+            module.set_submodule(name, twins[layer])
+    return module
+
+
 # ---------------------------------------------------------------------------
 # Steps they share
 
@@ -180,7 +193,7 @@ def _tiles(*tensors, constants=()):
     traced = torch.compiler.is_compiling()  # then sizes are symbols
     if traced or x.numel() <= TILE or not _plain(*tensors, *constants):
         return [tensors]
-    axis = max(_pooled(x), key=lambda axis: x.shape[axis])
+    axis = max(_pooled_axes(x), key=lambda axis: x.shape[axis])
     size = max(1, TILE * x.shape[axis] // x.numel())
     return list(zip(*(t.split(size, axis) for t in tensors), strict=True))
 
@@ -204,7 +217,7 @@ def plainly_stored(*tensors):
     return all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
 
 
-def _pooled(x):
+def _pooled_axes(x):
     """The axes that the statistics are taken over: all but that of the channels."""
     return [axis for axis in range(x.ndim) if axis != 1]
 

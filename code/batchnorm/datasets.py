@@ -90,6 +90,11 @@ def digits(seed: int) -> Split:
     Split
         Pixels in float64, ten classes, shape (1, 8, 8).
 
+    Raises
+    ------
+    ValueError
+        If the seed is negative; it is NumPy's, as is the TypeError for no integer.
+
     References
     ----------
     E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998; the
@@ -109,6 +114,11 @@ def digits_to_tune(seed: int) -> Split:
     -------
     Split
         As `digits`; one sheet is tested on and five train.
+
+    Raises
+    ------
+    ValueError
+        If the seed is negative; it is NumPy's, as is the TypeError for no integer.
     """
     return _by_sheet(seed, TUNING_SHEETS, tested=1, sizes=(639, 123))
 

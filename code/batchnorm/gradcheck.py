@@ -63,10 +63,10 @@ def best_step(x, dtype=np.float64):
     Raises
     ------
     ValueError
-        If x is not a real array.
+        If x is not a real array, or dtype is not a floating one.
     """
     x = _checks.real_array("x", x).astype(np.float64)
-    eps = float(np.finfo(dtype).eps)
+    eps = float(np.finfo(_floating(dtype)).eps)
     largest = float(np.max(np.abs(x), initial=0.0))
     length = float(np.std(x)) if x.size else 0.0
     if length <= 4 * np.finfo(np.float64).eps * largest:
@@ -97,8 +97,9 @@ def numerical_gradient(loss, x, *, step=None, dtype=np.float64):
     ------
     ValueError
         If x is not a real array, the step is not positive and finite or too small to
-        change x, or the loss is not one number.
+        change x, the loss is not one number, or dtype is not a floating one.
     """
+    dtype = _floating(dtype)
     point = _checks.real_array("x", x).astype(dtype)
     step = best_step(point, dtype) if step is None else _checks.positive("step", step)
     gradient = np.empty(point.shape)
@@ -113,7 +114,7 @@ def numerical_gradient(loss, x, *, step=None, dtype=np.float64):
         if ends[0] == ends[1]:
             raise ValueError(
                 f"step is {step}, which does not change the entry {center} of x "
-                f"in {np.dtype(dtype)}; allowed are larger steps"
+                f"in {dtype}; allowed are larger steps"
             )
         gradient[index] = (losses[0] - losses[1]) / (ends[0] - ends[1])
     return gradient
@@ -130,6 +131,8 @@ def gradient_error(gradient, numerical):
     Returns
     -------
     GradientError
+        Both numbers are NaN where a gradient holds NaN, or both hold the same infinity
+        (of which NumPy warns).
 
     Raises
     ------
@@ -172,9 +175,10 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not fit, or the function does not return a real array.
     """
-    arguments, gradients = list(arguments), list(gradients)
+    arguments = list(_checks.iterable("arguments", arguments, "arrays and None"))
+    gradients = list(_checks.iterable("gradients", gradients, "arrays and None"))
     if len(arguments) != len(gradients):
         raise ValueError(
             f"gradients holds {len(gradients)} entries; allowed is one for each of "
@@ -189,7 +193,8 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
 
     def loss_of(k):
         def loss(value):
-            y = np.asarray(function(*exact[:k], value, *exact[k + 1 :]))
+            y = function(*exact[:k], value, *exact[k + 1 :])
+            y = _checks.real_array("what function returns", y)
             return np.sum(_checks.gradient("dy", dy, y.shape) * y)
 
         return loss
@@ -205,8 +210,24 @@ def gradcheck(function, arguments, dy, gradients, *, step=None):
 
 
 def _number(value):
-    if np.ndim(value) != 0:
+    shape = getattr(value, "shape", ())  # of an array, NumPy's or torch's
+    if len(shape):
         raise ValueError(
-            f"loss returned an array of shape {np.shape(value)}; allowed is one number"
+            f"loss returned an array of shape {tuple(shape)}; allowed is one number"
         )
-    return float(value)
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        came = type(value).__name__
+        raise ValueError(f"loss returned a {came}; allowed is one number") from error
+
+
+def _floating(dtype):
+    """dtype as NumPy has it, which has to be one of floating numbers."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:  # not a dtype at all
+        found = None
+    if found is None or found.kind != "f":
+        raise ValueError(f"dtype is {dtype!r}; allowed are NumPy's floating ones")
+    return found

@@ -94,6 +94,10 @@ def forward(x, gamma, beta, *, eps=1e-5):
     ValueError
         If x is not (m, d) with at least two rows, gamma or beta has another length, or
         eps is not positive and finite.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Algorithm 1.
     """
     x = _checks.matrix("x", x).astype(np.float64)
     gamma = _checks.channel_vector("gamma", gamma, x.shape[1]).astype(np.float64)
@@ -138,34 +142,38 @@ def backward(dy, values):
     ------
     ValueError
         If dy does not have the shape of x, or values is not a `Values`.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), section 3.
     """
-    v = _checks.instance("values", values, Values, "graph.forward")
-    d_y = _checks.gradient("dy", dy, v.x.shape).astype(np.float64)
-    m = len(v.x)
+    values = _checks.instance("values", values, Values, "graph.forward")
+    d_y = _checks.gradient("dy", dy, values.x.shape).astype(np.float64)
+    m = len(values.x)
 
     # y = scaled + beta
     d_scaled = d_y
     d_beta = np.sum(d_y, axis=0)
     # scaled = gamma * x_hat
-    d_gamma = np.sum(d_scaled * v.x_hat, axis=0)
-    d_x_hat = d_scaled * v.gamma
+    d_gamma = np.sum(d_scaled * values.x_hat, axis=0)
+    d_x_hat = d_scaled * values.gamma
     # x_hat = centered * inv_std
-    d_inv_std = np.sum(d_x_hat * v.centered, axis=0)
-    d_centered_from_x_hat = d_x_hat * v.inv_std
+    d_inv_std = np.sum(d_x_hat * values.centered, axis=0)
+    d_centered_from_x_hat = d_x_hat * values.inv_std
     # inv_std = 1 / std
-    d_std = -d_inv_std / v.std**2
+    d_std = -d_inv_std / values.std**2
     # std = sqrt(var + eps)
-    d_var = d_std / (2 * v.std)
+    d_var = d_std / (2 * values.std)
     # var = mean(squared)
-    d_squared = np.broadcast_to(d_var / m, v.x.shape)
+    d_squared = np.broadcast_to(d_var / m, values.x.shape)
     # squared = centered**2; centered goes two ways, and its gradients add
-    d_centered_from_squared = d_squared * 2 * v.centered
+    d_centered_from_squared = d_squared * 2 * values.centered
     d_centered = d_centered_from_x_hat + d_centered_from_squared
     # centered = x - mean
     d_x_from_centered = d_centered
     d_mean = -np.sum(d_centered, axis=0)
     # mean = mean(x); x goes two ways
-    d_x_from_mean = np.broadcast_to(d_mean / m, v.x.shape)
+    d_x_from_mean = np.broadcast_to(d_mean / m, values.x.shape)
     d_x = d_x_from_centered + d_x_from_mean
 
     return Gradients(

@@ -21,6 +21,7 @@ from batchnorm._passes import (
     by_tiles,
     carried_over,
     column,
+    exchanged,
     gradients,
     mixed,
     moments,
@@ -30,6 +31,7 @@ from batchnorm._passes import (
 )
 
 SPATIAL = 3  # axes at most, as in torch
+STATISTICS = {"running_mean": _checks.channel_vector, "running_var": _checks.variance}
 KINDS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d  # by the number of these axes
 
 
@@ -202,8 +204,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         Before any state changes, if num_features, eps or momentum is out of its range;
         if the input does not fit, or has one value per channel when its own statistics
         are needed; if one of running_mean and running_var is None and the other is not,
-        or momentum is None and there is no counter; or if a running_var that is
-        assigned has a negative entry. One that is loaded is an error of
+        or momentum is None and there is no counter; or if a statistic that is assigned
+        has another length or a negative variance. One that is loaded is an error of
         ``load_state_dict``, and the layer stays as it was.
 
     Notes
@@ -274,10 +276,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return y
 
     def __setattr__(self, name, value):
-        """As in torch, but a running_var with a negative entry is refused."""
-        if name == "running_var" and value is not None:
-            value = _checks.real_tensor(name, value)
-            _checks.variance(name, value, len(value), real_tensor)
+        """As in torch, but statistics that cannot be those of the layer are refused."""
+        if name in STATISTICS and value is not None:
+            STATISTICS[name](name, value, self.num_features, real_tensor)
         super().__setattr__(name, value)
 
     def __prepare_scriptable__(self):
@@ -289,8 +290,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     def _load_from_state_dict(self, state, prefix, metadata, strict, *lists):
         """As in torch, but a running_var with a negative entry is one of the errors."""
         var, errors = state.get(f"{prefix}running_var"), lists[-1]
-        try:
-            if isinstance(var, torch.Tensor):
+        try:  # of another shape, it is torch that says so, with all others that are
+            if isinstance(var, torch.Tensor) and var.shape == (self.num_features,):
                 _checks.variance(f"{prefix}running_var", var, len(var), real_tensor)
         except ValueError as error:
             errors.append(str(error))
@@ -302,10 +303,14 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         momentum = _checks.momentum(self.momentum)
         _checks.activations("x", x, real_tensor, spatial=SPATIAL)
         _checks.channels("x", x, self.num_features)
-        statistics = ("running_mean", "running_var")
-        missing = [name for name in statistics if getattr(self, name) is None]
+        statistics = {name: getattr(self, name) for name in STATISTICS}
+        missing = [name for name, vector in statistics.items() if vector is None]
         if len(missing) == 1:
             raise ValueError(f"{missing[0]} is None; allowed are both or neither")
+        if not missing:
+            for name, vector in statistics.items():
+                if vector.shape != (self.num_features,):  # one that __setattr__ missed
+                    _checks.channel_vector(name, vector, self.num_features, real_tensor)
         tracks = self.training and self.track_running_stats and not missing
         if tracks and momentum is None and self.num_batches_tracked is None:
             raise ValueError(
@@ -348,22 +353,24 @@ def to_torch(module, *inputs):
     Returns
     -------
     nn.Module
-        The model, in the mode in which it was.
+        The model, in the mode in which it was. A layer that it holds in several places
+        is one layer in all of them.
 
     Raises
     ------
     ValueError
-        If the run does not reach a layer, or reaches it with inputs for several kinds.
+        Before anything changes, if the run does not reach a layer, or reaches it with
+        inputs for several kinds.
 
     References
     ----------
     torch.ao.quantization.fuse_modules; torch.fx.experimental.optimization.fuse.
     """
-    layers = {name: m for name, m in module.named_modules() if type(m) is BatchNorm}
-    seen = {layer: set() for layer in layers.values()}
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, x: seen[layer].add(x[0].ndim))
-        for layer in seen
+    layers = {m: name for name, m in module.named_modules() if type(m) is BatchNorm}
+    seen = {layer: set() for layer in layers}
+    hooks = [  # on y, which has the axes of x
+        layer.register_forward_hook(lambda layer, x, y: seen[layer].add(y.ndim))
+        for layer in layers
     ]
     modes = {m: m.training for m in module.modules()}
     try:
@@ -374,18 +381,18 @@ def to_torch(module, *inputs):
             hook.remove()
         for m, training in modes.items():
             m.training = training
-    for name, layer in layers.items():
-        kinds = {max(1, ndim - 2) for ndim in seen[layer]}
+    twins = {}
+    for layer, name in layers.items():
+        kinds = {KINDS[max(1, ndim - 2) - 1] for ndim in seen[layer]}
         if len(kinds) != 1:
+            saw = " and ".join(sorted(kind.__name__ for kind in kinds))
+            said = f"saw inputs for {saw}" if kinds else "is not reached"
             raise ValueError(
-                f"{name or 'module'} saw inputs for {sorted(kinds) or 'no'} spatial "
-                "axes; allowed are inputs that reach each layer, with one kind each"
+                f"{name or 'module'} {said}; allowed are inputs that reach each layer, "
+                "and for one kind"
             )
-        twin = carried_over(layer, KINDS[min(kinds) - 1])
-        if not name:
-            return twin
-        module.set_submodule(name, twin)
-    return module
+        twins[layer] = carried_over(layer, *kinds)
+    return exchanged(module, twins)
 
 
 def _node(layer, x):

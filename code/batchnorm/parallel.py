@@ -20,6 +20,7 @@ from torch import nn
 from batchnorm import _checks
 from batchnorm._passes import (
     carried_over,
+    exchanged,
     gradients,
     merged,
     moments,
@@ -214,24 +215,26 @@ def convert(module, process_group=None):
     Returns
     -------
     nn.Module
-        The module; parameters and buffers are the same objects as before.
+        The module; parameters and buffers are the same objects as before, and a layer
+        that it holds in several places is one layer in all of them.
 
     Raises
     ------
     ValueError
-        If a layer does not know its number of channels yet (``LazyBatchNorm``).
+        Before anything changes, if a layer does not know its number of channels yet
+        (``LazyBatchNorm``).
     """
-    normalizes = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    if normalizes and isinstance(module, nn.modules.lazy.LazyModuleMixin):
-        raise ValueError(
-            f"module holds a {type(module).__name__}, which has no channels yet; "
-            "allowed are layers that have seen their first mini-batch"
-        )
-    if not normalizes:
-        for name, child in module.named_children():
-            setattr(module, name, convert(child, process_group))
-        return module
-    return carried_over(module, SyncBatchNorm, process_group=process_group)
+    norms = nn.modules.batchnorm._BatchNorm
+    layers = [layer for layer in module.modules() if isinstance(layer, norms)]
+    for layer in layers:
+        if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
+            raise ValueError(
+                f"module holds a {type(layer).__name__}, which has no channels yet; "
+                "allowed are layers that have seen their first mini-batch"
+            )
+    options = {"process_group": process_group}
+    twins = {layer: carried_over(layer, SyncBatchNorm, **options) for layer in layers}
+    return exchanged(module, twins)
 
 
 # ---------------------------------------------------------------------------

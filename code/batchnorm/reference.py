@@ -4,10 +4,12 @@ Activations have the shape (m, d) or (N, C, \*spatial), the channels on axis 1. 
 channel is normalized over everything else: m rows, or N images times their pixels.
 
 Each function checks its arguments, writes down the equations, and has them carried out
-by ``batchnorm._exact``. Statistics are in float64, whatever the dtype of the input;
-results are of that dtype, within 8 unit roundoffs of the exact ones (32 in float64,
-where there is no wider type to compute in), as `batchnorm.accuracy` measures them.
-Inputs are never written to.
+by ``batchnorm._exact``. What looks like an array there is a formula: nothing is
+computed for an entry of x before ``rounded`` or ``sums``.
+
+Statistics are in float64, whatever the dtype of the input; results are of that dtype,
+within 8 unit roundoffs of the exact ones (32 in float64, where there is no wider type
+to compute in), as `batchnorm.accuracy` measures them. Inputs are never written to.
 
 The equations are those of Ioffe and Szegedy, *Batch Normalization*, ICML 2015,
 arXiv 1502.03167.
@@ -63,7 +65,8 @@ def forward(x, gamma, beta, *, eps=1e-5):
     Ioffe and Szegedy (2015), Algorithm 1.
     """
     x = _checks.batch("x", x)
-    gamma, beta, eps = _checked(x, gamma, beta, eps)
+    gamma, beta = _affine(x, gamma, beta)
+    eps = _checks.epsilon(eps)
 
     mean, var = mean_and_var(x)  # Σ x / m,  Σ (x - mean)² / m
     inv_std = 1 / sqrt(var + eps)
@@ -129,17 +132,20 @@ def backward(dy, cache):
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """What the backward pass needs of the forward pass.
+    r"""What the backward pass needs of the forward pass.
 
     The arguments are kept, not copied, and have to be unchanged when `backward` is
     called.
 
     Parameters
     ----------
-    x, gamma, beta, eps
-        The arguments of `forward`.
+    x : array, (m, d) or (N, C, \*spatial)
+        The argument of `forward`, as are the next three.
+    gamma, beta : array, (d,), or None
+    eps : float
     moments : tuple
-        Mean and variance as they were computed, with more than the digits of float64.
+        Mean and variance of each channel as they were computed, with more than the
+        digits of float64.
     """
 
     x: np.ndarray
@@ -203,7 +209,8 @@ def inference(x, gamma, beta, mean, var, *, eps=1e-5):
     Ioffe and Szegedy (2015), Algorithm 2, step 11.
     """
     x = _checks.activations("x", x)
-    gamma, beta, eps = _checked(x, gamma, beta, eps)
+    gamma, beta = _affine(x, gamma, beta)
+    eps = _checks.epsilon(eps)
     mean, var = _population(mean, var, x)
 
     inv_std = 1 / sqrt(var + eps)
@@ -238,8 +245,11 @@ def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     -------
     dx : array
         Of the shape and dtype of x.
-    dgamma, dbeta : array, (d,), or None
+    dgamma : array, (d,), or None
         Of the dtype of gamma; None if gamma is None.
+    dbeta : array, (d,)
+        Of the dtype of gamma, or of x if gamma is None. It does not depend on beta,
+        which is no argument.
 
     Raises
     ------
@@ -248,14 +258,16 @@ def inference_backward(dy, x, gamma, mean, var, *, eps=1e-5):
     """
     x = _checks.activations("x", x)
     dy = _checks.gradient("dy", dy, x.shape)
-    gamma, _, eps = _checked(x, gamma, None, eps)
+    gamma = _checks.parameter("gamma", gamma, x.shape[1])
+    eps = _checks.epsilon(eps)
     mean, var = _population(mean, var, x)
 
     inv_std = 1 / sqrt(var + eps)
     x_hat = (x - mean) * inv_std
     dbeta, dgamma = sums(dy, dy * x_hat)
     dx = gamma * inv_std * dy
-    return rounded(dx, x), rounded(dgamma, gamma), rounded(dbeta, gamma)
+    of_shift = rounded(dbeta, x if gamma is None else gamma)
+    return rounded(dx, x), rounded(dgamma, gamma), of_shift
 
 
 # ---------------------------------------------------------------------------
@@ -304,7 +316,8 @@ def batch_variance(x, mean):
     x : array, (m, d) or (N, C, \*spatial)
         Activations, at least two values per channel.
     mean : array, (d,)
-        From `batch_mean`. Its rounding error does not pass on to the variance.
+        From `batch_mean`. It is where the sum starts, to lose no digits, and does not
+        change the result: the variance is always about the mean of x itself.
 
     Returns
     -------
@@ -347,8 +360,8 @@ def normalize(x, mean, var, *, eps=1e-5):
     Raises
     ------
     ValueError
-        If mean or var has another length, var has a negative entry, or eps is not
-        positive and finite.
+        If x has no channel axis, mean or var has another length, var has a negative
+        entry, or eps is not positive and finite.
 
     References
     ----------
@@ -378,14 +391,14 @@ def scale_and_shift(x_hat, gamma, beta):
     Raises
     ------
     ValueError
-        If gamma or beta has another length.
+        If x_hat has no channel axis, or gamma or beta has another length.
 
     References
     ----------
     Ioffe and Szegedy (2015), Algorithm 1, fourth line.
     """
     x_hat = _checks.activations("x_hat", x_hat)
-    gamma, beta, _ = _checked(x_hat, gamma, beta, 1.0)
+    gamma, beta = _affine(x_hat, gamma, beta)
     channels = x_hat.shape[1]
     # The engine normalizes: here by the mean 0 and the factor 1, which change nothing.
     zero, one = given(np.zeros(channels), np.ones(channels), x_hat.dtype)
@@ -396,11 +409,11 @@ def scale_and_shift(x_hat, gamma, beta):
 # Arguments
 
 
-def _checked(x, gamma, beta, eps):
-    """gamma and beta, which may be None, and eps, as they go into the equations."""
-    gamma = _checks.parameter("gamma", gamma, x.shape[1])
-    beta = _checks.parameter("beta", beta, x.shape[1])
-    return gamma, beta, _checks.epsilon(eps)
+def _affine(x, gamma, beta):
+    """gamma and beta, which may be None, as they go into the equations."""
+    channels = x.shape[1]
+    gamma = _checks.parameter("gamma", gamma, channels)
+    return gamma, _checks.parameter("beta", beta, channels)
 
 
 def _population(mean, var, x):

@@ -74,10 +74,10 @@ def forward(x, gamma, beta, axes, *, center=True, eps=1e-5):
 
 
 @_QUIET
-def _forward(x, gamma, beta, view, center, eps):
+def _forward(x, gamma, beta, view, center, eps, name="x"):
     eps = _checks.epsilon(eps)
     groups = view.grouped(x)
-    _several(x, groups.shape[2], center)
+    _several(name, x, groups.shape[2], center)
 
     mean, square = mean_and_var(groups) if center else mean_square(groups)
     inv_std = 1 / sqrt(square + eps)
@@ -371,8 +371,14 @@ def weight_standardization(weight, *, eps=1e-5):
     Qiao, Wang, Liu, Shen and Yuille, *Micro-Batch Training with Batch-Channel
     Normalization and Weight Standardization*, 2019, arXiv 1903.10520, equation 6.
     """
-    weight = _checks.activations("weight", weight)
-    return forward(weight, None, None, tuple(range(1, weight.ndim)), eps=eps)
+    weight = _checks.real_array("weight", weight)
+    if weight.ndim < 2:
+        raise ValueError(
+            f"weight has shape {weight.shape}; "
+            "allowed are (out, in) and (out, in, *kernel)"
+        )
+    view = View(weight.shape, tuple(range(1, weight.ndim)))
+    return _forward(weight, None, None, view, True, eps, name="weight")
 
 
 # ---------------------------------------------------------------------------
@@ -427,11 +433,11 @@ def _affine(name, values, x):
     return values
 
 
-def _several(x, n, center):
+def _several(name, x, n, center):
     """Refuse groups without values, and centered ones of one value."""
     if n < 1 + center:
         least = "two values a group" if center else "one"
         raise ValueError(
-            f"x has shape {x.shape}, and n = {n} values a group; allowed is at least "
-            f"{least}: one value less its mean is 0, whatever it is"
+            f"{name} has shape {x.shape}, and n = {n} values a group; allowed is at "
+            f"least {least}: one value less its mean is 0, whatever it is"
         )

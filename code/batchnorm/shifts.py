@@ -99,6 +99,11 @@ def ink(x: np.ndarray) -> np.ndarray:
     Returns
     -------
     array, (n,)
+
+    Raises
+    ------
+    ValueError
+        If x has one axis; it is NumPy's, and rows of any length have a sum.
     """
     return x.sum(axis=1)
 
@@ -117,6 +122,12 @@ def slant(x: np.ndarray) -> np.ndarray:
     Returns
     -------
     array, (n,)
+        NaN for an image that is empty, of which NumPy warns.
+
+    Raises
+    ------
+    ValueError
+        If images do not have 64 pixels; it is NumPy's.
     """
     pixels = x.reshape(-1, 8, 8)
     total = pixels.sum(axis=(1, 2))

@@ -152,7 +152,7 @@ def population_statistics(batches):
     """
     shards = []
     origin = None
-    for x in batches:
+    for x in _checks.iterable("batches", batches, "arrays"):
         x = _checks.activations("batches", x)
         if x.size == 0:
             continue
@@ -213,6 +213,7 @@ def merge(shards):
     Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance, The American
     Statistician 37(3), 1983.
     """
+    _checks.iterable("shards", shards, "triples (mean, var, count)")
     shards = [shard for shard in map(_checked_shard, shards) if shard[2] > 0]
     if not shards:
         raise ValueError("shards hold no values; allowed is one or more")

@@ -11,8 +11,6 @@ import hashlib
 #: written; `booktools.build` sets both.
 CHANGED: set[str] = set()
 REWRITE = False
-#: Name of the book as one PDF below the root of the site, if there is one.
-PDF = ""
 
 
 def outdated(app, env, added, changed, removed):

@@ -153,10 +153,10 @@ def run_sphinx(
     gc.disable()
     from jupyter_book.sphinx import build_sphinx
 
-    from booktools import again
+    from booktools import again, site
 
     again.CHANGED, again.REWRITE = changed, rewrite
-    again.PDF = pdf
+    site.PDF = pdf
     done = build_sphinx(
         root,
         out / "html",

@@ -24,27 +24,27 @@ def page(records, readings=None):
 
     ``readings`` are those of `harder_readings`, where they are known already.
     """
-    kept = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
-    text, again = [_filter()], evidence_mnist.beside()
+    confirmed = {c.id: ledger.confirmation(c, records) for c in claims.claims()}
+    text, on_mnist = [_filter()], evidence_mnist.beside()
     changed = _changed(harder_readings(records) if readings is None else readings)
     for (title, module), path in zip(chapters(), numbered(), strict=True):
         order = path.read_text("utf-8")  # so that "there" follows what it points at
         here = [c for c in claims.claims() if chapter(c) == module]
         here.sort(key=lambda c: order.find(c.id) if c.id in order else len(order))
-        names = [i for i in claims.identities() if i.chapter == module]
-        if here or names:
+        identities = [i for i in claims.identities() if i.chapter == module]
+        if here or identities:
             text.append(f"## {title}")
         text += [
             _entry(
                 c,
-                kept[c.id],
+                confirmed[c.id],
                 ledger.earlier(c, records),
-                again.get(c.id),
+                on_mnist.get(c.id),
                 {how: found[c.id] for how, found in changed.items() if c.id in found},
             )
             for c in here
         ]
-        text += [_identities(names)] if names else []
+        text += [_identities(identities)] if identities else []
     text.append(_gone(records))
     return "\n\n".join(text)
 
@@ -57,8 +57,8 @@ def chapters():
 
 def verdicts(records):
     """How many statements of which kind have which verdict -> Counter of pairs."""
-    kept = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
-    return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in kept)
+    every = [(c.kind, ledger.confirmation(c, records)) for c in claims.claims()]
+    return Counter((kind, k["verdict"] if k else UNCONFIRMED) for kind, k in every)
 
 
 def counts(records):
@@ -88,8 +88,8 @@ def harder_readings(records):
 
     A pair is the verdict as it stands and what the reading makes of it.
     """
-    kept = [(c, ledger.confirmation(c, records)) for c in claims.claims()]
-    asked = [(c, k) for c, k in kept if k and c.kind == "experiment"]
+    every = [(c, ledger.confirmation(c, records)) for c in claims.claims()]
+    asked = [(c, k) for c, k in every if k and c.kind == "experiment"]
     read = {
         "once": {c.id: harder.at_once(c, k, len(asked)) for c, k in asked},
         "images": {c.id: harder.other_images(c, k) for c, k in asked},
@@ -99,7 +99,7 @@ def harder_readings(records):
     }
     stands = {c.id: k["verdict"] for c, k in asked}
     return {
-        how: {id: (stands[id], verdict) for id, verdict in found.items() if verdict}
+        how: {name: (stands[name], said) for name, said in found.items() if said}
         for how, found in read.items()
     }
 
@@ -107,7 +107,7 @@ def harder_readings(records):
 def _changed(readings):
     """The verdicts that are not kept, by the reading's words and the claim's id."""
     return {
-        READINGS[how]: {id: now for id, (stands, now) in found.items() if stands != now}
+        READINGS[how]: {c: now for c, (stands, now) in found.items() if stands != now}
         for how, found in readings.items()
     }
 
@@ -165,9 +165,11 @@ def _buttons(group, choices):
     return f'<fieldset class="filter"><legend>Show</legend>{labels}</fieldset>\n'
 
 
-def _entry(claim, kept, earlier, again, changed):
+def _entry(claim, kept, earlier, on_mnist, changed):
     """One claim as a block of its own, of the class of its verdict.
 
+    ``kept`` is its confirmation, ``earlier`` those of its earlier definitions, and
+    ``on_mnist`` what was found where it was asked again; any may be missing.
     ``changed`` has the verdicts that harder readings change, by the reading's words.
     """
     verdict = kept["verdict"] if kept else UNCONFIRMED
@@ -183,7 +185,7 @@ def _entry(claim, kept, earlier, again, changed):
         said += [f"*{v}* {' and '.join(how)}." for v, how in _by_verdict(changed)]
     setting = "; ".join(f"{name} {_short(v)}" for name, v in claim.setting.items())
     said += [f"*Source:* {cited(claim.source)}. *Setting:* {setting or 'none'}."]
-    said += [evidence_mnist.entry(again)] if again else []
+    said += [evidence_mnist.entry(on_mnist)] if on_mnist else []
     told = [_told(old, claim.statement) for old in earlier]
     said += [" ".join(["*Earlier definitions.*", *told])] if told else []
     said += [
@@ -262,7 +264,7 @@ def _gone(records):
     gone = {kept["id"]: kept for kept in records if kept["id"] not in known}
     if not gone:
         return ""
-    lines = [f"- `{id}`, {_told(kept)}" for id, kept in gone.items()]
+    lines = [f"- `{name}`, {_told(kept)}" for name, kept in gone.items()]
     return "(evidence-gone)=\n## No claims any more\n\n" + "\n".join(lines)
 
 
@@ -315,28 +317,28 @@ def _short(value):
 def changes():
     """What was changed after it had been written down, what did not hold on new
     seeds, and what was dropped."""
-    ids = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
-    text = [_changes_of(id) for id in ids]
-    again = [
+    names = dict.fromkeys(move.id for move in moved.MOVED)  # each once, in order
+    text = [_changes_of(name) for name in names]
+    retested = [
         f"- {_link(r.id)}: {r.held} of {r.of}, on {r.seeds}" for r in moved.RETESTED
     ]
     text += ["Claims that ask for all seeds, and did not hold on all new ones:"]
-    text += ["\n".join(again)]
-    dropped = [f"- `{id}`: {why}" for id, why in moved.DROPPED.items()]
+    text += ["\n".join(retested)]
+    dropped = [f"- `{name}`: {why}" for name, why in moved.DROPPED.items()]
     text += ["No longer registered:", "\n".join(dropped)] if dropped else []
     return "\n\n".join(text)
 
 
-def _changes_of(id):
+def _changes_of(name):
     """A definition list of one entry: the claim, and below it each of its changes."""
     said = [
         f"{m.date}, `{m.commit}`. *From* {m.before} *to* {m.after}. *Why:* {m.why}."
         for m in moved.MOVED
-        if m.id == id
+        if m.id == name
     ]
-    return f"{_link(id)}\n: " + "\n\n  ".join(said)
+    return f"{_link(name)}\n: " + "\n\n  ".join(said)
 
 
-def _link(id):
-    known = {entry.id for entry in claims.claims()}
-    return f"{{ref}}`{id} <claim-{id}>`" if id in known else f"`{id}`"
+def _link(name):
+    known = {claim.id for claim in claims.claims()}
+    return f"{{ref}}`{name} <claim-{name}>`" if name in known else f"`{name}`"

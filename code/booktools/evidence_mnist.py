@@ -83,12 +83,12 @@ def _row(first, *cells, label=""):
 
 def _of(one, records):
     """The row of a finding, with the outcome on the digits where there is one."""
-    digits, id = "not asked", one.finding.beside
-    if id:
-        claim = claims.get(id)
+    digits, name = "not asked", one.finding.beside
+    if name:
+        claim = claims.get(name)
         kept = ledger.confirmation(claim, records)
         estimate = short(ledger.number(kept["estimate"]), claim.kind)
-        digits = f"{kept['verdict']}, {{ref}}`{estimate} <claim-{id}>`"
+        digits = f"{kept['verdict']}, {{ref}}`{estimate} <claim-{name}>`"
     there = f"**{one.verdict}**, {_number(one)}{_controls(one)}"
     asked = f"{one.finding.region}, {one.seeds} seeds"
     return _row(one.finding.statement, digits, there, asked, label=one.finding.id)

@@ -121,13 +121,13 @@ def _fold(ids, printed):
     fold = nodes.admonition("", classes=["dropdown"])
     fold += nodes.title("", "How this was measured")
     by_code = {}
-    for id in ids:
-        by_code.setdefault(kept("codes", codes)[id], []).append(id)
+    for name in ids:
+        by_code.setdefault(kept("codes", codes)[name], []).append(name)
     for code, measured in by_code.items():
         line = nodes.paragraph("", "", nodes.Text("Evidence: "))
-        for id in measured:
-            line += [nodes.Text(", ")] if id != measured[0] else []
-            line += link(f"claim-{id}", id)
+        for name in measured:
+            line += [nodes.Text(", ")] if name != measured[0] else []
+            line += link(f"claim-{name}", name)
         fold += line
         if code in printed:
             line += nodes.Text(f"; the code is that of {printed[code]}, above")

@@ -20,8 +20,12 @@ from urllib.parse import urlencode
 from docutils import nodes
 from PIL import Image
 
-from booktools import again, explorables
+from booktools import explorables
 from booktools.explorables import raw
+
+#: Name of the book as one PDF below the root of the site, if there is one;
+#: `booktools.build` sets it.
+PDF = ""
 
 # Fonts of every formula, of every page. They are asked for before the style sheet is
 # read, formulas first: a formula moves when its font comes late, text does not.
@@ -229,8 +233,8 @@ def page(app, pagename, templatename, context, doctree) -> None:
         source = "README.md"
     context["description"] = describe(doctree)
     context["actions"] = links(source, download)
-    if pagename == app.config.root_doc and again.PDF:
-        context["actions"].insert(0, ("The book as a PDF", again.PDF, True))
+    if pagename == app.config.root_doc and PDF:
+        context["actions"].insert(0, ("The book as a PDF", PDF, True))
     if pagename == app.config.root_doc or pagename.startswith("chapters/"):
         title = " ".join(app.env.titles[pagename].astext().split())
         context["citation"] = citation(app.config, pagename, title)

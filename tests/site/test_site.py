@@ -75,6 +75,26 @@ def test_links_without_a_repository_only_download(monkeypatch):
     assert site.links("README.md", "README.md") == []
 
 
+@pytest.mark.parametrize("pdf", ["", "book.pdf"])
+@pytest.mark.parametrize("name", ["index", "back/notation"])
+def test_the_first_page_offers_the_book_as_a_pdf_if_there_is_one(
+    name, pdf, monkeypatch
+):
+    monkeypatch.setattr(site, "PDF", pdf)
+    monkeypatch.delenv("BOOK_REPOSITORY", raising=False)
+    fields = ("html_title", "author", "copyright", "html_baseurl")
+    config = SimpleNamespace(root_doc="index", **dict.fromkeys(fields, ""))
+    titles = {name: document("Book")}
+    env = SimpleNamespace(titles=titles, toc_num_entries={name: 1})
+    context = {"css_files": [], "script_files": [], "sourcename": "a.md"}
+    context["pathto"] = lambda *_: "a.md"
+    app = SimpleNamespace(config=config, env=env)
+    site.page(app, name, "page.html", context, document("Text."))
+    offered = [("The book as a PDF", pdf, True)]
+    there = pdf and name == "index"
+    assert context["actions"] == (offered if there else [])
+
+
 def test_links_of_a_known_repository(monkeypatch):
     monkeypatch.setenv("BOOK_REPOSITORY", "https://github.com/someone/book/")
     monkeypatch.setenv("BOOK_BRANCH", "next")

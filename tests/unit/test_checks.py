@@ -37,6 +37,35 @@ def test_seeds_are_an_array(values):
     assert _checks.seeds("s", values).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("large", [2**63 + 1, 2**64 - 1, 2**64 + 1, 10**30])
+def test_neighbors_among_large_seeds_are_two(large):
+    for values in ([1, large], [large, large - 1], [np.int64(1), large]):
+        assert [int(seed) for seed in _checks.seeds("s", values)] == values
+
+
+ARRAY_CHECKS = {
+    "activations": _checks.activations,
+    "batch": _checks.batch,
+    "matrix": _checks.matrix,
+    "samples": _checks.samples,
+    "finite": _checks.finite,
+    "shaped": lambda name, x: _checks.shaped(name, x, (2, 2), "two by two"),
+    "gradient": lambda name, x: _checks.gradient(name, x, (2, 2)),
+    "channel_vector": lambda name, x: _checks.channel_vector(name, x, 2),
+    "variance": lambda name, x: _checks.variance(name, x, 2),
+    "per_network": lambda name, x: _checks.per_network(name, x, 2),
+}
+
+
+@pytest.mark.parametrize("check", ARRAY_CHECKS)
+def test_every_check_of_arrays_refuses_a_mask_and_ragged_rows(check):
+    masked = np.ma.masked_less(np.arange(4.0).reshape(2, 2), 1)
+    says = said(ARRAY_CHECKS[check], "v", masked)
+    assert says.startswith("v is a masked array, whose mask would be ignored")
+    says = said(ARRAY_CHECKS[check], "v", [[1.0, 2.0], [3.0]])
+    assert says.startswith("v is ragged")
+
+
 @pytest.mark.parametrize(
     "value", [-1, math.nan, math.inf, [1, 2], np.ones((1, 3)), "a"]
 )

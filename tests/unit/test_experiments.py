@@ -1,5 +1,7 @@
 """Recorded runs: their cells, tasks and files, and what is found in them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -146,9 +148,36 @@ def test_a_file_is_whole_only_as_long_as_its_definition_stands(tmp_path):
     assert not RUN.whole(tmp_path)
     RUN.write([{"cell": "a", "seeds": [1, 2], "number": [1, 2]}], tmp_path)
     assert RUN.whole(tmp_path)
-    assert values(RUN.load(tmp_path), "a", "number").tolist() == [1, 2]
+    data = RUN.load(tmp_path)
+    assert values(data, "a", "number").tolist() == [1, 2]
+    with pytest.raises(ValueError, match="cell is 'b'; allowed are 'a'"):
+        values(data, "b", "number")
+    with pytest.raises(ValueError, match=r"key is 'loss'; allowed are .*'number'"):
+        values(data, "a", "loss")
     other = Recorded("tiny", "Numbers.", dense.trained, cells, seeds=8, block=2)
     assert not other.whole(tmp_path)
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 8, 2.0, True])
+def test_a_cell_has_some_of_the_seeds_that_are_drawn(seeds, tmp_path):
+    run = replace(RUN, cells=lambda folder: {"a": Cell({}), "b": Cell({}, seeds)})
+    with pytest.raises(ValueError, match=r"^seeds of b is .* from 1 to 7"):
+        run.tasks(tmp_path)
+
+
+@pytest.mark.parametrize("block", [0, -5, 2.0, None])
+def test_a_task_has_a_seed_at_least(block):
+    with pytest.raises(ValueError, match=r"^block is .*; allowed are integers from 1"):
+        replace(RUN, block=block)
+
+
+@pytest.mark.parametrize("device", ["gpu", "GPU", "", None, "cuda:0"])
+def test_a_task_runs_on_a_device_that_there_is_or_not_at_all(device):
+    def measure(seeds, device):
+        pytest.fail("it ran")
+
+    with pytest.raises(ValueError, match=r"^device is .*; allowed are 'auto', 'cpu'"):
+        carry_out("tiny", measure, "a", {}, (1, 2), device)
 
 
 # ------------------------------------------------------------------------------ Effects

@@ -13,6 +13,7 @@ from torch.func import functional_call, stack_module_state
 
 from batchnorm import reference, statistics
 from batchnorm.layer import BatchNorm, batch_norm, inference, to_torch
+from batchnorm.parallel import SyncBatchNorm, convert
 from batchnorm.whitening import fit_pca, fit_standardize, fit_zca, zca_backward
 
 each_fit = pytest.mark.parametrize("fit", [fit_standardize, fit_pca, fit_zca])
@@ -136,10 +137,73 @@ def test_the_swap_shares_the_state_and_keeps_the_mode():
     assert swapped.training
     assert swapped[1].training
     assert isinstance(to_torch(BatchNorm(3), torch.randn(4, 3)), nn.BatchNorm1d)
-    unused = nn.Sequential(nn.Flatten())
-    unused[0].norm = BatchNorm(3)
-    with pytest.raises(ValueError, match="no spatial axes"):
-        to_torch(unused, x)
+
+
+class ByKeyword(nn.Module):
+    """A model that calls its layer as a module may be called too."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = BatchNorm(2)
+
+    def forward(self, x):
+        return self.norm(x=x)
+
+
+def test_the_swap_sees_an_input_that_comes_by_keyword():
+    assert type(to_torch(ByKeyword(), torch.randn(4, 2, 3)).norm) is nn.BatchNorm1d
+
+
+def in_two_places():
+    """A layer beside itself, in a block that stands in two places, and another one."""
+    norm, other = BatchNorm(2), BatchNorm(2)
+    block = nn.Sequential(nn.ReLU(), norm)
+    return nn.Sequential(norm, block, norm, block, other)
+
+
+def assert_in_two_places(model, kind):
+    norms = [model[0], model[1][1], model[2], model[3][1]]
+    assert all(norm is model[0] for norm in norms)
+    assert model[1] is model[3]
+    assert model[4] is not model[0]
+    assert type(model[0]) is type(model[4]) is kind
+
+
+def test_a_layer_in_two_places_becomes_one_in_both():
+    x = torch.randn(5, 2)
+    model = in_two_places().eval()
+    y, names = model(x), list(model.state_dict())
+    for exchange, kind in (
+        (convert, SyncBatchNorm),
+        (lambda model: to_torch(model, x), nn.BatchNorm1d),
+    ):
+        changed = exchange(copy.deepcopy(model))
+        assert_in_two_places(changed, kind)
+        assert list(changed.state_dict()) == names
+        torch.testing.assert_close(changed(x), y)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model, x: x, "1 is not reached; allowed are inputs that reach each"),
+        (
+            lambda model, x: model[1](model[1](x).flatten(1)),
+            "1 saw inputs for BatchNorm1d and BatchNorm2d; allowed",
+        ),
+    ],
+    ids=["unreached", "two kinds"],
+)
+def test_the_swap_refuses_and_leaves_the_model_as_it_was(call, message):
+    class Model(nn.ModuleList):
+        def forward(self, x):
+            return call(self, self[0](x))
+
+    model = Model([BatchNorm(3), BatchNorm(3)])
+    with pytest.raises(ValueError, match=message):
+        to_torch(model, torch.randn(4, 3, 1, 1))
+    assert [type(layer) for layer in model] == [BatchNorm, BatchNorm]
+    assert model[0].training
 
 
 # ---------------------------------------------------- 3 Optional state taken as present

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -114,6 +115,36 @@ def refused_steps():
     yield {"eps": -1.0}, good, "eps is -1.0"
     yield {"weight": nn.Parameter(torch.ones(2))}, good, "weight has shape"
     yield {"bias": nn.Parameter(torch.ones(3, 1))}, good, "bias has shape"
+
+
+STATISTICS = pytest.mark.parametrize("name", ["running_mean", "running_var"])
+BAD_SHAPES = pytest.mark.parametrize("shape", [(5,), (), (1,), (3, 1)], ids=str)
+
+
+@STATISTICS
+@BAD_SHAPES
+def test_statistics_of_another_shape_are_refused_where_they_are_set(name, shape):
+    layer, vector = BatchNorm(3), torch.ones(shape)
+    message = rf"{name} has shape {re.escape(str(shape))}; allowed is \(3,\)"
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        setattr(layer, name, vector)
+    for assign in (False, True):
+        with pytest.raises(RuntimeError, match=f"(size mismatch for )?{name}"):
+            layer.load_state_dict(before | {name: vector}, assign=assign)
+    assert all(torch.equal(v, before[name]) for name, v in layer.state_dict().items())
+
+
+@STATISTICS
+@BAD_SHAPES
+@pytest.mark.parametrize("training", [True, False])
+def test_a_step_with_statistics_of_another_shape_changes_nothing(name, shape, training):
+    layer = BatchNorm(3).train(training)
+    layer._buffers[name] = torch.ones(shape)
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises(ValueError, match=f"{name} has shape"):
+        layer(torch.randn(4, 3))
+    assert all(torch.equal(v, before[name]) for name, v in layer.state_dict().items())
 
 
 @pytest.mark.parametrize(("change", "x", "message"), list(refused_steps()))

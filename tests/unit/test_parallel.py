@@ -289,7 +289,8 @@ def test_convert_keeps_parameters_buffers_and_settings(norm):
 
 def test_convert_refuses_a_layer_without_channels():
     with pytest.raises(ValueError, match="LazyBatchNorm1d, which has no channels yet"):
-        convert(nn.Sequential(nn.LazyBatchNorm1d()))
+        convert(net := nn.Sequential(nn.BatchNorm1d(3), nn.LazyBatchNorm1d()))
+    assert type(net[0]) is nn.BatchNorm1d
 
 
 # ------------------------ What goes wrong: one error, on every worker, and nobody waits

@@ -161,6 +161,7 @@ def test_torch_op_sample(name, sample, dtype):
     else:
         y_ours = reference.inference(x, weight, bias, mean, var, eps=eps)
         ours = reference.inference_backward(dy, x, weight, mean, var, eps=eps)
+        ours = ours if bias is not None else ours[:2]  # it is not told of the bias
     assert_rounded(torch.from_numpy(y_ours), y, dtype)
     ours = [torch.from_numpy(a) for a in ours if a is not None]
     assert_all_rounded(ours, gradients, dtype)

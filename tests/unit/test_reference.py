@@ -77,18 +77,21 @@ def test_training_equals_torch(shape, with_gamma, with_beta):
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 3), (0, 3), (2, 3, 0)])
-@pytest.mark.parametrize("affine", [True, False])
-def test_inference_equals_torch(shape, affine):
+@pytest.mark.parametrize("with_gamma", [True, False])
+@pytest.mark.parametrize("with_beta", [True, False])
+def test_inference_equals_torch(shape, with_gamma, with_beta):
     x, gamma, beta, dy = draw_pass(shape)
-    gamma, beta = (gamma, beta) if affine else (None, None)
+    gamma, beta = gamma if with_gamma else None, beta if with_beta else None
     mean, var = statistics_for(shape)
     y = reference.inference(x, gamma, beta, mean, var, eps=0.01)
     leaves = [leaf(v) for v in (x, gamma, beta)]
     statistics = torch.tensor(mean), torch.tensor(var)
     theirs = F.batch_norm(leaves[0], *statistics, *leaves[1:], eps=0.01)
     assert_same(y, theirs.detach().numpy())
-    ours = reference.inference_backward(dy, x, gamma, mean, var, eps=0.01)
-    assert_all_same(ours, torch_gradients(theirs, dy, *leaves))
+    *ours, dbeta = reference.inference_backward(dy, x, gamma, mean, var, eps=0.01)
+    *gradients, theirs = torch_gradients(theirs, dy, *leaves)
+    assert_all_same(ours, gradients)
+    assert_same(dbeta, theirs if with_beta else dy.sum((0, *range(2, x.ndim))))
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (3, 2, 2, 2)])
@@ -128,6 +131,8 @@ def test_variance_does_not_hang_on_the_rounding_of_the_mean():
     var = reference.batch_variance(x, mean)
     assert_same(reference.batch_variance(x, mean + 1e-7), var, rtol=1e-14, atol=0)
     assert_same(reference.batch_variance(x, mean + 1e3), var, rtol=1e-14, atol=0)
+    for elsewhere in (0 * mean, mean * np.inf, mean * np.nan):
+        assert_same(reference.batch_variance(x, elsewhere), var, rtol=1e-14, atol=0)
 
 
 # ------------------------------------- Accuracy: within 8 unit roundoffs, 32 in float64

@@ -37,7 +37,15 @@ REFUSALS = {
     "one feature": (lambda: layer_norm(X[:, :1], None, None), "x has shape"),
     "instance of a row": (lambda: instance_norm(X, GAMMA, BETA), "x has shape"),
     "instance of one pixel": (lambda: instance_norm(PIXEL, None, None), "x has shape"),
-    "one weight a unit": (lambda: weight_standardization(X[:, :1]), "x has shape"),
+    "one weight a unit": (lambda: weight_standardization(X[:, :1]), "weight has shape"),
+    "one axis of weights": (
+        lambda: weight_standardization(X[0]),
+        r"weight has shape \(6,\)",
+    ),
+    "masked weights": (
+        lambda: weight_standardization(np.ma.masked_less(X, 0)),
+        "weight is a masked",
+    ),
     "no features": (lambda: rms_norm(X[:, :0], None), "x has shape"),
     "no channel axis": (lambda: group_norm(X[0], 1, None, None), "x has shape"),
     "a number": (lambda: layer_norm(1.0, None, None), "x has shape"),
@@ -58,7 +66,10 @@ REFUSALS = {
     "eps zero": (lambda: layer_norm(X, None, None, eps=0), "eps is 0"),
     "eps negative": (lambda: group_norm(X, 2, None, None, eps=-0.5), r"eps is -0\.5"),
     "dy transposed": (lambda: backward(X.T, CACHE), "dy has shape"),
-    "cache of the reference": (lambda: backward(X, OF_REFERENCE), "cache is a Cache"),
+    "cache of the reference": (
+        lambda: backward(X, OF_REFERENCE),
+        r"cache is a batchnorm\.reference\.Cache",
+    ),
     "cache is None": (lambda: backward(X, None), "cache is a NoneType"),
     "renorm of one value": (lambda: renorm(X[:1]), "x has shape"),
     "renorm: r_max": (lambda: renorm(r_max=0.5), r"r_max is 0\.5"),

@@ -284,8 +284,8 @@ def test_refused_update(bad):
 
 @pytest.mark.parametrize(
     "bad",
-    [[], [X[:0]], [X, X[:, :2]], [X[:, 0]], [X + 1j], [X, X.astype(object)]],
-    ids=["none", "empty", "other channels", "1-d", "complex", "object"],
+    [[], [X[:0]], [X, X[:, :2]], [X[:, 0]], [X + 1j], [X, X.astype(object)], None, 3],
+    ids=["none", "empty", "channels", "1-d", "complex", "object", "None", "number"],
 )
 def test_refused_batches(bad):
     with pytest.raises(ValueError, match=r"^batches "):
@@ -306,6 +306,8 @@ BAD_SHARDS = {
     "bool count": ([(ZERO, ONE, True)], "count"),
     "no count": ([(ZERO, ONE)], "shards"),
     "no tuple": ([None], "shards"),
+    "a number": (3, "shards"),
+    "None": (None, "shards"),
 }
 
 

@@ -161,8 +161,10 @@ def test_in_one_dimension_zca_backward_is_that_of_batch_normalization(x):
         (np.ones((0, 3)), r"x has shape \(0, 3\)"),
         (np.array([[1.0, np.nan]]), "NaN or infinity"),
         (np.ones((2, 2), dtype=complex), "x has dtype complex128"),
+        (np.ma.masked_less(np.eye(3), 1), "x is a masked array"),
+        ([[1.0, 2.0], [3.0]], "x is ragged"),
     ],
-    ids=["1-d", "empty", "NaN", "complex"],
+    ids=["1-d", "empty", "NaN", "complex", "masked", "ragged"],
 )
 def test_refusals(fit, bad, says):
     with pytest.raises(ValueError, match=says):

@@ -82,7 +82,8 @@ class Scores(NamedTuple):
     """What is measured of K networks at T steps, each (K, T).
 
     Test accuracy and loss, and the loss on the training images; the last two are again
-    of the test images, but by the running averages that training left.
+    of the test images, but by the running averages that training left. Those of an arm
+    without a norm but with dropout are with dropout on, and say nothing.
     """
 
     accuracy: np.ndarray

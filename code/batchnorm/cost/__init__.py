@@ -1,9 +1,10 @@
 r"""What batch normalization costs: exact counts of bytes and operations.
 
 Each function counts one pass of the program that its docstring writes down, for
-activations of a shape and dtype, and refuses what `forward` refuses. n is the number of
-activations, C that of the channels, s the bytes of an activation and v those of a
-number per channel, which is kept in float32 beside half precision.
+activations of a shape and dtype: of any shape, also of one value per channel, which
+the layer itself refuses in training. n is the number of activations, C that of the
+channels, s the bytes of an activation and v those of a number per channel, which is
+kept in float32 beside half precision.
 
 A *read* or a *write* is one between the arithmetic unit and the main memory. A tensor
 counts as read anew each time that the program passes over it; ``passes=1`` is the

@@ -44,7 +44,7 @@ class Cost:
 
 def sizes(shape, dtype):
     """Activations, channels, and the bytes of one number of each."""
-    shape = tuple(shape)
+    shape = tuple(_checks.iterable("shape", shape, "extents"))
     if len(shape) < 2:
         raise ValueError(f"shape is {shape}; allowed are (m, d) and (N, C, *spatial)")
     size, _ = extents(shape)
@@ -62,6 +62,9 @@ def of_pass(shape, dtype, *, reads, writes, operations):
 
 def extents(shape):
     """Number of entries, and the first extent."""
+    shape = tuple(_checks.iterable("shape", shape, "extents"))
+    if not shape:
+        raise ValueError("shape is (); allowed are those of one axis or more")
     for extent in shape:
         _checks.count("an extent of shape", extent)
     return math.prod(shape), shape[0]

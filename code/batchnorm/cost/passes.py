@@ -50,7 +50,7 @@ def forward(shape, dtype, *, passes=2, relu=False):
         If shape has no channel axis or an extent below 1, dtype is none of the four,
         or passes is not 1, 2 or 3.
     """
-    _checks.one_of("passes", passes, (1, 2, 3))
+    passes = _checks.count("passes", passes, most=3)
     operations = 8 if relu else 7, 13 if passes == 3 else 16
     return of_pass(
         shape, dtype, reads=(passes, 4), writes=(1, 4), operations=operations
@@ -118,7 +118,7 @@ def backward(shape, dtype, *, passes=2, relu=False):
     ValueError
         As in `forward`.
     """
-    _checks.one_of("passes", passes, (1, 2))
+    passes = _checks.count("passes", passes, most=2)
     reads, operations = (2 * passes, 3), (9, 5)
     if relu:
         reads, operations = (2 * passes, 4), (17, 5)

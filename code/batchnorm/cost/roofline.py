@@ -1,6 +1,7 @@
 """From a count to a time, by two numbers of a machine."""
 
 from batchnorm import _checks
+from batchnorm.cost.counts import Cost
 
 
 def seconds(cost, bandwidth, rate):
@@ -26,12 +27,13 @@ def seconds(cost, bandwidth, rate):
     Raises
     ------
     ValueError
-        If bandwidth or rate is not positive.
+        If cost is not a `Cost`, or bandwidth or rate is not positive.
 
     References
     ----------
     Williams, Waterman and Patterson (2009).
     """
+    _checks.instance("cost", cost, Cost, "batchnorm.cost")
     bandwidth = _checks.positive("bandwidth", bandwidth)
     rate = _checks.positive("rate", rate)
     return max(cost.bytes / bandwidth, cost.operations / rate)

@@ -137,6 +137,11 @@ def single_class(
     Returns
     -------
     ndarray of int, (steps, batch)
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, no steps, or batch is negative; it is NumPy's.
     """
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     chosen = rng.integers(len(classes), size=steps)

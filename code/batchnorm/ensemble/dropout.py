@@ -45,6 +45,9 @@ class Dropout(Operation):
     The others are divided by 1 − p. A ReLU passes such a mask on, so that dropout
     before it is as good as behind it. At inference a network without a norm, whose θ is
     the same, takes its place.
+
+    It has no inference mode: recording such a network draws masks, so that the next
+    steps see others.
     """
 
     def __init__(self, eps: float, p: float = 0.0, seeds=()):

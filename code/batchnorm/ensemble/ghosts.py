@@ -47,6 +47,7 @@ class GhostNorm(BatchNorm):
         return self.join(y, x), Ghosts(mean, var, cache)
 
     def backward(self, dy: Tensor, shape: Shape, cache, gamma: Tensor, beta: Tensor):
+        # γ enters by the cache's scale; these two are not read.
         dx, *found = super().backward(self.split(dy), shape, cache.each, gamma, beta)
         dgamma, dbeta = (f.view(len(dy), -1, f.shape[1]).sum(1) for f in found)
         return self.join(dx, dy), dgamma, dbeta

@@ -31,7 +31,13 @@ Shape = tuple[int, ...]
 
 
 class Operation:
-    """What every operation has; as it stands here, it learns nothing."""
+    """What a network does in one place.
+
+    A subclass says its shapes and has a forward and a backward pass. As it stands here,
+    it learns nothing. One with `statistics` > 0 promises two things more: ``forward``
+    takes a last argument ``given=None``, at inference the pair (mean, variance), each
+    (K, D); and its cache has ``mean`` and ``var``, (K, D, 1), those that it used.
+    """
 
     #: Whether a constant added to each of a layer's units is taken away again, so that
     #: a layer directly before this operation has no bias.

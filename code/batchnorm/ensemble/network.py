@@ -97,7 +97,8 @@ class Network:
         feature maps; "layer", "group" and "rms" normalize each example by itself. A
         norm that takes more than ε comes with it: ("group", 4) has four groups, and
         ("noisy", 1.0) is batch normalization with noise of strength 1 behind it, and
-        ("shake", 1.0) that noise alone.
+        ("shake", 1.0) that noise alone. With dropout or noise a `Network` is for one
+        run: its generators go on.
     order : {"before", "after"}
         The norm before the nonlinearity, g(BN(Wu)), or after it, BN(g(Wu + b)). A layer
         that is followed directly by a norm that would cancel its bias has none.
@@ -223,6 +224,11 @@ def unpack(network: Network, theta: np.ndarray) -> list[Layer]:
     list of Layer
         One per layer with weights, the output layer last. These are views: writing to
         ``unpack(network, theta)[0].weight`` writes to ``theta``.
+
+    Raises
+    ------
+    ValueError
+        If theta has fewer than P columns; it is NumPy's, and more are not looked at.
     """
     return [
         Layer(**{k: v for step in layer for k, v in step.views(theta).items()})
@@ -245,6 +251,11 @@ def unpack_statistics(
     -------
     list of (ndarray, ndarray)
         Pairs of (K, channels) views.
+
+    Raises
+    ------
+    IndexError
+        If statistics has fewer than three axes. Nobody counts the D of the last.
     """
     return [
         step.statistics_views(statistics) for step in network.steps if step.statistics

@@ -1,12 +1,8 @@
-"""The table of norms: to add one, write a class here and name it in ``NORMS``.
+"""The table of norms.
 
-A norm is an operation like those of `layers`. It says the shapes of its parameters and,
-apart from these, how many running statistics it has, and whether it cancels a bias. One
-that has statistics takes them as ``given`` in ``forward`` at inference; those it used
-are ``mean`` and ``var`` in its cache, each (K, statistics, 1).
-
-`BatchNorm` is the example of a norm with statistics, `GroupNorm` of one without. What
-has a family stands in a module of its own, which imports nothing from here.
+To add one, write its class in a module beside this one and name it in ``NORMS``. What a
+norm has to have, `Operation` says. `BatchNorm` is the example of one with statistics,
+`GroupNorm` of one without. No module of a norm imports anything from here.
 """
 
 from .batch_norm import BatchNorm, PerActivation

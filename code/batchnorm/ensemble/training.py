@@ -127,8 +127,9 @@ class State:
     """What a recorder sees of K networks after ``step`` steps; arrays are live views.
 
     ``theta`` and ``gradient`` (K, P), the gradient of the step just taken (zero before
-    the first); ``loss`` (K,) of its mini-batch; ``batch`` and ``running`` (K, 2, D),
-    the statistics of its mini-batch (biased) and the running ones (unbiased).
+    the first); ``loss`` (K,) of its mini-batch, NaN before the first step; ``batch``
+    and ``running`` (K, 2, D), the statistics of its mini-batch (biased) and the running
+    ones (unbiased).
     """
 
     step: int
@@ -334,7 +335,7 @@ def train(
         statistics of them.
     theta : ndarray, (K, P), or None
         The initial parameters; ``init_parameters(network, seeds)`` if None.
-    optimizer : SGD, Adam or None
+    optimizer : None, or what has ``start``: SGD, Adam, `Only`, `Rounded`
         None for `SGD` without momentum and weight decay.
     momentum : float, or K of them
         Of the running statistics: the weight of the new mini-batch, as in torch.

@@ -10,20 +10,13 @@ import numpy as np
 
 from batchnorm.claims.networks import Arm
 from batchnorm.claims.protocol import TUNING_SEEDS
+from batchnorm.claims.tuning import rates
 from batchnorm.ensemble import Adam
 from batchnorm.experiments import conv, dense
 from batchnorm.experiments.dense import Dense
 from batchnorm.experiments.recorded import Cell, Recorded, values
 
 SEEDS = TUNING_SEEDS[:3]
-
-
-def rates(low, high):
-    """Learning rates from 10^low to 10^high in steps of √10, two digits each."""
-    return tuple(
-        float(f"{10 ** (k / 2):.2g}")
-        for k in range(round(2 * low), round(2 * high) + 1)
-    )
 
 
 def scales(low, high):

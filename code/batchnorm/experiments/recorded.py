@@ -28,8 +28,7 @@ from batchnorm.claims.protocol import confirmation_seeds
 from batchnorm.experiments.findings import Finding, effects_of
 
 FOLDER = Path(__file__).with_name("results")
-# What fingerprints reached before and reach no longer, by name; the names under which
-# they reached what has moved since; and why.
+# Why the hash changed; code that it no longer covers; former names of moved code.
 CARRIED = json.loads(Path(__file__).with_name("carried.json").read_text("utf-8"))
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -65,6 +64,9 @@ class Recorded:
     findings: tuple[Finding, ...] = ()  # what is asked of the results
     gpu: bool = False  # whether ``measure`` makes use of one
 
+    def __post_init__(self):
+        _checks.count("block", self.block)
+
     def file(self, folder=FOLDER):
         """Its result file."""
         return Path(folder) / f"{self.name}.json"
@@ -74,9 +76,10 @@ class Recorded:
         return self._fingerprints(folder)[0]
 
     def _fingerprints(self, folder):
-        """The fingerprint, and that from before, in whose order names counted.
+        """Two hashes of the definition: as it is taken now, and as before 2026-11-27.
 
-        In a module of another name, code is hashed as it was under its former one.
+        The old one also covered ``CARRIED["sources"]``, and sorted code by its full
+        names, those that it had then.
         """
         functions = [self.measure]
         functions += [effects_of(finding) for finding in self.findings]
@@ -92,14 +95,10 @@ class Recorded:
         return [digest(*definition, *texts) for texts in orders]
 
     def origin(self, folder=FOLDER):
-        """The fingerprint that its file has to have, and that its seeds are drawn from.
+        """The hash that its file has to have, and that its seeds are drawn from.
 
-        It is that of the definition as it stands, which a class keeps in whichever
-        module it is. A file made when fingerprints reached more, or hashed texts in the
-        order of their full names, is carried over, with its own: the code that is
-        reached now has to give it, in the order of the names that it had, together with
-        the sources in ``CARRIED``. So it is word for word what it was, and only what
-        lies in ``CARRIED`` may have changed since.
+        The old one if the file was made under it and nothing but ``CARRIED`` has
+        changed since, else the present one.
         """
         now, before = self._fingerprints(folder)
         return before if self._kept(folder) == before else now
@@ -125,13 +124,20 @@ class Recorded:
         return confirmation_seeds(Drawing(self.origin(folder), self.seeds))
 
     def tasks(self, folder=FOLDER):
-        """All tasks -> list of (cell, block of seeds)."""
-        seeds = self.drawn(folder)
-        return [
-            (name, seeds[at : min(at + self.block, cell.seeds or len(seeds))])
-            for name, cell in self.cells(folder).items()
-            for at in range(0, cell.seeds or len(seeds), self.block)
-        ]
+        """All tasks -> list of (cell, block of seeds).
+
+        A `ValueError` says that a cell is to have more seeds than are drawn, or none.
+        """
+        seeds, tasks = self.drawn(folder), []
+        for name, cell in self.cells(folder).items():
+            size = len(seeds)
+            if cell.seeds is not None:
+                size = _checks.count(f"seeds of {name}", cell.seeds, most=size)
+            mine = seeds[:size]
+            tasks += [
+                (name, mine[at : at + self.block]) for at in range(0, size, self.block)
+            ]
+        return tasks
 
     def partial(self, folder=FOLDER):
         """What of it is finished, where it is not whole -> `Partial`."""
@@ -156,7 +162,7 @@ class Recorded:
             "name": self.name,
             "about": self.about,
             "fingerprint": self.origin(folder),
-            "settings": {n: json.loads(_json(c.setting)) for n, c in cells.items()},
+            "settings": {name: _plain(cell.setting) for name, cell in cells.items()},
         }
         write_records(self.file(folder), head, "records", records)
 
@@ -166,6 +172,7 @@ def carry_out(name, measure, cell, setting, seeds, device):
 
     The device is one of ``DEVICES``; "auto" is a GPU where torch finds one.
     """
+    _checks.one_of("device", device, DEVICES)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_gpu = device == "cuda"
@@ -186,16 +193,18 @@ def values(data, cell, key):
     """What was measured in a cell, seeds in order -> array, (S, ...).
 
     data is what ``Recorded.load`` returns; a `ValueError` says that it has no such
-    cell.
+    cell, or nothing of that name in it.
     """
     known = dict.fromkeys(record["cell"] for record in data["records"])
     _checks.one_of("cell", cell, tuple(known))
     records = [r for r in data["records"] if r["cell"] == cell]
+    _checks.one_of("key", key, tuple(records[0]))
     return np.array([row for record in records for row in record[key]])
 
 
-def _json(setting):
-    return json.dumps(setting, default=str)
+def _plain(setting):
+    """The setting as JSON keeps it, with words for what JSON does not know."""
+    return json.loads(json.dumps(setting, default=str))
 
 
 def _strings(cells):
