@@ -28,6 +28,7 @@ MOVING = r"\mu\leftarrow(1-w)\,\mu+w\,\mu_{\mathcal B}"
 RELATED = r"dx=v\,\Bigl(P\,g-\hat x\,\frac1n\sum_j g_j\,\hat x_j\Bigr)"
 SHARED = r"\mu_c=\frac1{m'}\sum_{n,h,w}x_{nchw}"
 DGAMMA = r"d\gamma=\sum_i dz_i\,\hat x_i"
+SHIFTED = "What is left, $d=x-s$, has a mean of its own"
 REDRAWN = "Each unit draws a mean $\\mu$ and a factor $\\sigma$ at each step"
 
 EXPLAINED = {
@@ -156,6 +157,13 @@ EXPLAINED = {
         "last-shard-left-out": "{term}`Shards <shard>` of any size",
         "between-parts-missing": MERGED,
         "parts-unweighted": MERGED,
+        "parts-apart": MERGED,
+        "parts-std": MERGED,
+        "parts-std-and-between": MERGED,
+        "parts-std-with-eps": MERGED,
+        "parts-unbiased": "mean and biased variance, merge without loss",
+        "squares-not-divided": MERGED,
+        "variance-for-squares": MERGED,
     },
     "ch-inference-lag": {
         "old-forgotten": MOVING,
@@ -238,12 +246,18 @@ EXPLAINED = {
         "shards-unweighted": r"\frac1n\sum_{j}dy_j\,\hat x_j",
         "mean-constant": r"what is left of the way through $\mu$ and $\sigma^2$",
         "variance-constant": r"what is left of the way through $\mu$ and $\sigma^2$",
+        "gamma-missing": r"dx_i=\gamma v\,\Bigl(dy_i",
     },
     "ch-workers-average": {
         "parameter-gradients-averaged": "are sums over rows",
         "parameter-gradients-local": "each worker leaves them",
     },
-    "ch-machine-variance": {"mean-of-the-shifted": "subtract before squaring"},
+    "ch-machine-variance": {
+        "mean-of-the-shifted": "subtract before squaring",
+        "variance-about-the-first": SHIFTED,
+        "first-for-mean": SHIFTED,
+        "first-for-both": SHIFTED,
+    },
 }
 
 # The equation of each node: what a mistake there has instead.

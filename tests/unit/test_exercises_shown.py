@@ -1,5 +1,6 @@
 """What a chapter shows as a fault has a name, there and for whoever writes it."""
 
+import functools
 import re
 
 import matplotlib.pyplot as plt
@@ -169,3 +170,152 @@ def test_a_line_of_the_three_colleagues_has_a_name_or_is_right(line, name):
 
     found = diagnose("backward", mine)
     assert (found.right, found.mistake) == (name is None, name)
+
+
+# ---------------------------------------------------------------------------
+# Chapters 13 and 16: programs by parts, and by one reading, of a reader's functions
+
+
+def driver(chapter, name):
+    """What a chapter calls a reader's functions with."""
+    cells = code_cells(ROOT / "chapters" / chapter)
+    source = next(c.source for c in cells if f"def {name}(" in c.source)
+    page = {"np": np, "wraps": functools.wraps}
+    exec(source.split("\n\n\ndef statistics")[0], page)
+    return page[name]
+
+
+def sent_by(part, ddof=0):
+    return len(part), part.mean(0), part.var(0, ddof=ddof)
+
+
+def shares(sent):
+    counts, means, variances = map(np.array, zip(*sent, strict=True))
+    return (counts / counts.sum())[:, None], means, variances
+
+
+def apart(part, sent, eps):
+    return part.mean(0), part.var(0) + eps
+
+
+def stds(part, sent, eps):
+    share, means, variances = shares(sent)
+    return (share * means).sum(0), (share * variances**0.5).sum(0) ** 2 + eps
+
+
+def stds_and_between(part, sent, eps):
+    mean, var = stds(part, sent, eps)
+    share, means, _ = shares(sent)
+    return mean, var + (share * (means - mean) ** 2).sum(0)
+
+
+def stds_with_eps(part, sent, eps):
+    share, means, variances = shares(sent)
+    return (share * means).sum(0), (share * (variances + eps) ** 0.5).sum(0) ** 2
+
+
+def all_merged(part, sent, eps):
+    share, means, variances = shares(sent)
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean) ** 2)).sum(0) + eps
+
+
+@pytest.mark.parametrize(
+    ("moments", "ddof", "name"),
+    [
+        (apart, 0, "parts-apart"),
+        (stds, 0, "parts-std"),
+        (stds_and_between, 0, "parts-std-and-between"),
+        (stds_with_eps, 0, "parts-std-with-eps"),
+        (all_merged, 1, "parts-unbiased"),
+        (all_merged, 0, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Degrees of freedom")
+def test_a_slip_in_a_batch_by_parts_has_a_name(moments, ddof, name):
+    def finish(part, sent, gamma, beta, eps):
+        mean, var = moments(part, sent, eps)
+        return gamma * (part - mean) / np.sqrt(var) + beta
+
+    def send(part):
+        return sent_by(part, ddof)
+
+    found = diagnose("forward", driver("13_failures.ipynb", "by_parts")(send, finish))
+    assert (found.right, found.mistake) == (name is None, name)
+
+
+@pytest.mark.parametrize(
+    ("moments", "name"),
+    [
+        (lambda s, off, squares: (off, squares - off**2), "mean-of-the-shifted"),
+        (
+            lambda s, off, squares: (s + off, squares),
+            "variance-about-the-first",
+        ),
+        (lambda s, off, squares: (s, squares - off**2), "first-for-mean"),
+        (lambda s, off, squares: (s, squares), "first-for-both"),
+        (lambda s, off, squares: (s + off, squares - off**2), None),
+    ],
+)
+def test_a_slip_in_a_shifted_reading_has_a_name(moments, name):
+    def statistics(rows):
+        first = next(rows)
+        d = np.array([0 * first, *(row - first for row in rows)])
+        return moments(first, d.mean(0), (d * d).mean(0))
+
+    found = diagnose("forward", driver("16_machine.ipynb", "once")(statistics))
+    assert (found.right, found.mistake) == (name is None, name)
+
+
+def test_a_driver_of_empty_functions_is_told_to_be_filled_in():
+    def empty(*_): ...
+
+    for built in (
+        driver("13_failures.ipynb", "by_parts")(empty, empty),
+        driver("16_machine.ipynb", "once")(empty),
+    ):
+        found = diagnose("forward", built)
+        assert found.message.startswith("forward: not filled in yet; asked for is ")
+
+
+def test_whole_rows_are_not_sent():
+    send, finish = lambda part: (len(part), *part), lambda part, *_: part
+    found = diagnose("forward", driver("13_failures.ipynb", "by_parts")(send, finish))
+    assert "more was sent than is allowed" in found.message
+
+
+# ---------------------------------------------------------------------------
+# Chapter 15: merging, and the backward pass of many workers
+
+
+@pytest.mark.parametrize(
+    ("within", "over", "name"),
+    [
+        (lambda n, var: n * var, False, "squares-not-divided"),
+        (lambda n, var: var, True, "variance-for-squares"),
+        (lambda n, var: n * var, True, None),
+    ],
+)
+def test_a_slip_in_the_sums_of_squares_has_a_name(within, over, name):
+    def merged(shards):
+        total = sum(n for *_, n in shards)
+        mean = sum(n * mu for mu, _, n in shards) / total
+        squares = sum(within(n, v) + n * (mu - mean) ** 2 for mu, v, n in shards)
+        return mean, squares / (total if over else 1), total
+
+    found = diagnose("merge", merged)
+    assert (found.right, found.mistake) == (name is None, name)
+
+
+def test_a_forgotten_scale_has_a_name_across_workers():
+    def mine(dy, x, gamma, eps):
+        rows, n = np.concatenate(x), sum(map(len, x))
+        std = np.sqrt(rows.var(0) + eps)
+        hats = [(s - rows.mean(0)) / std for s in x]
+        dbeta = sum(d.sum(0) for d in dy)
+        dgamma = sum((d * h).sum(0) for d, h in zip(dy, hats, strict=True))
+        pairs = zip(dy, hats, strict=True)
+        dx = [(d - (dbeta + h * dgamma) / n) / std for d, h in pairs]
+        return dx, dgamma, dbeta
+
+    assert diagnose("sync_backward", mine).mistake == "gamma-missing"

@@ -11,7 +11,8 @@ def is_empty(answer):
     """Whether an answer is still the stub that the exercise gives.
 
     That is three dots, None, a function without a line of code, or a module's class
-    whose ``forward`` is missing or has none.
+    whose ``forward`` is missing or has none. Of a function that wraps another
+    (`functools.wraps`), the other is looked at.
     """
     if answer is None or answer is ...:
         return True
@@ -19,7 +20,7 @@ def is_empty(answer):
         answer = getattr(answer, "forward", None)
         if answer is None or answer.__name__ == "_forward_unimplemented":
             return True
-    code = getattr(answer, "__code__", None)
+    code = getattr(inspect.unwrap(answer), "__code__", None)
     if code is None or any(i.opname not in NOTHING for i in dis.get_instructions(code)):
         return False
     return all(c in (None, ..., answer.__doc__) for c in code.co_consts)

@@ -252,6 +252,7 @@ _ALL = [
         averages.MERGE,
         probes.unions(),
         properties.MERGE,
+        shown.MERGE,
     ),
     Task(
         "whiten(x) -> white",
@@ -281,6 +282,7 @@ _ALL = [
         parallel.SYNC_MISTAKES,
         probes.workers(),
         [],
+        shown.SYNC_BACKWARD,
         adapt=parallel.joined,
     ),
     Task(

@@ -1,7 +1,7 @@
 """Mistakes that a chapter shows in a program of its own, and that `check` names there.
 
 They are not planted for a reader's test to find (`catch`): each belongs to one way to
-write the program, by parts, with a shift, or node by node.
+write the program, by parts, with a shift, in sums, or node by node.
 """
 
 import numpy as np
@@ -30,6 +30,36 @@ def _merged(means, variances, shares):
 def _weighted_alike(data):
     means, variances, shares = _halves(data)
     return _merged(means, variances, np.full_like(shares, 1 / len(shares)))
+
+
+def _each_its_own(data, statistic):
+    """The statistic of each row's own half, (m, d)."""
+    parts = np.split(data, [len(data) // 2])
+    return np.concatenate([np.ones_like(p) * statistic(p) for p in parts if len(p)])
+
+
+def _corrected(data):
+    """Mean and variance of all, from variances of the halves with m − 1."""
+    means, variances, shares = _halves(data)
+    counts = shares * len(data)
+    return _merged(means, variances * counts / (counts - 1), shares)
+
+
+def _spreads_averaged(id, var):
+    """The halves' standard deviations averaged, in one of three ways."""
+    return mistake(
+        id,
+        "The parts' standard deviations are averaged; their variances are.",
+        "It is the standard deviation that divides.",
+        "The variance is too small wherever the parts differ in spread.",
+        "ch-inference-exact",
+        var=var,
+    )
+
+
+def _mean_std(data, eps=0.0):
+    _, variances, shares = _halves(data)
+    return (shares * np.sqrt(variances + eps)).sum(0)
 
 
 FORWARD = (
@@ -73,6 +103,90 @@ FORWARD = (
         "Outputs are off by the first example's value, in standard deviations.",
         "ch-machine-variance",
         centered=lambda data, mean: data - (mean - data[:1]),
+    ),
+    mistake(
+        "parts-apart",
+        "Each part is normalized by itself: its own mean and variance, not the merged.",
+        "Each part's outputs look normalized.",
+        "It is training on smaller batches: outputs and gradient are other ones.",
+        "ch-inference-exact",
+        mean=lambda data: _each_its_own(data, lambda part: part.mean(0)),
+        var=lambda data: _each_its_own(data, lambda part: part.var(0)),
+    ),
+    _spreads_averaged("parts-std", lambda data: _mean_std(data) ** 2),
+    _spreads_averaged(
+        "parts-std-and-between",
+        lambda data: _mean_std(data) ** 2 + _merged(*_halves(data))[2],
+    ),
+    _spreads_averaged(
+        "parts-std-with-eps", lambda data, eps: _mean_std(data, eps) ** 2 - eps
+    ),
+    mistake(
+        "parts-unbiased",
+        "The parts' variances are divided by m − 1; those that merge, by m.",
+        "torch.var and pandas divide by m − 1 unless told otherwise.",
+        "The variance is too large, and NaN where a part is a single example.",
+        "ch-inference-exact",
+        var=lambda data: sum(_corrected(data)[1:]),
+    ),
+    mistake(
+        "variance-about-the-first",
+        "The variance is that about x[0]: "
+        "the square of the mean of x − x[0] is missing.",
+        "The first value is near the mean, if the mean is far from zero.",
+        "A first value δ deviations out makes the variance 1 + δ² times as large.",
+        "ch-machine-variance",
+        deviation=lambda data: data - data[:1],
+    ),
+    mistake(
+        "first-for-mean",
+        "What is normalized is x − x[0]: the mean of these differences stays in it.",
+        "The variance of what was shifted is that of x; its mean is not zero.",
+        "Outputs are off by the first example's own, and change with the order.",
+        "ch-machine-variance",
+        centered=lambda data: data - data[:1],
+    ),
+    mistake(
+        "first-for-both",
+        "x[0] is taken for the mean, in the variance too: x − x[0] has a mean as well.",
+        "The first value is near the mean, if the mean is far from zero.",
+        "Outputs are off by the first example's own, and change with the order.",
+        "ch-machine-variance",
+        centered=lambda data: data - data[:1],
+        deviation=lambda data: data - data[:1],
+    ),
+)
+
+MERGE = (
+    mistake(
+        "squares-not-divided",
+        "The sum of squares is not divided by the number of values.",
+        "Sums of squares are what is added up.",
+        "The variance is n times too large, and all outputs are almost β.",
+        "ch-inference-exact",
+        var=lambda within, between, total: (within + between) * total,
+    ),
+    mistake(
+        "variance-for-squares",
+        "A shard's variance is added as it is: its sum of squares is n_k times that.",
+        "Both are called the spread of a shard.",
+        "What lies within the shards hardly counts.",
+        "ch-inference-exact",
+        within=lambda variances, total: variances.sum(0) / total,
+    ),
+)
+
+SYNC_BACKWARD = (
+    mistake(
+        "gamma-missing",
+        "γ is missing in dx.",
+        "γ starts at 1, so that nothing is seen before the first step of training.",
+        "Channels learn at a rate of their own, 1/γ times the right one.",
+        "ch-workers-backward",
+        dx=lambda stds, dy, from_mean, from_var: [
+            (d - mean - var) / std
+            for std, d, mean, var in zip(stds, dy, from_mean, from_var, strict=True)
+        ],
     ),
 )
 
