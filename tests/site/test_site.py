@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from docutils import nodes
+from myst_nb.sphinx_ import visit_HideCellInput
 from PIL import Image
 from pybtex.database import parse_string
 from sphinx import addnodes
@@ -308,6 +309,24 @@ def test_browser_sees_what_was_planted(visit, name):
         assert opened.problems == []
     else:
         assert any(fault in problem for problem in opened.problems), opened.problems
+
+
+@pytest.mark.parametrize("style", ["", (ROOT / "_static" / "book.css").read_text()])
+def test_a_folded_cell_shows_one_of_its_labels(visit, style):
+    node = {"classes": [], "prompt_show": "Show it", "prompt_hide": "Hide it"}
+    visit_HideCellInput(builder := SimpleNamespace(body=[]), node)
+    cell = "".join(['<div class="cell">', *builder.body, "The code.</details></div>"])
+    page = visit(f"<style>{style}</style>", cell, 1280).page
+
+    def labels():
+        found = page.locator("summary p").all()
+        return [label.inner_text() for label in found if label.is_visible()]
+
+    closed = labels()
+    page.locator("details").evaluate("cell => { cell.open = true }")
+    seen = [closed, labels()]
+    both = ["Show it", "Hide it"]
+    assert seen == ([["Show it"], ["Hide it"]] if style else [both, both])
 
 
 def test_page_keeps_only_the_files_that_it_uses():
