@@ -15,6 +15,9 @@ from sphinx import addnodes
 
 FILE = "_static/search-index.js"
 SKIPPED = ("back/solutions/", "back/subjects")  # repeat what stands elsewhere
+#: The summary of a function, not all parameters; what a claim says and what was found,
+#: not its setting and its earlier draws.
+SUMMARIZED = ("function", "claim")
 #: Sections that list what earlier claims said; of them the beginning is enough.
 HISTORY = ("bars-that-were-moved-and-what-else-was-changed", "no-claims-any-more")
 BEGINNING = 600  # characters
@@ -115,7 +118,7 @@ def records(doctree) -> list[tuple[str, str, str, str]]:
     for kind, anchor, title, parts in filter(None, map(record, doctree.findall())):
         between = " · " if kind == "symptom" else " "
         text = " ".join(between.join(map(words, parts)).split())
-        if kind == "function" or anchor in HISTORY:  # the summary, not all parameters
+        if kind in SUMMARIZED or anchor in HISTORY:
             text = text[:BEGINNING]
         found.append((kind, anchor, " ".join(title.split()), text))
     return found

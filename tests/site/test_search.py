@@ -29,6 +29,13 @@ def test_search_reads_formulas_titles_and_claims_and_no_output():
     ]
 
 
+def test_of_a_claim_the_search_reads_the_beginning():
+    claim = nodes.container("", nodes.paragraph("", "", nodes.Text("It holds. " * 99)))
+    claim["classes"], claim["ids"] = ["claim", "supported"], ["claim-it-holds"]
+    ((*_, text),) = find.records(nodes.section("", claim))
+    assert text == ("It holds. " * 99)[: find.BEGINNING]
+
+
 SEARCHED = [
     ["section", "a#lag", "A", "Worse in eval() than in train()", "The average lags."],
     ["section", "a#noise", "A", "Dropout", "Values drop out in training mode."],
