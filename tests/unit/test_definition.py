@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from batchnorm.claims import fingerprint, protocol
+from batchnorm.claims import claims, fingerprint, protocol
 from batchnorm.claims.estimates import Estimate
+from batchnorm.claims.fingerprint import COUNTED
 from batchnorm.claims.types import (
     OPPOSED,
     SUPPORTED,
@@ -17,6 +18,7 @@ from batchnorm.claims.types import (
     below,
     within,
 )
+from batchnorm.experiments.runs import RUNS
 
 # ------------------------------------------------------------------------- verdicts
 
@@ -169,6 +171,59 @@ def test_what_decides_no_number_is_no_code(package, file, old, new):
     before = planted()
     package(file, old, new)
     assert planted() == before
+
+
+CHECK = '_checks.count("steps", steps, most=9)'
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        (CHECK, False),
+        ('_checks.one_of("norm", seeds, ("planted", len(seeds)))', False),
+        ('_checks.count("steps", steps)', True),
+        (f"steps = {CHECK}", True),
+        ('_checks.count("steps", seeds.pop())', True),
+        ('_checks.count("steps", len(seeds.pop()))', True),
+        ('_checks.count("steps", steps := 3)', True),
+        (f"if seeds: {CHECK}", True),
+        (f"{CHECK}; seeds.pop()", True),
+        (f"seeds.pop(); {CHECK}", True),
+        (f"{CHECK}  # says why", False),
+        (CHECK.replace(" ", "\n        "), False),
+        ("networks.count(seeds)", True),
+        ("checked(seeds)", True),
+    ],
+)
+def test_a_statement_that_only_checks_does_not_count(package, line, seen):
+    """Nor do the words in it, for which tables are looked up."""
+    imports = "from batchnorm import _checks\nfrom batchnorm.claims import networks\n"
+    package("claims/planted.py", "\nRATE", f"{imports}\nRATE")
+    package("ensemble/norms.py", *NEW_NORM)
+    before = planted()
+    package("claims/planted.py", "    net = Mlp", f"    {line}\n    net = Mlp")
+    assert (planted() != before) == seen
+
+
+def test_a_check_is_one_of_the_module_of_that_name(package):
+    package("claims/planted.py", "RATE =", "_checks = [0]\nRATE =")
+    before = planted()
+    package("claims/planted.py", "    net = Mlp", f"    {CHECK}\n    net = Mlp")
+    assert planted() != before
+
+
+def test_every_check_that_counts_stands_where_a_run_reaches_it():
+    asked = {(run.measure, "") for run in RUNS.values()}
+    asked |= {(claim.measure, repr(claim.setting)) for claim in claims()}
+    code = {
+        text
+        for f, setting in asked
+        for text in fingerprint.reached(
+            f.__module__, f.__qualname__, setting.split("'")
+        ).values()
+    }
+    lost = [check for check in COUNTED if not any(check in text for text in code)]
+    assert not lost
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,16 @@ hash is the same under every version of Python.
 
 A table, a dictionary with strings for keys, is reached entry by entry: a new norm in
 ``NORMS`` is no change for a claim that nowhere says its name.
+
+A statement that only checks an argument, ``_checks.count("steps", steps)``, does not
+count: it decides whether there is a run, and no number of it. So an argument that was
+taken without a word can be refused, and no claim draws new seeds.
 """
 
 import ast
 import hashlib
 import io
+import json
 import tokenize
 from functools import cache
 from importlib.util import resolve_name
@@ -21,13 +26,17 @@ from typing import NamedTuple
 import batchnorm
 
 PACKAGE = "batchnorm"
+CHECKS = f"{PACKAGE}._checks"  # refuses arguments
 # Where fingerprints end: modules and functions behind which no outcome is decided.
 ENDS = {
-    "batchnorm._checks",  # refuses arguments
+    CHECKS,
     "batchnorm.claims.fingerprint",  # hashes code
     "batchnorm.mnist._contents",  # checked against SHA256, wherever the files are from
 }
 ROOT = Path(batchnorm.__file__).parent
+# Checks that do count: those that stood there when all of them did, until 2026-11-28.
+# Without them every claim and every recorded run would have drawn new seeds.
+COUNTED = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
 
 
 def digest(*parts):
@@ -94,7 +103,7 @@ class _Part(NamedTuple):
 @cache
 def _read(module, node, decorators):
     """A statement, read once for all claims that reach it -> `_Part`."""
-    nodes = list(_inside(node, decorators))
+    nodes = list(_inside(module, node, decorators))
     return _Part(
         _bare(module, node, decorators),
         _used(module, node, nodes),
@@ -199,9 +208,9 @@ def _in_package(module):
     return module == PACKAGE or module.startswith(f"{PACKAGE}.")
 
 
-def _inside(node, decorators):
-    """The nodes of a statement, without its docstrings, or its own decorators."""
-    left_out, todo = _docstrings(node), [node]
+def _inside(module, node, decorators):
+    """The nodes of a statement, without its docstrings, checks, or own decorators."""
+    left_out, todo = _docstrings(node) + _checks(module, node), [node]
     if not decorators:
         left_out += _decorators(node)
     while todo:
@@ -291,12 +300,47 @@ def _docstrings(node):
     ]
 
 
+def _checks(module, node):
+    """The statements in it that only check an argument and do not count."""
+    return [
+        n
+        for n in ast.walk(node)
+        if isinstance(n, ast.Expr)
+        and _only_checks(module, n.value)
+        and _alone(module, n)
+        and _segment(module, n) not in COUNTED
+    ]
+
+
+def _alone(module, node):
+    """Whether nothing else stands in the lines of a statement."""
+    lines = _source(module)[0].splitlines()
+    behind = slice(node.end_col_offset, _comments(module).get(node.end_lineno))
+    beside = (
+        lines[node.lineno - 1][: node.col_offset],
+        lines[node.end_lineno - 1][behind],
+    )
+    return not "".join(beside).strip()
+
+
+def _only_checks(module, call):
+    """Whether an expression is a call of `_checks` that does nothing besides."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return False
+    owner = call.func.value
+    if not isinstance(owner, ast.Name) or _module_of(module, owner.id) != CHECKS:
+        return False
+    # What its arguments call or bind may draw a number, or change one.
+    inner = [n for n in ast.walk(call) if isinstance(n, ast.Call | ast.NamedExpr)]
+    return all(n is call or ast.unparse(n).startswith("len(") for n in inner)
+
+
 def _bare(module, node, decorators):
-    """The text of a statement without comments, docstrings and white space."""
+    """The text of a statement without comments, docstrings, checks, white space."""
     lines, comments = _source(module)[0].splitlines(), _comments(module)
     first = (_decorators(node) if decorators else [])[:1] or [node]
     numbers = set(range(first[0].lineno, node.end_lineno + 1))
-    for said in _docstrings(node):
+    for said in _docstrings(node) + _checks(module, node):
         numbers -= set(range(said.lineno, said.end_lineno + 1))
     kept = [lines[number - 1][: comments.get(number)] for number in sorted(numbers)]
     return "".join("".join(kept).split())
