@@ -118,6 +118,18 @@ def finite(name, values):
     return array
 
 
+def symmetric(name, matrix):
+    """`matrix`, (d, d), which has to be symmetric up to rounding."""
+    apart = np.abs(matrix - matrix.T)
+    if (apart > 1e-8 * np.abs(matrix).max()).any():
+        i, j = np.unravel_index(apart.argmax(), apart.shape)
+        raise ValueError(
+            f"{name} is {matrix[i, j]} at ({i}, {j}) and {matrix[j, i]} at ({j}, {i}); "
+            "allowed are symmetric matrices"
+        )
+    return matrix
+
+
 def channels(name, x, expected):
     """Refuse activations with another number of channels than expected."""
     if x.shape[1] != expected:
@@ -172,6 +184,60 @@ def variance(name, values, channels, real=real_array):
 
 
 # ---------------------------------------------------------------------------
+# What an ensemble of K networks is given
+
+
+def examples(name, x):
+    """`x` as an array with one example or more that torch reads where it lies."""
+    x = real_array(name, x)
+    if 0 in x.shape:
+        raise ValueError(f"{name} has shape {x.shape}; allowed is one example or more")
+    if min(x.strides, default=0) < 0:
+        raise ValueError(
+            f"{name} is reversed, with strides {x.strides}, which torch does not read; "
+            "allowed is a copy, np.ascontiguousarray"
+        )
+    return x
+
+
+def labels(name, y, networks, examples=None, classes=None):
+    """`y` as classes, (n,) or (K, n): integers below `classes`, one for each example.
+
+    What is None is not looked at.
+    """
+    real_array(name, y)
+    array = np.asarray(y)
+    if array.shape[:-1] not in ((), (networks,)) or array.ndim == 0:
+        raise ValueError(
+            f"{name} has shape {array.shape}; allowed are (n,) and ({networks}, n)"
+        )
+    if examples not in (None, array.shape[-1]):
+        raise ValueError(
+            f"{name} has shape {array.shape}; allowed is one label for each of "
+            f"{examples} examples"
+        )
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} has dtype {array.dtype}; allowed are integers")
+    if classes is not None and (array.min() < 0 or array.max() >= classes):
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(
+            f"{name} has the label {wrong}; allowed are 0 to {classes - 1}"
+        )
+    return array
+
+
+def each_network(name, values, networks):
+    """`values` as an array whose first axis is that of the K networks."""
+    array = np.asarray(values)
+    if array.shape[:1] != (networks,):
+        raise ValueError(
+            f"{name} has shape {array.shape}; allowed is ({networks}, ...), "
+            "a value or more for each network"
+        )
+    return array
+
+
+# ---------------------------------------------------------------------------
 # Numbers and words
 
 
@@ -207,6 +273,14 @@ def not_negative(name, value):
     """`value` as a finite float that is zero or positive."""
     allowed = "finite numbers from 0 on"
     return number(name, value, allowed, lambda v: 0 <= v < math.inf)
+
+
+def bounded(low, high):
+    """Refuse bounds that are no numbers, or both infinite: they ask for nothing."""
+    for name, bound in (("low", low), ("high", high)):
+        number(name, bound, "numbers", lambda v: not math.isnan(v))
+    if math.isinf(low) and math.isinf(high):
+        raise ValueError(f"low is {low}, high {high}; allowed is one finite at least")
 
 
 def epsilon(eps):
@@ -247,6 +321,34 @@ def _full_name(kind):
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+def function(name, value, allowed, *kinds):
+    """`value`, which has to be called, or one of `kinds`; allowed: what, in words."""
+    if not callable(value) and not isinstance(value, kinds):
+        raise ValueError(f"{name} is {value!r}; allowed is {allowed}")
+    return value
+
+
+def functions(name, values, of):
+    """`values` as a dict of str to functions; of: of what, in words."""
+    allowed = f"a dict of str to functions of {of}"
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} is {values!r}; allowed is {allowed}")
+    for key, value in values.items():
+        if not isinstance(key, str) or not callable(value):
+            raise ValueError(f"{name} has {key!r}: {value!r}; allowed is {allowed}")
+    return values
+
+
+def no_class(name, value):
+    """`value`, which must not be a class where one of its objects is meant."""
+    if isinstance(value, type):
+        raise ValueError(
+            f"{name} is the class {value.__name__}; allowed is an object, such as "
+            f"{value.__name__}()"
+        )
+    return value
+
+
 def iterable(name, values, of):
     """`values`, which have to be an iterable; of: of what, in words."""
     if not np.iterable(values):
@@ -278,8 +380,8 @@ def seeds(name, values):
     return found
 
 
-def per_network(name, value, networks):
-    """`value` as one float for each network, (K,): all finite, none negative."""
+def per_network(name, value, networks, *, most=math.inf):
+    """`value` as one float for each network, (K,): finite, from 0 to `most`."""
     array = real_array(name, value).astype(np.float64)
     if np.asarray(value).dtype == bool:
         raise ValueError(f"{name} is {value!r}; allowed are numbers, not booleans")
@@ -290,4 +392,6 @@ def per_network(name, value, networks):
         )
     if not (np.isfinite(array).all() and (array >= 0).all()):
         raise ValueError(f"{name} is {value}; allowed are finite numbers from 0 on")
+    if (array > most).any():
+        raise ValueError(f"{name} is {value}; allowed are numbers from 0 to {most}")
     return np.broadcast_to(array, (networks,)).copy()

@@ -93,7 +93,7 @@ def digits(seed: int) -> Split:
     Raises
     ------
     ValueError
-        If the seed is negative; it is NumPy's, as is the TypeError for no integer.
+        If the seed is not an integer from 0 on.
 
     References
     ----------
@@ -118,7 +118,7 @@ def digits_to_tune(seed: int) -> Split:
     Raises
     ------
     ValueError
-        If the seed is negative; it is NumPy's, as is the TypeError for no integer.
+        If the seed is not an integer from 0 on.
     """
     return _by_sheet(seed, TUNING_SHEETS, tested=1, sizes=(639, 123))
 
@@ -153,6 +153,7 @@ def writers(x: np.ndarray) -> np.ndarray:
 def _by_sheet(seed, sheets, tested, sizes):
     """A split whose test part is ``tested`` whole sheets, both cut to their sizes."""
     x, y = _all_digits()
+    _checks.count("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     rows = [np.arange(SHEETS[i], SHEETS[i + 1]) for i in rng.permutation(sheets)]
     # Sheets differ by some images, and all seeds are to have parts of one size.
@@ -205,9 +206,11 @@ def used_cars(seed: int, n: int = 500) -> UsedCars:
     Raises
     ------
     ValueError
-        If n is below 3, which leaves no line to fit.
+        If the seed is not an integer from 0 on, or n is below 3, which leaves no line
+        to fit.
     """
     n = _checks.count("n", n, least=3)
+    _checks.count("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     age = rng.uniform(1, 12, n)
     km = 13_000 * age * np.exp(rng.normal(0, 0.5, n))

@@ -305,13 +305,14 @@ def cubic_shift(seed: int, n: int = 100) -> RegressionShift:
     Raises
     ------
     ValueError
-        If n is below 2.
+        If the seed is not an integer from 0 on, or n is below 2.
 
     References
     ----------
     H. Shimodaira, J. Statist. Plann. Inference 90 (2000) 227–244.
     """
     n = _checks.count("n", n, least=2)
+    _checks.count("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     x, x_target = rng.normal(*SOURCE, n), rng.normal(*TARGET, n)
     y = cubic(x) + rng.normal(0, NOISE, n)

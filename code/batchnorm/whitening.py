@@ -116,11 +116,12 @@ def condition_number(matrix: np.ndarray) -> float:
     Raises
     ------
     ValueError
-        If the matrix is not square, or empty.
+        If the matrix is not square, not symmetric, or empty.
     """
     matrix = _checks.real_array("matrix", matrix).astype(np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ValueError(f"matrix has shape {matrix.shape}; allowed is (d, d)")
+    _checks.symmetric("matrix", matrix)
     values = np.linalg.eigvalsh(matrix)
     floor = len(values) * np.finfo(np.float64).eps * abs(values[-1])
     return float(values[-1] / values[0]) if values[0] > floor else float("inf")

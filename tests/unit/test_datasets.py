@@ -6,6 +6,12 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression
 
 from batchnorm.datasets import digits, digits_to_tune, used_cars
+from batchnorm.shifts import (
+    colored_digits,
+    cubic_shift,
+    digits_by_style,
+    relabeled_digits,
+)
 
 # ---------------------------------------------------------------------- digits, cars
 
@@ -71,3 +77,15 @@ def test_used_cars_are_plausible_and_badly_scaled(seed):
 def test_used_cars_refuses_too_few():
     with pytest.raises(ValueError, match="n is 2; allowed are integers from 3 on"):
         used_cars(0, n=2)
+
+
+DRAWN = (digits, digits_to_tune, used_cars, cubic_shift, colored_digits)
+DRAWN += digits_by_style, relabeled_digits
+
+
+@pytest.mark.parametrize("draw", DRAWN)
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "1", True, [1, 2]])
+def test_a_seed_is_an_integer_from_0_on(draw, seed):
+    """None would draw other data in every run."""
+    with pytest.raises(ValueError, match=r"seed is .*; allowed are integers from 0 on"):
+        draw(seed, *([["red"]] * 2 if draw is colored_digits else []))

@@ -14,6 +14,7 @@ from batchnorm.claims.types import (
     SUPPORTED,
     UNDECIDED,
     Experiment,
+    Region,
     above,
     below,
     within,
@@ -42,6 +43,21 @@ from batchnorm.experiments.runs import RUNS
 )
 def test_verdict_is_where_the_interval_lies(region, interval, verdict):
     assert region.verdict(Estimate(0, *interval)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("bounds", "says"),
+    [
+        ((), "low is -inf, high inf; allowed is one finite at least"),
+        (("a",), "low is 'a'; allowed are numbers"),
+        ((0, None), "high is None; allowed are numbers"),
+        ((np.nan, 1), "low is nan; allowed are numbers"),
+        ((1, 1), "low is 1, high 1; allowed is low < high"),
+    ],
+)
+def test_a_region_asks_for_something(bounds, says):
+    with pytest.raises(ValueError, match=says):
+        Region(*bounds)
 
 
 def test_an_equivalence_is_two_one_sided_tests():
@@ -109,15 +125,17 @@ def package(tmp_path, monkeypatch):
         path.write_text(text.replace(old, new, 1), "utf-8")
         clear()
 
-    def clear():
-        for part in vars(fingerprint).values():
-            if hasattr(part, "cache_clear"):
-                part.cache_clear()
-
     clear()
     yield edit
     monkeypatch.undo()
     clear()
+
+
+def clear():
+    """Let every file be read again."""
+    for part in vars(fingerprint).values():
+        if hasattr(part, "cache_clear"):
+            part.cache_clear()
 
 
 def planted(*words, of=("claims.planted", "planted")):
@@ -174,13 +192,37 @@ def test_what_decides_no_number_is_no_code(package, file, old, new):
 
 
 CHECK = '_checks.count("steps", steps, most=9)'
+LONE = """
+from batchnorm import _checks
+from batchnorm.claims import networks
+
+TABLE = {"named": 1, "planted": 2}
+
+
+def lone(seeds, steps=3):
+    # Here.
+    return TABLE["named"]
+"""
+
+
+def lone(*edits):
+    """The fingerprint of a function of a module of its own, after edits of it."""
+    text = LONE
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    (fingerprint.ROOT / "claims" / "lone.py").write_text(text)
+    clear()
+    return planted(of=("claims.lone", "lone"))
 
 
 @pytest.mark.parametrize(
     ("line", "seen"),
     [
         (CHECK, False),
-        ('_checks.one_of("norm", seeds, ("planted", len(seeds)))', False),
+        (f"{CHECK}  # says why", False),
+        (CHECK.replace(" ", "\n        "), False),
+        ('_checks.one_of("key", steps, ("planted", len(seeds)))', False),
         ('_checks.count("steps", steps)', True),
         (f"steps = {CHECK}", True),
         ('_checks.count("steps", seeds.pop())', True),
@@ -189,27 +231,19 @@ CHECK = '_checks.count("steps", steps, most=9)'
         (f"if seeds: {CHECK}", True),
         (f"{CHECK}; seeds.pop()", True),
         (f"seeds.pop(); {CHECK}", True),
-        (f"{CHECK}  # says why", False),
-        (CHECK.replace(" ", "\n        "), False),
         ("networks.count(seeds)", True),
         ("checked(seeds)", True),
+        ('TABLE["planted"]', True),
     ],
 )
 def test_a_statement_that_only_checks_does_not_count(package, line, seen):
     """Nor do the words in it, for which tables are looked up."""
-    imports = "from batchnorm import _checks\nfrom batchnorm.claims import networks\n"
-    package("claims/planted.py", "\nRATE", f"{imports}\nRATE")
-    package("ensemble/norms.py", *NEW_NORM)
-    before = planted()
-    package("claims/planted.py", "    net = Mlp", f"    {line}\n    net = Mlp")
-    assert (planted() != before) == seen
+    assert (lone(("# Here.", line)) != lone()) == seen
 
 
 def test_a_check_is_one_of_the_module_of_that_name(package):
-    package("claims/planted.py", "RATE =", "_checks = [0]\nRATE =")
-    before = planted()
-    package("claims/planted.py", "    net = Mlp", f"    {CHECK}\n    net = Mlp")
-    assert planted() != before
+    other = "from batchnorm import _checks", "_checks = [0]"
+    assert lone(other, ("# Here.", CHECK)) != lone(other)
 
 
 def test_every_check_that_counts_stands_where_a_run_reaches_it():

@@ -1,5 +1,7 @@
 """What the ensemble refuses, and how it names it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,12 @@ from batchnorm.ensemble import (
     Recorder,
     evaluate,
     forward,
+    gradient,
     init_parameters,
     shuffled,
     train,
+    unpack,
+    unpack_statistics,
 )
 
 BASE = {"lr": 0.1, "steps": 2}
@@ -86,6 +91,38 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: forward(NET, START, np.zeros((2, 63))), "x has shape"),
         (lambda: forward(NET, START, np.zeros((2, 4, 64))), "networks"),
         (lambda: forward(NET, START, X, np.zeros((1, 2))), "statistics"),
+        (lambda: Network(64, (8,)), "shape is 64; allowed are iterables"),
+        (lambda: Network((), (8,)), "axes of shape is 0; allowed are 1, 3"),
+        (lambda: Network((8, 8), (8,)), "axes of shape is 2; allowed are 1, 3"),
+        (lambda: Network((64,), 8), "hidden is 8; allowed are iterables"),
+        (lambda: Network((64,), (8,), norm=(None,)), "norm is None; allowed are 'b"),
+        (lambda: Recorder(quantities=[len]), "quantities is .*; allowed is a dict"),
+        (lambda: Recorder(quantities={"a": 3}), "quantities has 'a': 3; allowed"),
+        (lambda: train("net", digits, [0], **BASE), "network is a str; allowed"),
+        (lambda: train(NET, None, [0], **BASE), "data is None; allowed is a Split"),
+        (lambda: train(NET, digits, [0], batches=3, **BASE), "batches is 3; allowed"),
+        (lambda: train(NET, digits, [0], optimizer=SGD, **BASE), "is the class SGD"),
+        (lambda: train(NET, digits, [0], momentum=1.1, **BASE), "numbers from 0 to 1"),
+        (lambda: train(NET, digits, [0], dtype=np.float16, **BASE), "dtype is .*16"),
+        (lambda: train(NET, digits, [0], theta=WORDS, **BASE), "theta has dtype <U1"),
+        (lambda: train(NET, digits, [0], recorder=ONE, **BASE), r"quantity a .* \(\)"),
+        (lambda: train(NET, labeled(-1), [0], **BASE), "y_train has the label -1"),
+        (lambda: train(NET, labeled(0.5), [0], **BASE), "y_train has dtype float64"),
+        (lambda: train(NET, with_tested(3), [0], **BASE), r"y_test has shape \(3,\)"),
+        (lambda: init_parameters("net", [0]), "network is a str; allowed"),
+        (lambda: forward("net", START, X), "network is a str; allowed"),
+        (lambda: forward(NET, None, X), "theta has dtype object"),
+        (lambda: forward(NET, START.astype(int), X), "theta has dtype torch.int64"),
+        (lambda: forward(NET, START, None), "x has dtype object"),
+        (lambda: forward(NET, START, X[:0]), r"x has shape \(0, 64\); allowed is one"),
+        (lambda: forward(NET, START, X[::-1]), "x is reversed"),
+        (lambda: forward(NET, START, X[:, ::-1]), "x is reversed"),
+        (lambda: forward(NET, START, X, "running"), "statistics has dtype <U7"),
+        (lambda: unpack(NET, START[:, 1:]), "theta has shape"),
+        (lambda: unpack(NET, np.hstack([START, START])), "theta has shape"),
+        (lambda: unpack_statistics(NET, np.ones((1, 2))), "statistics has shape"),
+        (lambda: unpack_statistics(NET, np.ones((1, 2, 9))), "statistics has shape"),
+        (lambda: TRAINED.steps_to("0.9"), "accuracy is '0.9'; allowed"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -93,8 +130,54 @@ def test_bad_arguments_are_named(call, message):
         call()
 
 
+@pytest.mark.parametrize("score", [gradient, evaluate])
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(1, int), r"y has shape \(1,\); allowed is one label for each of 4"),
+        (np.zeros(3, int), r"y has shape \(3,\)"),
+        (np.zeros(8, int), r"y has shape \(8,\)"),
+        (
+            np.zeros((2, 4), int),
+            r"y has shape \(2, 4\); allowed are \(n,\) and \(1, n\)",
+        ),
+        (0, r"y has shape \(\)"),
+        ([0, 1, 2, 10], "y has the label 10; allowed are 0 to 9"),
+        ([0, 1, 2, -1], "y has the label -1"),
+        ([0.0, 1.0, 2.0, 3.0], "y has dtype float64; allowed are integers"),
+        ([0, 1, 2, None], "y has dtype object"),
+        ([True] * 4, "y has dtype bool"),
+    ],
+)
+def test_labels_that_are_not_one_class_an_example_are_refused(score, y, message):
+    """Too few of them were taken without a word, and gave a wrong gradient."""
+    with pytest.raises(ValueError, match=message):
+        score(NET, START, X, y)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, list])
+def test_labels_are_those_of_all_networks_or_of_each(kind):
+    both = init_parameters(NET, [0, 1])
+    y = kind([0, 1, 2, 9]) if kind is list else np.array([0, 1, 2, 9], kind)
+    of_all, of_each = gradient(NET, both, X, y), gradient(NET, both, X, [y, y])
+    assert (of_all[1] == of_each[1]).all()
+
+
+def labeled(label):
+    split = digits(0)
+    return replace(split, y_train=np.full(len(split.y_train), label))
+
+
+def with_tested(count):
+    split = digits(0)
+    return replace(split, y_test=split.y_test[:count])
+
+
 NET = Network((64,), (8,), norm="batch")
 START, X = init_parameters(NET, [0]), np.zeros((4, 64))
+WORDS = np.full(START.shape, "a")
+ONE = Recorder(quantities={"a": lambda state: 1.0})
+TRAINED = train(NET, digits, [0], **BASE)
 DIGITS = digits(0).x_test, digits(0).y_test
 
 

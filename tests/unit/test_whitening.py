@@ -176,13 +176,20 @@ def test_refusals(fit, bad, says):
     [
         (lambda x: fit_zca(x)(x[:, :3]), r"x has shape \(50, 3\).*\(n, 4\)"),
         (lambda x: condition_number(x[:2, :3]), r"matrix has shape \(2, 3\)"),
+        (lambda x: condition_number([[2, 1], [0, 2]]), r"matrix is 1\.0 at \(0, 1\)"),
         (lambda x: zca_backward(x[:3], x), "dy has shape"),
         (
             lambda x: zca_backward(np.ones((50, 5)), np.column_stack([x, x[:, 0]])),
             "x varies in 4 directions",
         ),
     ],
-    ids=["other columns", "not square", "other rows", "dependent columns"],
+    ids=[
+        "other columns",
+        "not square",
+        "not symmetric",
+        "other rows",
+        "dependent columns",
+    ],
 )
 def test_what_does_not_fit_is_refused(x, call, says):
     with pytest.raises(ValueError, match=says):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from batchnorm import _checks
 from batchnorm.claims import estimates
 from batchnorm.claims.estimates import Estimate
 from batchnorm.claims.fingerprint import digest, reached
@@ -32,6 +33,7 @@ class Region:
     high: float = math.inf
 
     def __post_init__(self):
+        _checks.bounded(self.low, self.high)
         if not self.low < self.high:
             raise ValueError(
                 f"low is {self.low}, high {self.high}; allowed is low < high"

@@ -72,6 +72,7 @@ def init_parameters(
         If there are no seeds, one is not an integer from 0 on, or ``scale`` is neither
         one number from 0 on nor K of them.
     """
+    _checks.instance("network", network, Network, "ensemble")
     seeds = _checks.seeds("seeds", seeds)
     scale = _checks.per_network("scale", scale, len(seeds))
     theta = np.zeros((len(seeds), network.parameters))
@@ -242,3 +243,5 @@ def _check_splits(splits: list[Split], network: Network, count: int) -> None:
                 f"classes is {network.classes}; allowed are integers above the "
                 f"label {top}"
             )
+        _checks.labels("y_train", split.y_train, 1, count, network.classes)
+        _checks.labels("y_test", split.y_test, 1, len(split.x_test), network.classes)

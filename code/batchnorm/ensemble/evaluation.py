@@ -60,6 +60,7 @@ def forward(
     ValueError
         If ``theta``, ``x`` or ``statistics`` has another shape.
     """
+    _checks.real_array("theta", theta)
     theta = torch.as_tensor(theta)
     given = arguments(network, theta, _statistics(network, statistics, theta))
     u = _inputs(network, len(theta), x, theta.dtype)
@@ -112,12 +113,15 @@ def gradient(
     Raises
     ------
     ValueError
-        If ``theta`` or ``x`` has another shape.
+        If ``theta`` or ``x`` has another shape, or ``y`` is not a class for each
+        example.
     """
+    _checks.real_array("theta", theta)
     theta = torch.as_tensor(theta)
     result = torch.zeros_like(theta)
     parameters, slots = arguments(network, theta), arguments(network, result)
     u = _inputs(network, len(theta), x, theta.dtype)
+    _checks.labels("y", y, len(theta), u.shape[-1], network.classes)
     with torch.no_grad():
         loss, _ = fill_gradient(network, parameters, slots, u, _labels(len(theta), y))
     return loss.numpy(), result.numpy()
@@ -219,9 +223,10 @@ def evaluate(
     Raises
     ------
     ValueError
-        If ``theta``, ``x`` or ``statistics`` has another shape, or ``batch`` is not a
-        positive integer.
+        If ``theta``, ``x`` or ``statistics`` has another shape, ``y`` is not a class
+        for each example, or ``batch`` is not a positive integer.
     """
+    _checks.real_array("theta", theta)
     theta = torch.as_tensor(theta)
     fixed = _statistics(network, statistics, theta)
     given = arguments(network, theta, fixed)
@@ -229,6 +234,7 @@ def evaluate(
         _checks.count("batch", batch)
     inputs, labels = _inputs(network, len(theta), x), _labels(len(theta), y)
     count = inputs.shape[-1]
+    _checks.labels("y", y, len(theta), count, network.classes)
     free = network.channels == 0 or fixed is not None
     size = batch or (_CHUNK if free else count)
     right, loss = torch.zeros(len(theta)), theta.new_zeros(len(theta))
@@ -247,6 +253,7 @@ def _inputs(
     network: Network, networks: int, x: np.ndarray, dtype: torch.dtype | None = None
 ) -> Tensor:
     """x (n, ...) or (K, n, ...) as (K, d, n), without a copy for each network."""
+    _checks.examples("x", x)
     x = torch.as_tensor(x)
     features = prod(network.shape)
     for leading in (1, 2):
@@ -267,12 +274,15 @@ def _inputs(
 
 
 def _labels(networks: int, y: np.ndarray) -> Tensor:
+    """y (n,) or (K, n) as (K, n)."""
+    _checks.labels("y", y, networks)
     return torch.as_tensor(np.asarray(y, dtype=np.int64)).expand(networks, -1)
 
 
 def _statistics(network: Network, statistics, theta: Tensor) -> Tensor | None:
     if statistics is None:
         return None
+    _checks.real_array("statistics", statistics)
     statistics = torch.as_tensor(statistics, dtype=theta.dtype)
     expected = (len(theta), 2, network.channels)
     if statistics.shape != expected:

@@ -121,6 +121,9 @@ class Network:
     eps: float = 1e-5
 
     def __post_init__(self):
+        _checks.iterable("shape", self.shape, "integers")
+        _checks.one_of("axes of shape", len(self.shape), (1, 3))
+        _checks.iterable("hidden", self.hidden, "layers")
         for size in self.shape:
             _checks.count("shape", size)
         _checks.one_of("nonlinearity", self.nonlinearity, NONLINEARITIES)
@@ -145,6 +148,7 @@ class Network:
             self.norm if isinstance(self.norm, tuple) and self.norm else (self.norm,)
         )
         _checks.one_of("norm", named[0], (None, *NORMS))
+        _checks.one_of("norm", named[0], NORMS)
         try:
             return NORMS[named[0]](self.eps, *named[1:])
         except TypeError as error:
@@ -228,8 +232,9 @@ def unpack(network: Network, theta: np.ndarray) -> list[Layer]:
     Raises
     ------
     ValueError
-        If theta has fewer than P columns; it is NumPy's, and more are not looked at.
+        If theta has another shape.
     """
+    _checks.shaped("theta", theta, (len(theta), network.parameters), "(K, P)")
     return [
         Layer(**{k: v for step in layer for k, v in step.views(theta).items()})
         for layer in network.layers
@@ -254,9 +259,12 @@ def unpack_statistics(
 
     Raises
     ------
-    IndexError
-        If statistics has fewer than three axes. Nobody counts the D of the last.
+    ValueError
+        If statistics has another shape.
     """
+    _checks.shaped(
+        "statistics", statistics, (len(statistics), 2, network.channels), "(K, 2, D)"
+    )
     return [
         step.statistics_views(statistics) for step in network.steps if step.statistics
     ]
@@ -267,6 +275,8 @@ def arguments(network: Network, theta: Tensor, statistics: Tensor | None = None)
 
     With ``statistics`` (K, 2, D), the norms that have some are given theirs.
     """
+    _checks.instance("network", network, Network, "ensemble")
+    _checks.real_tensor("theta", theta)
     if theta.ndim != 2 or theta.shape[1] != network.parameters:
         raise ValueError(
             f"theta has shape {tuple(theta.shape)}; allowed is "

@@ -168,6 +168,7 @@ class Recorder:
     )
 
     def __post_init__(self):
+        _checks.functions("quantities", self.quantities, "a State")
         allowed = ("running", "population", "batch")
         _checks.one_of("statistics", self.statistics, allowed)
         if isinstance(self.every, Sequence):
@@ -224,6 +225,9 @@ class _Recording:
         self.loss.append(score.loss)
         for name, quantity in self.recorder.quantities.items():
             self.kept[name].append(np.array(quantity(state)))
+            _checks.each_network(
+                f"quantity {name}", self.kept[name][-1], len(state.theta)
+            )
 
     def statistics(self, state: State) -> np.ndarray | None:
         """What the networks normalize by, None for the test part's own."""
@@ -298,7 +302,13 @@ class Run:
         -------
         ndarray, (K,)
             Infinity where there is none.
+
+        Raises
+        ------
+        ValueError
+            If the accuracy is no number from 0 on.
         """
+        _checks.not_negative("accuracy", accuracy)
         reached = self.accuracy >= accuracy
         return np.where(reached.any(1), self.at[reached.argmax(1)], np.inf)
 
@@ -356,9 +366,15 @@ def train(
         If an argument is none of these, if the data do not fit the network, or a batch
         does not fit into the training part.
     """
+    _checks.instance("network", network, Network, "ensemble")
+    _checks.function("data", data, "a Split or a function of a seed to one", Split)
+    _checks.function("batches", batches, "a function that draws rows, as shuffled does")
+    _checks.no_class("optimizer", optimizer)
+    _checks.one_of("dtype", dtype, (np.float64, np.float32))
     seeds = _checks.seeds("seeds", seeds)
     lr = _checks.per_network("lr", lr, len(seeds))
     momentum = _checks.per_network("momentum", momentum, len(seeds))
+    _checks.per_network("momentum", momentum, len(seeds), most=1)
     _checks.count("steps", steps)
     _checks.count("batch", batch)
     optimizer = SGD() if optimizer is None else optimizer
@@ -373,6 +389,7 @@ def train(
             f"theta has shape {np.shape(theta)}; allowed is "
             f"{(len(seeds), network.parameters)}, (K, P)"
         )
+    _checks.real_array("theta", theta)
     wanted = recorder.wanted(steps)
     drawn = Batches(network, data, seeds, batch, steps, batches)
     recording = _Recording(recorder, network, drawn)
