@@ -22,6 +22,8 @@ ASKED = {
     "(N, C, H, W), `gamma` and `beta` of shape (C,). Return `y`.",
     "layer_norm": "**Layer normalization** (Exercise 14.3). For `x` of shape (m, d), "
     "each row by itself; `gamma` and `beta` of shape (d,). Return `y`.",
+    "layer_backward": "**Its gradient** (Exercise 14.4). For `dy` and `x` of shape "
+    "(m, d) and `gamma` of shape (d,). Return `dx`, `dgamma` and `dbeta`.",
     "running": "**The running average** (Exercise 10.5). The stored `mean` and `var`, "
     "both (d,), after one more mini-batch `x` of shape (m, d). `momentum` is the "
     "weight of the new mini-batch; the stored variance divides by m − 1.",

@@ -292,3 +292,34 @@ LAYER_NORM = [
     ),
     *map(examples_with, FORWARD[:20:2]),
 ]
+
+
+def gradients_with(program):
+    def gradients(dy, x, gamma, eps):
+        one = np.ones(len(x))
+        turned = (gamma * dy).T.copy(), x.T.copy(), one, eps
+        dx = np.asarray(program(*turned)[0]).T
+        centered = x - x.mean(1, keepdims=True)
+        x_hat = centered / np.sqrt(x.var(1, keepdims=True) + eps)
+        return dx, (dy * x_hat).sum(0), dy.sum(0)
+
+    return gradients
+
+
+@gradients_of
+def by_autograd_of_rows(x, gamma, beta, eps):
+    c = x - x.mean(1, keepdim=True)
+    return gamma * c / torch.sqrt((c * c).mean(1, keepdim=True) + eps) + beta
+
+
+def row_by_row(dy, x, gamma, eps):
+    dx, dgamma, dbeta = np.empty(x.shape), 0.0, 0.0
+    for i, (arrives, row) in enumerate(zip(dy, x, strict=True)):
+        std = np.sqrt(row.var() + eps)
+        x_hat, g = (row - row.mean()) / std, gamma * arrives
+        dx[i] = (g - g.mean() - x_hat * np.mean(g * x_hat)) / std
+        dgamma, dbeta = dgamma + arrives * x_hat, dbeta + arrives
+    return dx, dgamma, dbeta
+
+
+LAYER_BACKWARD = [by_autograd_of_rows, row_by_row, *map(gradients_with, BACKWARD)]

@@ -81,6 +81,7 @@ EXPLAINED = {
         "parameter-gradients-over-everything": ".sum(axis=0)",
         "parameters-averaged": "so its gradient is the sum",
         "parameters-by-example": "The one $\\gamma$ serves all examples",
+        "parameters-over-features": "The one $\\gamma$ serves all examples",
     },
     "ch-backward-inverse": {
         "power-of-root": r"d\sigma_\epsilon=-\frac{dv}{\sigma_\epsilon^2}",
@@ -234,6 +235,13 @@ EXPLAINED = {
         "variance-constant": RELATED,
         "statistics-constant": RELATED,
         "sum-in-place-of-mean": RELATED,
+        "gradient-means-over-batch": RELATED,
+        "wrong-sign-mean": RELATED,
+        "wrong-sign-variance": RELATED,
+        "x_hat-from-y": RELATED,
+        "gamma-missing": "with $g=\\gamma\\,dy$",
+        "std-missing": RELATED,
+        "variance-in-place-of-std": RELATED,
     },
     "ch-workers-own": {"statistics-local": "Worker $k$ computes a loss in which they"},
     "ch-workers-forward": {

@@ -118,6 +118,17 @@ def examples():
     return [_normalized(x.T.copy(), eps) for x, eps in _MATRICES]
 
 
+def gradients_by_example():
+    """Cases for its backward pass: dy, x, gamma, eps, features along axis 1."""
+    probes = []
+    for given in gradients():
+        dy, x, _, eps = given.fresh()
+        gamma = _learned(len(x))["gamma"]
+        case = {"dy": dy.T.copy(), "x": x.T.copy(), "gamma": gamma, "eps": eps}
+        probes.append(Probe(case, given.far))
+    return probes
+
+
 def maps():
     """Cases for feature maps: x (N, C, H, W), gamma, beta, eps."""
     two = np.array([1.0, 4.0]).reshape(2, 1, 1, 1)

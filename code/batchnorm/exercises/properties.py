@@ -97,6 +97,10 @@ SHIFT = Property(
     _shifted,
 )
 
+LINEAR = Property(
+    "linear-in-dy", "When dy is doubled, all three gradients double.", _linear
+)
+
 FORWARD = [BATCH_MEAN, SHIFT, OTHER_CHANNELS, COMPANIONS]
 
 BACKWARD = [
@@ -110,9 +114,7 @@ BACKWARD = [
         "The part of dx along x̂ is what ε leaves of it, almost nothing.",
         lambda run, probe: (run()[0] * _x_hat(probe.arguments["x"])).sum(0),
     ),
-    Property(
-        "linear-in-dy", "When dy is doubled, all three gradients double.", _linear
-    ),
+    LINEAR,
     Property(
         "independence-of-channels",
         "When one channel of x is changed, dx of the others does not move.",
@@ -132,6 +134,18 @@ LAYER_NORM = [
     ),
     SHIFT,
     NO_COMPANIONS,
+]
+
+LAYER_BACKWARD = [
+    Property(
+        "sum-over-features",
+        "Over the features, dx of each example sums to 0.",
+        lambda run, probe: run()[0].sum(1),
+    ),
+    LINEAR,
+    NO_COMPANIONS,
+    Property("dgamma", "dγ is a sum over the examples.", _result(1)),
+    Property("dbeta", "dβ is a sum over the examples.", _result(2)),
 ]
 
 INFERENCE = [

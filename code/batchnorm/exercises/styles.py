@@ -53,6 +53,13 @@ def _examples_by_columns(x, gamma, beta, eps):
     return gamma * _rows_by_reciprocal(x.T, 1.0, 0.0, eps).T + beta
 
 
+def _layer_backward_by_columns(dy, x, gamma, eps):
+    one = np.ones(len(x))
+    dx, _, _ = _backward_by_jacobian((gamma * dy).T, x.T, one, eps)
+    x_hat = _rows_by_reciprocal(x.T, one, 0 * one, eps).T
+    return dx.T, (dy * x_hat).sum(0), dy.sum(0)
+
+
 def _running_by_difference(mean, var, x, momentum):
     mean = mean + momentum * (x.mean(0) - mean)
     return mean, var + momentum * (x.var(0, ddof=1) - var)
@@ -128,6 +135,7 @@ _STYLES = {
     },
     "feature_maps": {"the book's": _book_forward, "by rows": _maps_by_rows},
     "layer_norm": {"by columns": _examples_by_columns},
+    "layer_backward": {"by columns": _layer_backward_by_columns},
     "running": {"by the difference": _running_by_difference},
     "inference": {
         "the book's": _book_inference,

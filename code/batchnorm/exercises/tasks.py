@@ -15,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batchnorm import folding, reference, statistics, whitening
+from batchnorm import folding, reference, relatives, statistics, whitening
 from batchnorm.exercises import probes, properties
 from batchnorm.exercises.lines import Lines, Mistake, combinable
 from batchnorm.exercises.mistakes import (
     backward,
     graph,
     inference,
+    layer_norm,
     module,
     noise,
     normalize,
@@ -162,6 +163,11 @@ def _layer_norm(x, gamma, beta, eps):
     return (reference.scale_and_shift(x_hat.T, gamma, beta),)
 
 
+def _layer_backward(dy, x, gamma, eps):
+    _, cache = relatives.layer_norm(x, gamma, 0 * gamma, eps=eps)
+    return relatives.backward(dy, cache)
+
+
 def _running(mean, var, x, momentum):
     state = statistics.RunningStatistics(len(mean), momentum)
     state.mean, state.var = mean, var
@@ -218,6 +224,14 @@ _ALL = [
         normalize.LAYER_NORM,
         probes.examples(),
         properties.LAYER_NORM,
+    ),
+    Task(
+        "layer_backward(dy, x, gamma, eps) -> (dx, dgamma, dbeta)",
+        _layer_backward,
+        layer_norm.BY_EXAMPLE,
+        layer_norm.LAYER_BACKWARD,
+        probes.gradients_by_example(),
+        properties.LAYER_BACKWARD,
     ),
     Task(
         "running(mean, var, x, momentum) -> (mean, var)",

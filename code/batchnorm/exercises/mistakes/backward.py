@@ -213,16 +213,15 @@ PARAMETERS = [
     ),
 ]
 
-_FORWARD_TOO = by_id([*VARIANCE, *EPSILON])
+_TRANSFORM = by_id([*VARIANCE, *EPSILON])
 
-BACKWARD = [
-    *PATHS,
-    *SCALES,
-    *PARAMETERS,
-    _FORWARD_TOO["variance-unbiased"],
-    _FORWARD_TOO["one-pass-variance"],
-    _FORWARD_TOO["eps-missing"],
-    _FORWARD_TOO["eps-default"],
-    _FORWARD_TOO["eps-outside-root"],
+FORWARD_TOO = [
+    _TRANSFORM["variance-unbiased"],
+    _TRANSFORM["one-pass-variance"],
+    _TRANSFORM["eps-missing"],
+    _TRANSFORM["eps-default"],
+    _TRANSFORM["eps-outside-root"],
     WRITES,
 ]
+
+BACKWARD = [*PATHS, *SCALES, *PARAMETERS, *FORWARD_TOO]
