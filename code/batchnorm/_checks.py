@@ -187,9 +187,19 @@ def variance(name, values, channels, real=real_array):
 # What an ensemble of K networks is given
 
 
-def examples(name, x):
-    """`x` as an array with one example or more that torch reads where it lies."""
-    x = real_array(name, x)
+def examples(name, x, shape):
+    """`x` as an array with one example or more that torch reads where it lies.
+
+    One example for each of K networks, (K, 1, d), is refused: as K examples of the
+    shape (1, d) it could be meant for all of them.
+    """
+    x, flat = real_array(name, x), (math.prod(shape),)
+    if math.prod(x.shape[1:]) == flat[0] and x.shape[1:] not in (shape, flat):
+        raise ValueError(
+            f"{name} has shape {x.shape}; allowed are n or K × n examples of shape "
+            f"{shape}, flattened or not, with two or more for each of K networks: "
+            "give a single one twice"
+        )
     if 0 in x.shape:
         raise ValueError(f"{name} has shape {x.shape}; allowed is one example or more")
     if min(x.strides, default=0) < 0:

@@ -115,6 +115,9 @@ BASE = {"lr": 0.1, "steps": 2}
         (lambda: forward(NET, START.astype(int), X), "theta has dtype torch.int64"),
         (lambda: forward(NET, START, None), "x has dtype object"),
         (lambda: forward(NET, START, X[:0]), r"x has shape \(0, 64\); allowed is one"),
+        (lambda: forward(NET, START, X[:, None]), "x has shape .* two or more for e"),
+        (lambda: forward(MAPS, FILTERS, X[:, None]), "x has shape .* two or more"),
+        (lambda: forward(MAPS, FILTERS, X.reshape(4, 1, 1, 8, 8)), "two or more for"),
         (lambda: forward(NET, START, X[::-1]), "x is reversed"),
         (lambda: forward(NET, START, X[:, ::-1]), "x is reversed"),
         (lambda: forward(NET, START, X, "running"), "statistics has dtype <U7"),
@@ -175,6 +178,8 @@ def with_tested(count):
 
 NET = Network((64,), (8,), norm="batch")
 START, X = init_parameters(NET, [0]), np.zeros((4, 64))
+MAPS = Network((1, 8, 8), (Conv(2),))
+FILTERS = init_parameters(MAPS, [0])
 WORDS = np.full(START.shape, "a")
 ONE = Recorder(quantities={"a": lambda state: 1.0})
 TRAINED = train(NET, digits, [0], **BASE)

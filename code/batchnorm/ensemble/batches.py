@@ -183,6 +183,10 @@ class Batches:
         steps: int,
         draw: Callable,
     ):
+        _checks.function("data", data, "a Split or a function of a seed to one", Split)
+        _checks.function(
+            "batches", draw, "a function that draws rows, as shuffled does"
+        )
         distinct, which = np.unique(seeds, return_inverse=True)
         self.which = torch.as_tensor(which)  # of the distinct seeds is each network's
         one = isinstance(data, Split)

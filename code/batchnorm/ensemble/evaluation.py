@@ -46,7 +46,8 @@ def forward(
     network : Network
     theta : ndarray, (K, P)
     x : ndarray, (n, d) or (K, n, d)
-        Examples, the same for all networks or of each its own; images flattened or not.
+        Examples, the same for all networks or of each its own, then at least two;
+        images flattened or not.
     statistics : ndarray, (K, 2, D), or None
         What to normalize by; None for the statistics of ``x`` itself.
 
@@ -253,7 +254,7 @@ def _inputs(
     network: Network, networks: int, x: np.ndarray, dtype: torch.dtype | None = None
 ) -> Tensor:
     """x (n, ...) or (K, n, ...) as (K, d, n), without a copy for each network."""
-    _checks.examples("x", x)
+    _checks.examples("x", x, network.shape)
     x = torch.as_tensor(x)
     features = prod(network.shape)
     for leading in (1, 2):

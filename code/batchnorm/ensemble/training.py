@@ -367,8 +367,6 @@ def train(
         does not fit into the training part.
     """
     _checks.instance("network", network, Network, "ensemble")
-    _checks.function("data", data, "a Split or a function of a seed to one", Split)
-    _checks.function("batches", batches, "a function that draws rows, as shuffled does")
     _checks.no_class("optimizer", optimizer)
     _checks.one_of("dtype", dtype, (np.float64, np.float32))
     seeds = _checks.seeds("seeds", seeds)
