@@ -193,7 +193,8 @@ def examples(name, x, shape):
     One example for each of K networks, (K, 1, d), is refused: as K examples of the
     shape (1, d) it could be meant for all of them.
     """
-    x, flat = real_array(name, x), (math.prod(shape),)
+    x, shape = real_array(name, x), tuple(shape)
+    flat = (math.prod(shape),)
     if math.prod(x.shape[1:]) == flat[0] and x.shape[1:] not in (shape, flat):
         raise ValueError(
             f"{name} has shape {x.shape}; allowed are n or K × n examples of shape "

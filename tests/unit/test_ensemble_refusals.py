@@ -166,6 +166,15 @@ def test_labels_are_those_of_all_networks_or_of_each(kind):
     assert (of_all[1] == of_each[1]).all()
 
 
+def test_images_are_taken_flat_and_as_they_are_for_all_and_for_each():
+    network = Network([1, 8, 8], (Conv(2),))
+    theta, x = init_parameters(network, [0, 1]), np.eye(6, 64)
+    images = x.reshape(6, 1, 8, 8)
+    ways = x, images, np.stack([x, x]), np.stack([images, images])
+    found = [forward(network, theta, way)[-1].output for way in ways]
+    assert all((one == found[0]).all() for one in found)
+
+
 def labeled(label):
     split = digits(0)
     return replace(split, y_train=np.full(len(split.y_train), label))
