@@ -18,8 +18,10 @@ SKIPPED = ("back/solutions/", "back/subjects")  # repeat what stands elsewhere
 #: The summary of a function, not all parameters; what a claim says and what was found,
 #: not its setting and its earlier draws.
 SUMMARIZED = ("function", "claim")
-#: Sections that list what earlier claims said; of them the beginning is enough.
+#: Sections that list what earlier claims said, and what earlier versions had wrong; of
+#: them the beginning is enough.
 HISTORY = ("bars-that-were-moved-and-what-else-was-changed", "no-claims-any-more")
+WRONG = "-had-wrong"  # what anchors of the latter end with
 BEGINNING = 600  # characters
 #: First word over a table of symptoms, whose rows lead to where each is shown.
 SYMPTOMS = "what you see"
@@ -118,7 +120,7 @@ def records(doctree) -> list[tuple[str, str, str, str]]:
     for kind, anchor, title, parts in filter(None, map(record, doctree.findall())):
         between = " · " if kind == "symptom" else " "
         text = " ".join(between.join(map(words, parts)).split())
-        if kind in SUMMARIZED or anchor in HISTORY:
+        if kind in SUMMARIZED or anchor in HISTORY or anchor.endswith(WRONG):
             text = text[:BEGINNING]
         found.append((kind, anchor, " ".join(title.split()), text))
     return found

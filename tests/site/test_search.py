@@ -36,6 +36,16 @@ def test_of_a_claim_the_search_reads_the_beginning():
     assert text == ("It holds. " * 99)[: find.BEGINNING]
 
 
+@pytest.mark.parametrize(
+    ("anchor", "whole"), [("what-1-0-3-had-wrong", False), ("what-is-wrong", True)]
+)
+def test_of_what_a_version_had_wrong_the_search_reads_the_beginning(anchor, whole):
+    title, text = nodes.title("", "Wrong"), nodes.paragraph("", "It was so. " * 99)
+    section = nodes.section("", title, text, ids=[anchor])
+    ((*_, found),) = find.records(nodes.section("", section))
+    assert (len(found) > find.BEGINNING) == whole
+
+
 SEARCHED = [
     ["section", "a#lag", "A", "Worse in eval() than in train()", "The average lags."],
     ["section", "a#noise", "A", "Dropout", "Values drop out in training mode."],
