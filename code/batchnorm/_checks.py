@@ -193,12 +193,12 @@ def examples(name, x, shape):
     One example for each of K networks, (K, 1, d), is refused: as K examples of the
     shape (1, d) it could be meant for all of them.
     """
-    x, shape = real_array(name, x), tuple(shape)
-    flat = (math.prod(shape),)
-    if math.prod(x.shape[1:]) == flat[0] and x.shape[1:] not in (shape, flat):
+    x, features = real_array(name, x), math.prod(shape)
+    each_has_one = x.shape[1:2] == (1,) and math.prod(x.shape[2:]) == features
+    if each_has_one and x.shape[1:] != tuple(shape):
         raise ValueError(
             f"{name} has shape {x.shape}; allowed are n or K × n examples of shape "
-            f"{shape}, flattened or not, with two or more for each of K networks: "
+            f"{tuple(shape)}, flattened or not, with two or more for each network: "
             "give a single one twice"
         )
     if 0 in x.shape:

@@ -210,7 +210,7 @@ def _in_package(module):
 
 def _inside(module, node, decorators):
     """The nodes of a statement, without its docstrings, checks, or own decorators."""
-    left_out, todo = _docstrings(node) + _checks(module, node), [node]
+    left_out, todo = _no_code(module, node), [node]
     if not decorators:
         left_out += _decorators(node)
     while todo:
@@ -300,9 +300,9 @@ def _docstrings(node):
     ]
 
 
-def _checks(module, node):
-    """The statements in it that only check an argument and do not count."""
-    return [
+def _no_code(module, node):
+    """The statements in it that are docstrings, or that only check an argument."""
+    return _docstrings(node) + [
         n
         for n in ast.walk(node)
         if isinstance(n, ast.Expr)
@@ -340,7 +340,7 @@ def _bare(module, node, decorators):
     lines, comments = _source(module)[0].splitlines(), _comments(module)
     first = (_decorators(node) if decorators else [])[:1] or [node]
     numbers = set(range(first[0].lineno, node.end_lineno + 1))
-    for said in _docstrings(node) + _checks(module, node):
+    for said in _no_code(module, node):
         numbers -= set(range(said.lineno, said.end_lineno + 1))
     kept = [lines[number - 1][: comments.get(number)] for number in sorted(numbers)]
     return "".join("".join(kept).split())

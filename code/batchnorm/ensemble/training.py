@@ -372,6 +372,7 @@ def train(
     seeds = _checks.seeds("seeds", seeds)
     lr = _checks.per_network("lr", lr, len(seeds))
     momentum = _checks.per_network("momentum", momentum, len(seeds))
+    # Apart, since fingerprints cover the line above and do not cover this one.
     _checks.per_network("momentum", momentum, len(seeds), most=1)
     _checks.count("steps", steps)
     _checks.count("batch", batch)

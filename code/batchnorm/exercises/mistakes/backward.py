@@ -12,10 +12,11 @@ GRADIENT = TRANSFORM.replaced(
     factor=lambda gamma, std: gamma / std,
     normal=lambda x_hat: x_hat,
     over=lambda count: count,
-    from_mean=lambda dy, over: dy.sum(0) / over,
-    along=lambda dy, normal, over: (dy * normal).sum(0) / over,
+    g=lambda dy: dy,  # what the two means are of
+    from_mean=lambda g, axes, over: g.sum(axes, keepdims=True) / over,
+    along=lambda g, normal, axes, over: (g * normal).sum(axes, keepdims=True) / over,
     from_var=lambda normal, along: normal * along,
-    dx=lambda factor, dy, from_mean, from_var: factor * (dy - from_mean - from_var),
+    dx=lambda factor, g, from_mean, from_var: factor * (g - from_mean - from_var),
     for_gamma=lambda dy, normal: dy * normal,
     for_beta=lambda dy: dy,
     gathered=lambda: lambda each: each.sum(0),
@@ -59,7 +60,7 @@ PATHS = [
         "Two minus signs in a row: one of the centering, one of the formula.",
         "The mean of the gradient is doubled in place of removed.",
         "ch-closed-form-two-lines",
-        from_mean=lambda dy, over: -dy.sum(0) / over,
+        from_mean=lambda g, axes, over: -g.sum(axes, keepdims=True) / over,
     ),
     mistake(
         "wrong-sign-variance",

@@ -1,7 +1,7 @@
 """Mistakes in the backward pass of layer normalization, which has one mean an example.
 
-The program is that of batch normalization over the other axis, with γ inside the means.
-What goes wrong in the same way is said in the words that fit here.
+The program is that of batch normalization over the other axis, with γ inside the means,
+and so are the mistakes, in words that fit here; those of the axes and of γ are its own.
 """
 
 from dataclasses import replace
@@ -18,9 +18,6 @@ BY_EXAMPLE = GRADIENT.replaced(
     axes=lambda: (1,),
     factor=lambda std: 1 / std,
     g=lambda gamma, dy: gamma * dy,
-    from_mean=lambda g, axes, over: g.sum(axes, keepdims=True) / over,
-    along=lambda g, normal, axes, over: (g * normal).sum(axes, keepdims=True) / over,
-    dx=lambda factor, g, from_mean, from_var: factor * (g - from_mean - from_var),
 )
 
 _SAME = by_id(PATHS)
@@ -68,14 +65,7 @@ LAYER_BACKWARD = [
         tempting="The sum over the features is still 0, as it has to be.",
     ),
     _here("statistics-constant", tempting="γ/σ is the slope of the line."),
-    mistake(
-        "wrong-sign-mean",
-        "The term through the mean has the wrong sign.",
-        "Two minus signs in a row: one of the centering, one of the formula.",
-        "The mean of the gradient is doubled in place of removed.",
-        "ch-relatives-gradient",
-        from_mean=lambda g, axes, over: -g.sum(axes, keepdims=True) / over,
-    ),
+    _here("wrong-sign-mean"),
     _here("wrong-sign-variance"),
     _here(
         "sum-in-place-of-mean",
